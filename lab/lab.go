@@ -1,0 +1,162 @@
+// Package lab is the language: HCL text becomes a [Lab], in which variables, count and for_each are expanded, underlay
+// addresses are allocated, and every mistake of the file has been reported with its place.
+//
+// Everything remembers where it stood in the source, so that whoever finds a problem later (a mode that runs out of
+// addresses, an MTU that is too small) can underline the very attribute. The body of a mode block stays undecoded: only
+// the mode knows its settings.
+package lab
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// Lab is one definition.
+type Lab struct {
+	Name     string
+	About    string
+	Switches []*Switch
+	Machines []*Machine // nodes, routers and hosts, in the order of the file
+	Network  *Network   // nil where the lab has no pod network
+	Modes    []*ModeBlock
+	Compare  *Compare // nil where the file has no compare block
+	Range    hcl.Range
+}
+
+// Ranges says where the attributes of a block stand, by attribute name; a missing name means it was left out.
+type Ranges map[string]hcl.Range
+
+// Of returns where the attribute stands, or the block's own range when it was left out.
+func (r Ranges) Of(name string, block hcl.Range) hcl.Range {
+	if at, ok := r[name]; ok {
+		return at
+	}
+	return block
+}
+
+// Switch is an underlay segment: one broadcast domain, one subnet a family.
+type Switch struct {
+	Name    string
+	Subnets []netip.Prefix // masked; at most one a family
+	MTU     int
+	Impair  Impairment
+	Range   hcl.Range
+	At      Ranges
+}
+
+// Impairment is what a link does to packets. The zero value does nothing.
+type Impairment struct {
+	Rate   uint64 // bit/s
+	Delay  time.Duration
+	Jitter time.Duration
+	Loss   float64 // per cent
+}
+
+// Kind says what a machine is for.
+type Kind string
+
+const (
+	Node   Kind = "node"
+	Router Kind = "router"
+	Host   Kind = "host"
+)
+
+// Machine is a node, a router or a host.
+type Machine struct {
+	Kind       Kind
+	Name       string
+	Interfaces []*Interface // eth0, eth1, … in the order of the "on" blocks; at least one
+	Gateways   []netip.Addr // default gateways, at most one a family
+	Routes     []*Route
+	PodCIDRs   []netip.Prefix // as written; the mode allocates what is left out
+	Pods       []*Pod
+	Range      hcl.Range
+	At         Ranges
+}
+
+// Interface attaches a machine to a switch.
+type Interface struct {
+	Name      string // eth0
+	Switch    *Switch
+	Addresses []netip.Prefix // one for each of the switch's subnets, allocated where it was left out
+	Range     hcl.Range
+	At        Ranges
+}
+
+// Address returns the interface's address of the family, or the zero Prefix.
+func (i *Interface) Address(v6 bool) netip.Prefix {
+	for _, a := range i.Addresses {
+		if a.Addr().Is6() == v6 {
+			return a
+		}
+	}
+	return netip.Prefix{}
+}
+
+// Route is a static route of a machine.
+type Route struct {
+	To    netip.Prefix
+	Via   netip.Addr
+	Range hcl.Range
+	At    Ranges
+}
+
+// Pod is a pod of a node; Addresses holds only what was written.
+type Pod struct {
+	Name      string
+	Addresses []netip.Addr
+	Range     hcl.Range
+	At        Ranges
+}
+
+// Network is the pod network.
+type Network struct {
+	Name  string
+	CIDRs []netip.Prefix // masked; at most one a family
+	Mode  string
+	Range hcl.Range
+	At    Ranges
+}
+
+// ModeBlock holds the settings of a mode, or of a variant of one under a name of its own.
+type ModeBlock struct {
+	Name  string
+	Use   string // the mode it is; Name where "use" was left out
+	Body  hcl.Body
+	Eval  *hcl.EvalContext
+	Range hcl.Range
+	At    Ranges // "use"
+}
+
+// Compare says what a comparison measures.
+type Compare struct {
+	Modes    []string
+	Paths    []string
+	Measures []string
+	Rounds   int // 0: left out
+	Range    hcl.Range
+	At       Ranges
+}
+
+// Mode returns the settings block of that name, or nil.
+func (l *Lab) Mode(name string) *ModeBlock {
+	for _, m := range l.Modes {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Of returns the machines of one kind, in the order of the file.
+func (l *Lab) Of(kind Kind) []*Machine {
+	var of []*Machine
+	for _, m := range l.Machines {
+		if m.Kind == kind {
+			of = append(of, m)
+		}
+	}
+	return of
+}

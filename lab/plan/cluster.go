@@ -1,0 +1,147 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+
+	"labnet/lab"
+)
+
+// Cluster is a lab as one mode arranges it: the definition, and the addresses of the pods.
+type Cluster struct {
+	Lab   *lab.Lab
+	Name  string // of the instance; it begins every namespace's name
+	Nodes []*Node
+}
+
+// Node is a node of a cluster.
+type Node struct {
+	*lab.Machine
+	Namespace string
+	Index     int
+	PodCIDRs  []netip.Prefix // one for each CIDR of the network, once the mode has allocated
+	Pods      []*Pod
+}
+
+// Uplink is the interface towards the other nodes.
+func (n *Node) Uplink() *lab.Interface { return n.Interfaces[0] }
+
+// Pod is a pod of a cluster.
+type Pod struct {
+	*lab.Pod
+	Namespace string
+	Node      *Node
+	Index     int            // within its node
+	Addresses []netip.Prefix // one for each CIDR of the network, with the prefix length its interface has
+}
+
+// Address returns the pod's address of the family, or the zero Addr.
+func (p *Pod) Address(v6 bool) netip.Addr {
+	for _, a := range p.Addresses {
+		if a.Addr().Is6() == v6 {
+			return a.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// Title is how a person names the pod: node1/p1.
+func (p *Pod) Title() string { return p.Node.Name + "/" + p.Pod.Name }
+
+// CIDRs returns the CIDRs of the pod network.
+func (c *Cluster) CIDRs() []netip.Prefix {
+	if c.Lab.Network == nil {
+		return nil
+	}
+	return c.Lab.Network.CIDRs
+}
+
+// NamespaceOf returns the name of a machine's or switch's namespace.
+func (c *Cluster) NamespaceOf(machine string) string { return c.Name + "." + machine }
+
+func newCluster(l *lab.Lab, name string) *Cluster {
+	c := &Cluster{Lab: l, Name: name}
+	for i, m := range l.Of(lab.Node) {
+		n := &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: i}
+		for j, p := range m.Pods {
+			n.Pods = append(n.Pods, &Pod{Pod: p, Namespace: n.Namespace + "." + p.Name, Node: n, Index: j})
+		}
+		c.Nodes = append(c.Nodes, n)
+	}
+	return c
+}
+
+// Endpoint is something that packets come from or go to: a pod, or a machine of the underlay.
+type Endpoint struct {
+	Title     string // node1 or node1/p1
+	Namespace string
+	Address   netip.Addr
+	Node      *Node        // nil for a router or a host
+	Pod       *Pod         // nil for a machine
+	Machine   *lab.Machine // nil for a pod
+}
+
+// Endpoints returns the pods and the nodes, in the order of the file, once for each family of the pod network.
+func (c *Cluster) Endpoints() []Endpoint {
+	var all []Endpoint
+	for _, cidr := range c.CIDRs() {
+		v6 := cidr.Addr().Is6()
+		for _, n := range c.Nodes {
+			if a := n.Uplink().Address(v6); a.IsValid() {
+				all = append(all, Endpoint{Title: n.Name, Namespace: n.Namespace, Address: a.Addr(), Node: n, Machine: n.Machine})
+			}
+			for _, p := range n.Pods {
+				if a := p.Address(v6); a.IsValid() {
+					all = append(all, Endpoint{Title: p.Title(), Namespace: p.Namespace, Address: a, Node: n, Pod: p})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Expectation is what a mode promises of the packets from one endpoint to another.
+type Expectation struct {
+	Reachable bool
+	Source    netip.Addr // what the receiver sees as the sender
+	MTU       int        // the largest IP packet that passes whole
+	Wire      bool       // whether the packets cross the underlay
+	Encap     Encap      // what they look like there
+}
+
+// Encap is an encapsulation on the underlay; the zero value is none.
+type Encap struct {
+	Type     string // "" or "vxlan"
+	Overhead int    // bytes by which the outer IP packet is longer than the inner one
+	VNI      int
+	Port     int
+	Src, Dst netip.Addr // outer addresses
+}
+
+func (e Encap) String() string {
+	switch e.Type {
+	case "":
+		return "none"
+	case "vxlan":
+		return fmt.Sprintf("vxlan vni %d, udp port %d, %s > %s", e.VNI, e.Port, e.Src, e.Dst)
+	}
+	return e.Type
+}
+
+// MAC derives a locally administered MAC address from what it is for.
+func MAC(of ...string) string {
+	h := sha256.New()
+	for _, s := range of {
+		fmt.Fprintf(h, "%s\x00", s)
+	}
+	m := h.Sum(nil)
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0]&^1|2, m[1], m[2], m[3], m[4], m[5])
+}
+
+// MACOf derives a MAC address from an address, with the first two bytes given, so that captures can be read.
+func MACOf(first, second byte, a netip.Addr) string {
+	b := a.AsSlice()
+	b = b[len(b)-4:]
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", first, second, b[0], b[1], b[2], b[3])
+}

@@ -1,0 +1,110 @@
+package plan
+
+// Op is what a change does.
+type Op int
+
+const (
+	Create Op = iota
+	Update
+	Delete
+)
+
+func (o Op) String() string { return [...]string{"create", "update", "delete"}[o] }
+
+// Change is one step from one state to another.
+type Change struct {
+	Op     Op
+	Object Object // what is to be; for Delete what was
+	Before Object // for Update, what was
+}
+
+// Lines returns the change as commands.
+func (c Change) Lines() []string {
+	switch c.Op {
+	case Create:
+		return c.Object.Add()
+	case Delete:
+		return c.Object.Del()
+	}
+	lines, _ := c.Object.Set(c.Before)
+	return lines
+}
+
+// Diff returns the changes that turn actual into desired, in the order in which they have to be made: what has to go,
+// children first; then what is new or different, parents first. An object that must be made anew takes all that stands
+// on it along, and that is made again.
+func Diff(actual, desired *State) []Change {
+	gone := map[Key]bool{}   // will not exist once the deletions are done
+	silent := map[Key]bool{} // … because the kernel removes it together with a parent
+	var doomed []Object
+	for k, o := range actual.objects {
+		want, ok := desired.objects[k]
+		if ok && want == o {
+			continue
+		}
+		if ok {
+			if _, inPlace := want.Set(o); inPlace {
+				continue
+			}
+		}
+		gone[k] = true
+		doomed = append(doomed, o)
+	}
+	if len(doomed) > 0 {
+		children := map[Key][]Object{}
+		for _, o := range actual.objects {
+			for _, p := range o.Parents() {
+				children[p] = append(children[p], o)
+			}
+		}
+		for i := 0; i < len(doomed); i++ {
+			parent := doomed[i].Key()
+			for _, c := range children[parent] {
+				k := c.Key()
+				if diesWith(c, parent) {
+					silent[k] = true
+				}
+				if !gone[k] {
+					gone[k] = true
+					doomed = append(doomed, c)
+				}
+			}
+		}
+	}
+	var changes []Change
+	ordered := order(doomed)
+	for i := len(ordered) - 1; i >= 0; i-- {
+		k := ordered[i].Key()
+		if k.Kind == KindSysctl || silent[k] {
+			continue
+		}
+		changes = append(changes, Change{Op: Delete, Object: ordered[i]})
+	}
+	var wanted []Object
+	for k, o := range desired.objects {
+		if was, ok := actual.objects[k]; !ok || gone[k] || was != o {
+			wanted = append(wanted, o)
+		}
+	}
+	for _, o := range order(wanted) {
+		k := o.Key()
+		if was, ok := actual.objects[k]; ok && !gone[k] {
+			changes = append(changes, Change{Op: Update, Object: o, Before: was})
+		} else {
+			changes = append(changes, Change{Op: Create, Object: o})
+		}
+	}
+	return changes
+}
+
+// diesWith reports whether the kernel removes the object by itself when the parent goes.
+func diesWith(o Object, parent Key) bool {
+	switch parent.Kind {
+	case KindNamespace:
+		return true
+	case KindLink:
+		link, ok := o.(Link)
+		return !ok || link.Peer == End{parent.Namespace, parent.Name}
+	}
+	return false
+}

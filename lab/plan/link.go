@@ -1,0 +1,243 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Namespace is a network namespace of the lab. It says itself whose it is: the alias of its loopback device is all that
+// is needed to find and remove a lab.
+type Namespace struct {
+	Name  string
+	Alias string // see [Owner]
+}
+
+// Owner is what a namespace says about itself in the alias of its loopback device.
+type Owner struct {
+	Lab     string
+	Machine string // node1 or node1/p1
+	Role    string // switch, node, router, host, pod
+}
+
+const aliasSchema = "schema=1"
+
+func (o Owner) String() string {
+	return fmt.Sprintf("lab=%s machine=%s role=%s %s", o.Lab, o.Machine, o.Role, aliasSchema)
+}
+
+// ParseOwner reads a loopback alias; ok is false when it is not one of ours.
+func ParseOwner(alias string) (o Owner, ok bool) {
+	if _, err := fmt.Sscanf(alias, "lab=%s machine=%s role=%s "+aliasSchema, &o.Lab, &o.Machine, &o.Role); err != nil {
+		return Owner{}, false
+	}
+	return o, true
+}
+
+func (n Namespace) Key() Key       { return Key{n.Name, KindNamespace, ""} }
+func (n Namespace) Parents() []Key { return nil }
+func (n Namespace) Add() []string {
+	return []string{"ip netns add " + n.Name, fmt.Sprintf("ip -n %s link set lo alias '%s' up", n.Name, n.Alias)}
+}
+func (n Namespace) Set(Object) ([]string, bool) { return n.Add()[1:], true }
+func (n Namespace) Del() []string               { return []string{"ip netns del " + n.Name} }
+
+// End names one end of a veth pair.
+type End struct{ Namespace, Name string }
+
+// Link is a network device. Every link of a lab is up.
+type Link struct {
+	Namespace, Name string
+	Type            string // bridge, veth, vxlan, …: what ip(8) calls it
+	MTU             int
+	MAC             string // empty: the kernel's choice
+	TxQueueLen      int
+	Down            bool   // found down; nothing wants that
+	Master          string // the bridge it is a port of
+	Hairpin         bool   // a bridge port that may send a frame back where it came from
+	Peer            End    // veth: the other end
+	Lower           string // vxlan, macvlan, vlan: the device it stands on
+	VXLAN           VXLAN
+	GSOMaxSegs      int    // 0: the kernel's default, 65535
+	Offloads        string // ethtool features that are not as the driver sets them: "gro=off tso=off"
+}
+
+// VXLAN holds the settings of a vxlan device; what is left out is off.
+type VXLAN struct {
+	VNI      int
+	Port     int
+	Local    netip.Addr
+	Learning bool
+}
+
+func (l Link) Key() Key { return Key{l.Namespace, KindLink, l.Name} }
+
+// first reports whether this end of a veth pair is the one whose creation makes both.
+func (l Link) first() bool {
+	return l.Namespace < l.Peer.Namespace || l.Namespace == l.Peer.Namespace && l.Name < l.Peer.Name
+}
+
+func (l Link) Parents() []Key {
+	p := []Key{{l.Namespace, KindNamespace, ""}}
+	if l.Peer != (End{}) {
+		p = append(p, Key{l.Peer.Namespace, KindNamespace, ""})
+		if !l.first() {
+			p = append(p, Key{l.Peer.Namespace, KindLink, l.Peer.Name})
+		}
+	}
+	for _, name := range []string{l.Master, l.Lower} {
+		if name != "" {
+			p = append(p, Key{l.Namespace, KindLink, name})
+		}
+	}
+	return append(p, defaultSysctls(l.Namespace)...)
+}
+
+// Makes reports whether creating this object creates a device: the second end of a veth pair comes with the first.
+func (l Link) Makes() bool { return l.Peer == (End{}) || l.first() }
+
+func (l Link) attributes() string {
+	s := fmt.Sprintf(" mtu %d txqueuelen %d", l.MTU, l.TxQueueLen)
+	if l.MAC != "" {
+		s += " address " + l.MAC
+	}
+	return s
+}
+
+func (l Link) Add() []string {
+	ip := "ip -n " + l.Namespace + " link "
+	if !l.Makes() {
+		return append([]string{ip + "set " + l.Name + l.attributes()}, l.state(Link{})...)
+	}
+	add := ip + "add " + l.Name
+	if l.Lower != "" {
+		add = ip + "add link " + l.Lower + " name " + l.Name
+	}
+	add += l.attributes() + " type " + l.Type
+	switch l.Type {
+	case "veth":
+		add += fmt.Sprintf(" peer name %s netns %s", l.Peer.Name, l.Peer.Namespace)
+	case "vxlan":
+		add = strings.Replace(add, " link "+l.Lower+" name ", " ", 1)
+		add += fmt.Sprintf(" id %d local %s dev %s dstport %d", l.VXLAN.VNI, l.VXLAN.Local, l.Lower, l.VXLAN.Port)
+		if !l.VXLAN.Learning {
+			add += " nolearning"
+		}
+	}
+	return append([]string{add}, l.state(Link{})...)
+}
+
+// state returns what is set on a device that exists.
+func (l Link) state(before Link) []string {
+	var lines []string
+	if l.Offloads != before.Offloads {
+		words := strings.NewReplacer("=", " ").Replace(l.Offloads)
+		if words == "" {
+			words = strings.NewReplacer("=off", " on", "=on", " off").Replace(before.Offloads)
+		}
+		lines = append(lines, fmt.Sprintf("ip netns exec %s ethtool -K %s %s", l.Namespace, l.Name, words))
+	}
+	set := ""
+	if l.GSOMaxSegs != before.GSOMaxSegs {
+		segs := l.GSOMaxSegs
+		if segs == 0 {
+			segs = 65535
+		}
+		set += fmt.Sprintf(" gso_max_segs %d", segs)
+	}
+	if l.Master != before.Master {
+		if l.Master == "" {
+			set += " nomaster"
+		} else {
+			set += " master " + l.Master
+		}
+	}
+	if before.Name == "" || before.Down {
+		set += " up"
+	}
+	if set != "" {
+		lines = append(lines, fmt.Sprintf("ip -n %s link set %s%s", l.Namespace, l.Name, set))
+	}
+	if l.Hairpin != before.Hairpin {
+		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
+	}
+	return lines
+}
+
+func (l Link) Set(o Object) ([]string, bool) {
+	before := o.(Link)
+	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.VXLAN != before.VXLAN {
+		return nil, false
+	}
+	set := ""
+	if l.MTU != before.MTU {
+		set += fmt.Sprintf(" mtu %d", l.MTU)
+	}
+	if l.TxQueueLen != before.TxQueueLen {
+		set += fmt.Sprintf(" txqueuelen %d", l.TxQueueLen)
+	}
+	if l.MAC != before.MAC && l.MAC != "" {
+		set += " address " + l.MAC
+	}
+	var lines []string
+	if set != "" {
+		lines = append(lines, fmt.Sprintf("ip -n %s link set %s%s", l.Namespace, l.Name, set))
+	}
+	return append(lines, l.state(before)...), true
+}
+
+func (l Link) Del() []string {
+	return []string{fmt.Sprintf("ip -n %s link del %s", l.Namespace, l.Name)}
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
+
+// Qdisc is the root queueing discipline of a link.
+type Qdisc struct {
+	Namespace, Link string
+	Type            string // tbf, netem, pfifo; netem with a rate shapes by itself
+	Rate            uint64 // bit/s
+	Burst           uint32 // tbf: bytes
+	Limit           uint32 // tbf: bytes; netem, pfifo: packets
+	DelayUS         uint32
+	JitterUS        uint32
+	LossPPM         uint32 // millionths
+}
+
+func (q Qdisc) Key() Key       { return Key{q.Namespace, KindQdisc, q.Link} }
+func (q Qdisc) Parents() []Key { return []Key{{q.Namespace, KindLink, q.Link}} }
+func (q Qdisc) Add() []string {
+	s := fmt.Sprintf("tc -n %s qdisc replace dev %s root handle 1: %s", q.Namespace, q.Link, q.Type)
+	switch q.Type {
+	case "tbf":
+		s += fmt.Sprintf(" rate %dbit burst %d limit %d", q.Rate, q.Burst, q.Limit)
+	case "netem":
+		s += fmt.Sprintf(" limit %d", q.Limit)
+		if q.DelayUS > 0 {
+			s += fmt.Sprintf(" delay %dus", q.DelayUS)
+			if q.JitterUS > 0 {
+				s += fmt.Sprintf(" %dus", q.JitterUS)
+			}
+		}
+		if q.LossPPM > 0 {
+			s += fmt.Sprintf(" loss %g%%", float64(q.LossPPM)/1e4)
+		}
+		if q.Rate > 0 {
+			s += fmt.Sprintf(" rate %dbit", q.Rate)
+		}
+	case "pfifo":
+		s += fmt.Sprintf(" limit %d", q.Limit)
+	}
+	return []string{s}
+}
+func (q Qdisc) Set(before Object) ([]string, bool) {
+	return q.Add(), q.Type == before.(Qdisc).Type
+}
+func (q Qdisc) Del() []string {
+	return []string{fmt.Sprintf("tc -n %s qdisc del dev %s root", q.Namespace, q.Link)}
+}

@@ -1,0 +1,226 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+)
+
+// Address is an address of a link.
+type Address struct {
+	Namespace, Link string
+	Prefix          netip.Prefix // the address itself with its prefix length
+	Broadcast       netip.Addr   // IPv4 only; the zero Addr for none
+	Scope           string       // "" global, "link", "host"
+	NoPrefixRoute   bool
+}
+
+func (a Address) Key() Key       { return Key{a.Namespace, KindAddress, a.Link + " " + a.Prefix.String()} }
+func (a Address) Parents() []Key { return []Key{{a.Namespace, KindLink, a.Link}} }
+func (a Address) Add() []string {
+	s := fmt.Sprintf("ip -n %s address add %s", a.Namespace, a.Prefix)
+	if a.Broadcast.IsValid() {
+		s += " broadcast " + a.Broadcast.String()
+	}
+	s += " dev " + a.Link
+	if a.Scope != "" {
+		s += " scope " + a.Scope
+	}
+	if a.NoPrefixRoute {
+		s += " noprefixroute"
+	}
+	if a.Prefix.Addr().Is6() {
+		s += " nodad"
+	}
+	return []string{s}
+}
+func (a Address) Set(Object) ([]string, bool) { return nil, false }
+func (a Address) Del() []string {
+	return []string{fmt.Sprintf("ip -n %s address del %s dev %s", a.Namespace, a.Prefix, a.Link)}
+}
+
+// Neighbour is a permanent neighbour entry, or with Proxy an address that the machine answers for.
+type Neighbour struct {
+	Namespace, Link string
+	Addr            netip.Addr
+	MAC             string
+	Proxy           bool
+}
+
+func (n Neighbour) Key() Key {
+	if n.Proxy {
+		return Key{n.Namespace, KindNeighbour, n.Link + " proxy " + n.Addr.String()}
+	}
+	return Key{n.Namespace, KindNeighbour, n.Link + " " + n.Addr.String()}
+}
+func (n Neighbour) Parents() []Key { return []Key{{n.Namespace, KindLink, n.Link}} }
+func (n Neighbour) Add() []string {
+	if n.Proxy {
+		return []string{fmt.Sprintf("ip -n %s neighbour add proxy %s dev %s", n.Namespace, n.Addr, n.Link)}
+	}
+	return []string{fmt.Sprintf("ip -n %s neighbour replace %s dev %s lladdr %s nud permanent", n.Namespace, n.Addr, n.Link, n.MAC)}
+}
+func (n Neighbour) Set(Object) ([]string, bool) { return n.Add(), true }
+func (n Neighbour) Del() []string {
+	proxy := ""
+	if n.Proxy {
+		proxy = "proxy "
+	}
+	return []string{fmt.Sprintf("ip -n %s neighbour del %s%s dev %s", n.Namespace, proxy, n.Addr, n.Link)}
+}
+
+// FDB is a permanent forwarding entry of a vxlan device: frames for MAC go to the VTEP at Dst.
+type FDB struct {
+	Namespace, Link string
+	MAC             string
+	Dst             netip.Addr
+}
+
+func (f FDB) Key() Key       { return Key{f.Namespace, KindFDB, f.Link + " " + f.MAC + " " + f.Dst.String()} }
+func (f FDB) Parents() []Key { return []Key{{f.Namespace, KindLink, f.Link}} }
+func (f FDB) Add() []string {
+	return []string{fmt.Sprintf("bridge -n %s fdb append %s dev %s dst %s self permanent", f.Namespace, f.MAC, f.Link, f.Dst)}
+}
+func (f FDB) Set(Object) ([]string, bool) { return f.Add(), true }
+func (f FDB) Del() []string {
+	return []string{fmt.Sprintf("bridge -n %s fdb del %s dev %s dst %s self", f.Namespace, f.MAC, f.Link, f.Dst)}
+}
+
+// Tables and protocols that have a name in rt_tables and rt_protos on every machine, and Calico's, which has none.
+const (
+	TableMain     = 254
+	ProtocolBoot  = 3
+	ProtocolFelix = 80
+)
+
+// Route is a route of one next hop, or of none.
+type Route struct {
+	Namespace string
+	Table     int
+	Dst       netip.Prefix // 0.0.0.0/0 or ::/0 for the default route
+	Type      string       // "" unicast, "blackhole", "throw", "unreachable"
+	Via       netip.Addr
+	Dev       string
+	Src       netip.Addr
+	Scope     string // "" global, "link", "host"
+	Protocol  int
+	Metric    int
+	MTU       int
+	Onlink    bool
+	// On is the address of Dev that makes Via reachable; the route goes and comes with it.
+	On netip.Prefix
+}
+
+func (r Route) Key() Key {
+	name := strconv.Itoa(r.Table) + " " + r.Dst.String()
+	if r.Metric != 0 {
+		name += " metric " + strconv.Itoa(r.Metric)
+	}
+	return Key{r.Namespace, KindRoute, name}
+}
+
+func (r Route) Parents() []Key {
+	p := []Key{{r.Namespace, KindNamespace, ""}}
+	if r.Dev != "" {
+		p = append(p, Key{r.Namespace, KindLink, r.Dev})
+	}
+	if r.On.IsValid() {
+		p = append(p, Key{r.Namespace, KindAddress, r.Dev + " " + r.On.String()})
+	}
+	return p
+}
+
+func (r Route) text() string {
+	s := ""
+	if r.Type != "" {
+		s = r.Type + " "
+	}
+	if r.Dst.Bits() == 0 {
+		s += "default"
+	} else if r.Dst.IsSingleIP() {
+		s += r.Dst.Addr().String()
+	} else {
+		s += r.Dst.String()
+	}
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	if r.Dev != "" {
+		s += " dev " + r.Dev
+	}
+	if r.Table != TableMain {
+		s += " table " + strconv.Itoa(r.Table)
+	}
+	if r.Protocol != ProtocolBoot {
+		s += " proto " + strconv.Itoa(r.Protocol)
+	}
+	if r.Scope != "" {
+		s += " scope " + r.Scope
+	}
+	if r.Src.IsValid() {
+		s += " src " + r.Src.String()
+	}
+	if r.Metric != 0 {
+		s += " metric " + strconv.Itoa(r.Metric)
+	}
+	if r.MTU != 0 {
+		s += " mtu " + strconv.Itoa(r.MTU)
+	}
+	if r.Onlink {
+		s += " onlink"
+	}
+	return s
+}
+
+func (r Route) ip() string {
+	if r.Dst.Addr().Is6() {
+		return "ip -6 -n " + r.Namespace
+	}
+	return "ip -n " + r.Namespace
+}
+
+func (r Route) Add() []string               { return []string{r.ip() + " route replace " + r.text()} }
+func (r Route) Set(Object) ([]string, bool) { return r.Add(), true }
+func (r Route) Del() []string               { return []string{r.ip() + " route del " + r.text()} }
+
+// Rule is a policy routing rule.
+type Rule struct {
+	Namespace  string
+	V6         bool
+	Priority   int
+	From, To   netip.Prefix
+	Mark, Mask uint32
+	Table      int
+}
+
+func (r Rule) Key() Key {
+	family := "inet"
+	if r.V6 {
+		family = "inet6"
+	}
+	return Key{r.Namespace, KindRule, fmt.Sprintf("%s %d: %s", family, r.Priority, r.selector())}
+}
+func (r Rule) Parents() []Key { return []Key{{r.Namespace, KindNamespace, ""}} }
+func (r Rule) selector() string {
+	s := "from all"
+	if r.From.IsValid() {
+		s = "from " + r.From.String()
+	}
+	if r.To.IsValid() {
+		s += " to " + r.To.String()
+	}
+	if r.Mark != 0 || r.Mask != 0 {
+		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
+	}
+	return s + " lookup " + strconv.Itoa(r.Table)
+}
+func (r Rule) line(verb string) []string {
+	family := ""
+	if r.V6 {
+		family = "-6 "
+	}
+	return []string{fmt.Sprintf("ip %s-n %s rule %s priority %d %s", family, r.Namespace, verb, r.Priority, r.selector())}
+}
+func (r Rule) Add() []string               { return r.line("add") }
+func (r Rule) Set(Object) ([]string, bool) { return nil, false }
+func (r Rule) Del() []string               { return r.line("del") }
