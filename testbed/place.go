@@ -1,0 +1,44 @@
+// Package testbed is the real thing: it reads what a lab's namespaces hold, applies changes to them, and removes them.
+// It is the only importer of netlink.
+package testbed
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containernetworking/plugins/pkg/ns"
+)
+
+// NetnsDir is where named namespaces live, so that "ip netns" sees them too.
+const NetnsDir = "/run/netns"
+
+// Place is a network namespace, and the only way into one.
+type Place struct {
+	Name string
+	ns   ns.NetNS
+}
+
+// Open opens a named namespace.
+func Open(name string) (*Place, error) {
+	n, err := ns.GetNS(filepath.Join(NetnsDir, name))
+	if err != nil {
+		if os.IsNotExist(err) {
+			return nil, fmt.Errorf("namespace %s: %w", name, os.ErrNotExist)
+		}
+		return nil, fmt.Errorf("namespace %s: %w", name, err)
+	}
+	return &Place{Name: name, ns: n}, nil
+}
+
+// Do calls f on a thread of its own inside the place. Sockets that f opens stay in the place; goroutines that f starts
+// do not run there.
+func (p *Place) Do(f func() error) error {
+	return p.ns.Do(func(ns.NetNS) error { return f() })
+}
+
+// Fd returns the namespace's file descriptor, for netlink attributes.
+func (p *Place) Fd() int { return int(p.ns.Fd()) }
+
+// Close releases the handle; the namespace stays.
+func (p *Place) Close() error { return p.ns.Close() }
