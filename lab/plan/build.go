@@ -1,6 +1,12 @@
 package plan
 
 import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
 	"github.com/hashicorp/hcl/v2"
 
 	"labnet/lab"
@@ -24,10 +30,177 @@ type Plan struct {
 
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
-	panic("in the next commit")
+	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+	decoded, diags := opt.Modes.decode(l)
+	switch {
+	case l.Network != nil:
+		p.ModeName = cmp.Or(opt.Mode, l.Network.Mode)
+		if p.Mode = decoded[p.ModeName]; p.Mode == nil {
+			diags = append(diags, unknownMode(l, opt, p.ModeName, decoded))
+		}
+	case opt.Mode != "":
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError,
+			Summary:  "No pod network",
+			Detail:   fmt.Sprintf("A mode was asked for, but lab %q has no network block. Add one: network \"pods\" { cidr = \"10.42.0.0/16\" }.", l.Name),
+			Subject:  l.Range.Ptr(),
+		})
+	}
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	needs := underlayNeeds(l)
+	if p.Mode != nil {
+		if diags = append(diags, p.Mode.Allocate(p.Cluster)...); diags.HasErrors() {
+			return nil, diags
+		}
+		for _, f := range p.Mode.Needs(p.Cluster) {
+			needs = append(needs, need{f, "mode " + p.ModeName, l.Network.At.Of("mode", l.Network.Range)})
+		}
+	}
+	for _, n := range needs {
+		if !opt.Features[n.feature] {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  fmt.Sprintf("The kernel has no %s", n.feature),
+				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, n.feature.Remedy()),
+				Subject:  n.at.Ptr(),
+			})
+		}
+	}
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	underlay(p.Cluster, opt.Features, p.State)
+	if p.Mode != nil {
+		diags = append(diags, p.Mode.Plan(p.Cluster, opt.Features, p.State)...)
+	}
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	p.State.Resolve()
+	return p, diags
 }
 
 // Expect says what becomes of packets between two endpoints of one family.
 func (p *Plan) Expect(from, to Endpoint) Expectation {
-	panic("in the next commit")
+	if p.Mode == nil || from.Pod == nil && to.Pod == nil {
+		return Expectation{
+			Reachable: true,
+			Source:    from.Address,
+			MTU:       min(from.Machine.Interfaces[0].Switch.MTU, to.Machine.Interfaces[0].Switch.MTU),
+			Wire:      true,
+		}
+	}
+	return p.Mode.Expect(p.Cluster, from, to)
+}
+
+// Decode reads every mode block of the lab, also those that are not used now, and the modes that have none.
+func (m Modes) decode(l *lab.Lab) (map[string]Mode, hcl.Diagnostics) {
+	var diags hcl.Diagnostics
+	decoded := map[string]Mode{}
+	for _, e := range m {
+		mode, more := e.Mode.Decode(hcl.EmptyBody(), nil)
+		diags = append(diags, more...)
+		decoded[e.Name] = mode
+	}
+	for _, b := range l.Modes {
+		mode := m.Get(b.Use)
+		if mode == nil {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  "Unknown mode",
+				Detail:   fmt.Sprintf("There is no mode %q.%s The modes are %s; a variant names the one it is with use = \"…\".", b.Use, DidYouMean(b.Use, m.Names()), strings.Join(m.Names(), ", ")),
+				Subject:  b.At.Of("use", b.Range).Ptr(),
+			})
+			continue
+		}
+		set, more := mode.Decode(b.Body, b.Eval)
+		diags = append(diags, more...)
+		decoded[b.Name] = set
+	}
+	return decoded, diags
+}
+
+func unknownMode(l *lab.Lab, opt Options, name string, decoded map[string]Mode) *hcl.Diagnostic {
+	names := opt.Modes.Names()
+	for _, b := range l.Modes {
+		if !slices.Contains(names, b.Name) {
+			names = append(names, b.Name)
+		}
+	}
+	d := &hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  "Unknown mode",
+		Detail:   fmt.Sprintf("There is no mode %q.%s This lab knows %s.", name, DidYouMean(name, names), strings.Join(names, ", ")),
+	}
+	if opt.Mode == "" {
+		d.Subject = l.Network.At.Of("mode", l.Network.Range).Ptr()
+	}
+	return d
+}
+
+type need struct {
+	feature Feature
+	by      string
+	at      hcl.Range
+}
+
+func underlayNeeds(l *lab.Lab) []need {
+	var needs []need
+	for _, s := range l.Switches {
+		by := "switch " + s.Name
+		needs = append(needs, need{FeatureBridge, by, s.Range}, need{FeatureVeth, by, s.Range})
+		if s.Impair.Rate > 0 {
+			needs = append(needs, need{FeatureTBF, "the rate of " + by, s.At.Of("rate", s.Range)})
+		}
+		for _, a := range []string{"delay", "jitter", "loss"} {
+			if at, ok := s.At[a]; ok {
+				needs = append(needs, need{FeatureNetem, "the " + a + " of " + by, at})
+			}
+		}
+	}
+	return needs
+}
+
+// Resolve finds, for every route with a next hop, what makes the next hop reachable: an address of the device, or a
+// route to it. The route is made after that and goes with it.
+func (s *State) Resolve() {
+	type device struct{ namespace, name string }
+	addresses := map[device][]Address{}
+	links := map[device][]Route{}
+	var routes []Route
+	for _, o := range s.objects {
+		switch o := o.(type) {
+		case Address:
+			d := device{o.Namespace, o.Link}
+			addresses[d] = append(addresses[d], o)
+		case Route:
+			if o.Via.IsValid() {
+				routes = append(routes, o)
+			} else if o.Scope == "link" && o.Table == TableMain {
+				d := device{o.Namespace, o.Dev}
+				links[d] = append(links[d], o)
+			}
+		}
+	}
+	for _, r := range routes {
+		r.On = Key{}
+		if !r.Onlink {
+			d := device{r.Namespace, r.Dev}
+			best := -1
+			consider := func(p netip.Prefix, k Key) {
+				if p.Masked().Contains(r.Via) && p.Bits() > best {
+					best, r.On = p.Bits(), k
+				}
+			}
+			for _, a := range addresses[d] {
+				consider(a.Prefix, a.Key())
+			}
+			for _, l := range links[d] {
+				consider(l.Dst, l.Key())
+			}
+		}
+		s.objects[r.Key()] = r
+	}
 }

@@ -107,8 +107,7 @@ type Route struct {
 	Metric    int
 	MTU       int
 	Onlink    bool
-	// On is the address of Dev that makes Via reachable; the route goes and comes with it.
-	On netip.Prefix
+	On        Key // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
 }
 
 func (r Route) Key() Key {
@@ -124,8 +123,8 @@ func (r Route) Parents() []Key {
 	if r.Dev != "" {
 		p = append(p, Key{r.Namespace, KindLink, r.Dev})
 	}
-	if r.On.IsValid() {
-		p = append(p, Key{r.Namespace, KindAddress, r.Dev + " " + r.On.String()})
+	if r.On != (Key{}) {
+		p = append(p, r.On)
 	}
 	return p
 }

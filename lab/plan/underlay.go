@@ -1,0 +1,167 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"labnet/lab"
+)
+
+// bridgeName is the bridge inside a switch's namespace.
+const bridgeName = "br0"
+
+// underlay adds what every mode finds: namespaces for switches, machines and pods, the wires between them, the machines'
+// addresses and static routes.
+func underlay(c *Cluster, f Features, s *State) {
+	for _, sw := range c.Lab.Switches {
+		ns := c.NamespaceOf(sw.Name)
+		space(c, f, s, ns, sw.Name, "switch")
+		s.Add(Link{Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000})
+	}
+	for i, m := range c.Lab.Machines {
+		ns := c.NamespaceOf(m.Name)
+		space(c, f, s, ns, m.Name, string(m.Kind))
+		for j, nic := range m.Interfaces {
+			port := portName(m, i, j)
+			wire(c, s, m, nic, port)
+		}
+		for _, gw := range m.Gateways {
+			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
+		}
+		for _, r := range m.Routes {
+			s.Add(Route{Namespace: ns, Table: TableMain, Dst: r.To, Via: r.Via, Dev: towards(m, r.Via), Protocol: ProtocolBoot})
+		}
+	}
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			space(c, f, s, p.Namespace, p.Title(), "pod")
+		}
+	}
+}
+
+// space adds a namespace and the settings that a new namespace would otherwise take from the machine it is made on.
+func space(c *Cluster, f Features, s *State, ns, machine, role string) {
+	s.Add(Namespace{Name: ns, Alias: Owner{Lab: c.Name, Machine: machine, Role: role}.String()})
+	set := func(path, value string) { s.Add(Sysctl{Namespace: ns, Path: path, Value: value}) }
+	forwards := "0"
+	if role == string(lab.Node) || role == string(lab.Router) {
+		forwards = "1"
+	}
+	set(ipForward, forwards)
+	set(ipv6Forwarding, forwards)
+	set(defaultRPFilter, "0")
+	set("net/ipv4/conf/all/rp_filter", "0")
+	if role == "switch" {
+		// A switch forwards frames and has no address of its own.
+		set(defaultIPv6Off, "1")
+		if f[FeatureBridgeNetfilter] {
+			set("net/bridge/bridge-nf-call-iptables", "0")
+			set("net/bridge/bridge-nf-call-ip6tables", "0")
+			set("net/bridge/bridge-nf-call-arptables", "0")
+		}
+		return
+	}
+	set(defaultIPv6Off, "0")
+	if f[FeatureCubic] {
+		set("net/ipv4/tcp_congestion_control", "cubic")
+	}
+}
+
+// wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
+func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
+	near := End{c.NamespaceOf(m.Name), nic.Name}
+	far := End{c.NamespaceOf(nic.Switch.Name), port}
+	sw := nic.Switch
+	s.Add(
+		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, nic.Addresses[0].Addr()), Peer: far},
+		Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, m.Name), Peer: near, Master: bridgeName},
+	)
+	for _, a := range nic.Addresses {
+		s.Add(NewAddress(near.Namespace, near.Name, a))
+	}
+	if q, ok := shape(sw); ok {
+		q.Namespace, q.Link = far.Namespace, far.Name
+		s.Add(q)
+	}
+	if q, ok := impair(sw); ok {
+		q.Namespace, q.Link = near.Namespace, near.Name
+		s.Add(q)
+	}
+}
+
+// shape limits the rate. A bucket smaller than a GSO packet makes tbf cut it, as a real wire would.
+func shape(sw *lab.Switch) (Qdisc, bool) {
+	rate := sw.Impair.Rate
+	if rate == 0 {
+		return Qdisc{}, false
+	}
+	burst := max(uint64(10*sw.MTU), rate/8/1000)
+	return Qdisc{Type: "tbf", Rate: rate, Burst: uint32(burst), Limit: uint32(burst + max(rate/8/20, uint64(100*sw.MTU)))}, true
+}
+
+// impair is what happens at the machine's end, where a packet that crosses the switch passes once: delay, jitter and
+// loss are those of one crossing. The rate is limited at both ends.
+func impair(sw *lab.Switch) (Qdisc, bool) {
+	i := sw.Impair
+	if i.Delay == 0 && i.Jitter == 0 && i.Loss == 0 {
+		return shape(sw)
+	}
+	return Qdisc{
+		Type: "netem", Rate: i.Rate, Limit: 10000,
+		DelayUS: uint32(i.Delay.Microseconds()), JitterUS: uint32(i.Jitter.Microseconds()), LossPPM: uint32(i.Loss * 1e4),
+	}, true
+}
+
+// portName names a switch's port after the machine where the kernel allows it.
+func portName(m *lab.Machine, machine, nic int) string {
+	taken := []string{bridgeName, "lo", "all", "default"} // the last two are folders of /proc/sys/net/ipv4/conf
+	if len(m.Name) <= 15 && !slices.Contains(taken, m.Name) && !isPort(m.Name) {
+		return m.Name
+	}
+	return fmt.Sprintf("port%d-%d", machine, nic)
+}
+
+func isPort(name string) bool {
+	var i, j int
+	n, _ := fmt.Sscanf(name, "port%d-%d", &i, &j)
+	return n == 2
+}
+
+// towards returns the interface of the machine whose subnet holds the next hop.
+func towards(m *lab.Machine, via netip.Addr) string {
+	for _, nic := range m.Interfaces {
+		for _, a := range nic.Addresses {
+			if a.Masked().Contains(via) {
+				return nic.Name
+			}
+		}
+	}
+	return m.Interfaces[0].Name
+}
+
+// Everywhere is the destination of a default route.
+func Everywhere(v6 bool) netip.Prefix {
+	if v6 {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
+// NewAddress is an address as CNI plugins and "ip address add … brd +" set it: with the broadcast address of an IPv4 subnet.
+func NewAddress(ns, link string, a netip.Prefix) Address {
+	addr := Address{Namespace: ns, Link: link, Prefix: a}
+	if a.Addr().Is4() && a.Bits() < 31 {
+		addr.Broadcast = lastAddr(a)
+	}
+	return addr
+}
+
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}

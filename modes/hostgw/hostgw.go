@@ -1,0 +1,99 @@
+// Package hostgw is flannel's host-gw backend: no encapsulation; every node has a route to every other node's pods, and
+// the other node itself is the gateway.
+//
+// A packet from a pod on node1 to a pod on node2:
+//
+//	pod eth0 → cni0 on node1   the pod's default route; cni0 is its gateway
+//	route on node1             10.42.1.0/24 via 192.168.205.4 dev eth0
+//	wire                       an ordinary IP packet between the pods' own addresses; only the MAC addresses are the nodes'
+//	route on node2             10.42.1.0/24 dev cni0, connected
+//	cni0 on node2 → pod eth0
+//
+// Cost per node: one route for every other node. No device, no neighbour entry, no bytes on the wire, and the full MTU of
+// the underlay. In return all nodes have to be on one switch: a router between them would have to know the pods' routes.
+//
+// The kernel state is that of flanneld 0.28 with --ip-masq and EnableNFTables; what differs: MAC addresses and veth names
+// are derived from names instead of random, and leases from the order of the nodes.
+package hostgw
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// Mode has no settings.
+type Mode struct{}
+
+func (Mode) About() string {
+	return "routes between nodes on one switch, no encapsulation (flannel host-gw)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	return Mode{}, gohcl.DecodeBody(body, ctx, &struct{}{})
+}
+
+func (Mode) Needs(*plan.Cluster) []plan.Feature { return []plan.Feature{plan.FeatureNFTables} }
+
+func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+
+func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	diags := oneSwitch(c)
+	for _, n := range c.Nodes {
+		attach.Bridge(c, f, s, n, mtu(n))
+		attach.Flannel(c, s, n)
+		for _, peer := range c.Nodes {
+			if peer == n {
+				continue
+			}
+			for _, block := range peer.PodCIDRs {
+				via := peer.Uplink().Address(block.Addr().Is6())
+				if !via.IsValid() {
+					continue // already reported
+				}
+				s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Via: via.Addr(), Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot})
+			}
+		}
+	}
+	return diags
+}
+
+func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	if from.Node == to.Node {
+		own := from.Node.Uplink().Address(to.Address.Is6()).Addr()
+		for _, block := range from.Node.PodCIDRs {
+			if block.Addr().Is6() == to.Address.Is6() {
+				own = attach.Gateway(block)
+			}
+		}
+		return attach.Local(from, to, mtu(from.Node), own)
+	}
+	if to.Pod == nil {
+		return attach.Outside(from, to, mtu(from.Node))
+	}
+	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+}
+
+func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
+
+// oneSwitch reports the nodes that another node cannot be the gateway for.
+func oneSwitch(c *plan.Cluster) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		first := c.Nodes[0].Uplink()
+		if n.Uplink().Switch != first.Switch {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  "host-gw needs all nodes on one switch",
+				Detail: fmt.Sprintf("Node %q is on switch %q and node %q on %q; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+					n.Name, n.Uplink().Switch.Name, c.Nodes[0].Name, first.Switch.Name),
+				Subject: n.Uplink().Range.Ptr(),
+			})
+		}
+	}
+	return append(diags, attach.Families(c)...)
+}

@@ -1,0 +1,130 @@
+// Package attach connects pods to their node, in the ways that several modes share. It is pure.
+//
+// Bridge is what the CNI bridge plugin makes when flannel's plugin delegates to it: every node has a bridge cni0 that is
+// the gateway of the node's block, and every pod hangs on it by a veth pair.
+//
+//	pod eth0 10.42.0.2/24 ──veth── vethXXXXXXXX ─┐
+//	                                             ├─ cni0 10.42.0.1/24 ── the node's routes
+//	pod eth0 10.42.0.3/24 ──veth── vethXXXXXXXX ─┘
+//
+// Routed is Calico's node side: no bridge; every pod has a /32, sends everything to 169.254.1.1, for which the node
+// answers by proxy ARP, and the node has one route per pod.
+package attach
+
+import (
+	"crypto/sha1"
+	"encoding/hex"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab/plan"
+)
+
+// BridgeName is the bridge that flannel's delegate makes.
+const BridgeName = "cni0"
+
+// AllocateBridge gives each node the block that flannel would lease it, a /24 or /64, and its pods the addresses that
+// host-local would: the first is the gateway's, the second the first pod's.
+func AllocateBridge(c *plan.Cluster) hcl.Diagnostics {
+	const reserved = 3 // the block's own address, the gateway, the broadcast address
+	if diags := plan.AllocateBlocks(c, 24, 64, reserved); diags.HasErrors() {
+		return diags
+	}
+	return eachPod(c, 2, func(block netip.Prefix) int { return block.Bits() })
+}
+
+// Gateway is the bridge's address in a block.
+func Gateway(block netip.Prefix) netip.Addr { return plan.Nth(block, 1) }
+
+// Bridge adds a node's bridge and its pods.
+func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu int) {
+	if len(n.Pods) == 0 {
+		return // the plugin makes cni0 with the first pod
+	}
+	s.Add(plan.Link{
+		Namespace: n.Namespace, Name: BridgeName, Type: "bridge", MTU: mtu, TxQueueLen: 1000,
+		MAC: plan.MACOf(0x0a, 0x58, Gateway(n.PodCIDRs[0])),
+	})
+	noRouterAdvertisements(s, n.Namespace, BridgeName)
+	if f[plan.FeatureBridgeNetfilter] {
+		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-iptables", Value: "1"})
+	}
+	for _, block := range n.PodCIDRs {
+		s.Add(plan.NewAddress(n.Namespace, BridgeName, netip.PrefixFrom(Gateway(block), block.Bits())))
+	}
+	for _, p := range n.Pods {
+		host := "veth" + digest(p.Title())[:8]
+		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
+		s.Add(
+			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("veth", p.Title()), Peer: far, Master: BridgeName, Hairpin: true},
+			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr()), Peer: near},
+			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
+			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"},
+		)
+		noRouterAdvertisements(s, near.Namespace, near.Name)
+		for i, a := range p.Addresses {
+			gateway := Gateway(n.PodCIDRs[i])
+			s.Add(
+				plan.NewAddress(far.Namespace, far.Name, a),
+				plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(gateway.Is6()), Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot},
+				plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[i], Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot},
+			)
+		}
+	}
+}
+
+// eachPod hands out addresses from first on; length gives the prefix length that the pod's interface shows.
+func eachPod(c *plan.Cluster, first int, length func(block netip.Prefix) int) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		for _, block := range n.PodCIDRs {
+			taken := map[netip.Addr]bool{}
+			for _, p := range n.Pods {
+				for _, a := range p.Pod.Addresses {
+					taken[a] = true
+				}
+			}
+			next := first
+			for _, p := range n.Pods {
+				addr, asked := wanted(p, block.Addr().Is6())
+				if asked && (!block.Contains(addr) || addr.Less(plan.Nth(block, first))) {
+					at := p.At.Of("address", p.Range)
+					diags = append(diags, &hcl.Diagnostic{
+						Severity: hcl.DiagError,
+						Summary:  "The address is not one of the node's",
+						Detail:   "Pods of node " + n.Name + " have addresses of " + block.String() + ", from " + plan.Nth(block, first).String() + " on.",
+						Subject:  &at,
+					})
+					continue
+				}
+				for !asked {
+					addr = plan.Nth(block, next)
+					next++
+					asked = !taken[addr]
+				}
+				p.Addresses = append(p.Addresses, netip.PrefixFrom(addr, length(block)))
+			}
+		}
+	}
+	return diags
+}
+
+func wanted(p *plan.Pod, v6 bool) (netip.Addr, bool) {
+	for _, a := range p.Pod.Addresses {
+		if a.Is6() == v6 {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+func noRouterAdvertisements(s *plan.State, ns, link string) {
+	s.Add(plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/" + link + "/accept_ra", Value: "0", Link: link})
+}
+
+// digest is the hash from which Kubernetes programs make interface names.
+func digest(of string) string {
+	h := sha1.Sum([]byte(of))
+	return hex.EncodeToString(h[:])
+}

@@ -1,0 +1,68 @@
+package vxlan
+
+import (
+	"crypto/sha1"
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// calico has vxlan.calico (vxlan-v6.calico), its address the first of the node's block, and routed pods.
+type calico struct{}
+
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c) }
+
+func (calico) device(_ Mode, v6 bool) string {
+	if v6 {
+		return "vxlan-v6.calico"
+	}
+	return "vxlan.calico"
+}
+
+func (k calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+	for family, block := range n.PodCIDRs {
+		v6 := block.Addr().Is6()
+		m.tunnel(s, c, n, family, 1000, deviceMTU(n, v6), func(n *plan.Node) string { return vtepMAC(n.Name, v6) })
+		s.Add(k.firewall(m, c.CIDRs()[family], n))
+	}
+	attach.Routed(c, s, n, podMTU(c, n))
+}
+
+// vtepMAC is the address that Felix derives from the node's name (felix/calc/vxlan_resolver.go).
+func vtepMAC(node string, v6 bool) string {
+	if v6 {
+		node += "-v6"
+	}
+	h := sha1.Sum([]byte(node))
+	return fmt.Sprintf("66:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
+}
+
+// firewall is what every packet of the pods meets: tunnel packets are not tracked, and what leaves the pool is masqueraded.
+func (k calico) firewall(m Mode, pool netip.Prefix, n *plan.Node) plan.Table {
+	family := "ip"
+	if pool.Addr().Is6() {
+		family = "ip6"
+	}
+	return plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: fmt.Sprintf(`	chain raw-PREROUTING {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport %[2]d notrack
+	}
+
+	chain raw-OUTPUT {
+		type filter hook output priority raw; policy accept;
+		udp dport %[2]d notrack
+	}
+
+	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		%[1]s saddr %[3]s %[1]s daddr != %[3]s masquerade fully-random
+	}
+`, family, m.port, pool)}
+}
+
+// own is the node's address: the kernel has none on the pods' veths, and takes that of the first interface.
+func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }

@@ -1,0 +1,43 @@
+package vxlan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// flannel has flannel.<vni> (flannel-v6.<vni> for IPv6), its address the block's own, and pods on a bridge.
+type flannel struct{}
+
+func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+
+func (flannel) device(m Mode, v6 bool) string {
+	if v6 {
+		return fmt.Sprintf("flannel-v6.%d", m.vni)
+	}
+	return fmt.Sprintf("flannel.%d", m.vni)
+}
+
+func (f flannel) plan(m Mode, c *plan.Cluster, features plan.Features, s *plan.State, n *plan.Node) {
+	for family, block := range n.PodCIDRs {
+		device := f.device(m, block.Addr().Is6())
+		// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
+		m.tunnel(s, c, n, family, 0, 0, func(n *plan.Node) string { return plan.MAC(device, n.Name) })
+		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv6/conf/" + device + "/accept_ra", Value: "0", Link: device})
+	}
+	attach.Bridge(c, features, s, n, podMTU(c, n))
+	attach.Flannel(c, s, n)
+}
+
+func (flannel) own(n *plan.Node, v6 bool) netip.Addr {
+	for _, block := range n.PodCIDRs {
+		if block.Addr().Is6() == v6 {
+			return attach.Gateway(block)
+		}
+	}
+	return netip.Addr{}
+}

@@ -1,0 +1,217 @@
+// Package vxlan is flannel's vxlan backend and, with like = "calico", Calico's: Ethernet frames between the nodes' VXLAN
+// tunnel endpoints (VTEPs), inside UDP over the underlay.
+//
+// A packet from a pod on node1 to a pod on node2, flannel's way:
+//
+//	pod eth0 → cni0 on node1     the pod's default route
+//	route on node1               10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink: the next hop is node2's VTEP
+//	neighbour on flannel.1       10.42.1.0 lladdr <MAC of node2's flannel.1> PERMANENT: no ARP ever crosses the overlay
+//	FDB of flannel.1             <that MAC> dst 192.168.205.4: where to send the frame
+//	wire                         IP (20) + UDP 8472 (8) + VXLAN header with the VNI (8) + inner Ethernet (14) = 50 bytes more
+//	flannel.1 on node2           takes the outer headers off; the route to 10.42.1.0/24 leads to cni0
+//
+// Cost per node: one device, and one route, one neighbour and one FDB entry for every other node. Every packet is 50 bytes
+// longer on the wire (70 over IPv6), so the pods' MTU is that much smaller. The underlay needs to carry UDP between the
+// nodes and nothing else: it never learns of the pods, and the nodes need not share a switch.
+//
+// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with VXLAN "Always". What
+// differs: MAC addresses and veth names are derived from names instead of random, blocks come in the order of the nodes,
+// Calico's firewall is only the part that translates and spares connection tracking (its policies are left out; it is
+// nftables where the dumps show iptables), and a Calico node without a default route gets one to 169.254.1.1, without
+// which it would not answer its pods' ARP.
+package vxlan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// Mode is the mode with its settings; the zero value knows only how to decode them.
+type Mode struct {
+	like like
+	vni  int
+	port int
+}
+
+// like is whose names, attributes and node side a cluster has.
+type like interface {
+	allocate(*plan.Cluster) hcl.Diagnostics
+	device(m Mode, v6 bool) string
+	plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
+	// own is the address from which a node talks to its own pods.
+	own(n *plan.Node, v6 bool) netip.Addr
+}
+
+var likes = map[string]struct {
+	like
+	vni, port int
+}{
+	"flannel": {flannel{}, 1, 8472},
+	"calico":  {calico{}, 4096, 4789},
+}
+
+func (Mode) About() string {
+	return "Ethernet in UDP between VTEPs, over any underlay (flannel vxlan, Calico VXLAN)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	var set struct {
+		Like      *string   `hcl:"like"`
+		LikeRange hcl.Range `hcl:"like,attr_value_range"`
+		VNI       *int      `hcl:"vni"`
+		VNIRange  hcl.Range `hcl:"vni,attr_value_range"`
+		Port      *int      `hcl:"port"`
+		PortRange hcl.Range `hcl:"port,attr_value_range"`
+	}
+	diags := gohcl.DecodeBody(body, ctx, &set)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	name := "flannel"
+	if set.Like != nil {
+		name = *set.Like
+	}
+	kind, ok := likes[name]
+	if !ok {
+		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
+			fmt.Sprintf("vxlan can be like \"flannel\" or like \"calico\", not like %q.%s", name, plan.DidYouMean(name, []string{"flannel", "calico"}))))
+	}
+	m := Mode{kind.like, kind.vni, kind.port}
+	if set.VNI != nil {
+		m.vni = *set.VNI
+		if m.vni < 1 || m.vni > 1<<24-1 {
+			diags = append(diags, wrong(set.VNIRange, "VNI out of range", fmt.Sprintf("A VXLAN network identifier has 24 bits (RFC 7348): give a number from 1 to 16777215, not %d.", m.vni)))
+		} else if device := m.like.device(m, false); len(device) > 15 {
+			diags = append(diags, wrong(set.VNIRange, "The device's name would be too long",
+				fmt.Sprintf("%s has %d characters, and an interface name at most 15. Give a VNI below 10000000.", device, len(device))))
+		}
+	}
+	if set.Port != nil {
+		m.port = *set.Port
+		if m.port < 1 || m.port > 65535 {
+			diags = append(diags, wrong(set.PortRange, "Port out of range", fmt.Sprintf("A UDP port is a number from 1 to 65535, not %d. flannel uses 8472 on Linux, Calico and RFC 7348 use 4789.", m.port)))
+		}
+	}
+	return m, diags
+}
+
+func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+}
+
+func (m Mode) Needs(*plan.Cluster) []plan.Feature {
+	return []plan.Feature{plan.FeatureVXLAN, plan.FeatureNFTables}
+}
+
+func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
+
+func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	diags := attach.Families(c)
+	for _, n := range c.Nodes {
+		sw := n.Uplink().Switch
+		least := 68 // RFC 791
+		for _, cidr := range c.CIDRs() {
+			if cidr.Addr().Is6() {
+				least = 1280 // RFC 8200
+			}
+		}
+		if mtu := podMTU(c, n); mtu < least {
+			diags = append(diags, wrong(sw.At.Of("mtu", sw.Range), "The underlay's MTU is too small for vxlan",
+				fmt.Sprintf("On switch %q (MTU %d) %d bytes would be left for the pods of node %q; they need %d. Use an MTU of at least %d.", sw.Name, sw.MTU, mtu, n.Name, least, sw.MTU-mtu+least)))
+		}
+	}
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, n := range c.Nodes {
+		m.like.plan(m, c, f, s, n)
+	}
+	return diags
+}
+
+// Overhead is how much longer a packet is outside the tunnel: outer IP, UDP, VXLAN and inner Ethernet header (RFC 7348).
+func Overhead(v6 bool) int {
+	if v6 {
+		return 40 + 8 + 8 + 14
+	}
+	return 20 + 8 + 8 + 14
+}
+
+// deviceMTU is what is left of the underlay's MTU inside the tunnel of one family; podMTU has to suit all families.
+func deviceMTU(n *plan.Node, v6 bool) int { return n.Uplink().Switch.MTU - Overhead(v6) }
+
+func podMTU(c *plan.Cluster, n *plan.Node) int {
+	mtu := n.Uplink().Switch.MTU
+	for _, cidr := range c.CIDRs() {
+		mtu = min(mtu, deviceMTU(n, cidr.Addr().Is6()))
+	}
+	return mtu
+}
+
+// tunnel adds the device of one family, and for every other node a route, a neighbour and an FDB entry.
+func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family, txqueuelen, routeMTU int, mac func(*plan.Node) string) {
+	v6 := c.CIDRs()[family].Addr().Is6()
+	device := m.like.device(m, v6)
+	uplink := n.Uplink()
+	s.Add(
+		plan.Link{
+			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
+			MTU: deviceMTU(n, v6), MAC: mac(n), TxQueueLen: txqueuelen,
+			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
+		},
+		plan.Address{Namespace: n.Namespace, Link: device, Prefix: single(vtep(n, family))},
+	)
+	for _, peer := range c.Nodes {
+		if peer == n {
+			continue
+		}
+		s.Add(
+			plan.Route{
+				Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
+				Protocol: plan.ProtocolBoot, Onlink: true, MTU: routeMTU,
+			},
+			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: mac(peer)},
+			plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac(peer), Dst: peer.Uplink().Address(v6).Addr()},
+		)
+	}
+}
+
+// vtep is the address of a node's tunnel device: the first of its block.
+func vtep(n *plan.Node, family int) netip.Addr { return n.PodCIDRs[family].Addr() }
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	v6 := to.Address.Is6()
+	if from.Node == to.Node {
+		return attach.Local(from, to, podMTU(c, from.Node), m.like.own(from.Node, v6))
+	}
+	if to.Pod == nil {
+		return attach.Outside(from, to, podMTU(c, from.Node))
+	}
+	e := plan.Expectation{
+		Reachable: true,
+		Source:    from.Address,
+		MTU:       min(podMTU(c, from.Node), podMTU(c, to.Node)),
+		Wire:      true,
+		Encap: plan.Encap{
+			Type: "vxlan", Overhead: Overhead(v6), VNI: m.vni, Port: m.port,
+			Src: from.Node.Uplink().Address(v6).Addr(), Dst: to.Node.Uplink().Address(v6).Addr(),
+		},
+	}
+	if from.Pod == nil {
+		for i, cidr := range c.CIDRs() {
+			if cidr.Addr().Is6() == v6 {
+				e.Source = vtep(from.Node, i)
+				e.MTU = min(deviceMTU(from.Node, v6), podMTU(c, to.Node))
+			}
+		}
+	}
+	return e
+}
