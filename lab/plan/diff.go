@@ -101,7 +101,8 @@ func Diff(actual, desired *State) []Change {
 func diesWith(o Object, parent Key) bool {
 	switch parent.Kind {
 	case KindNamespace:
-		return true
+		// The far end of a veth would go as well, but later: namespaces are cleaned up in the background.
+		return o.Key().Namespace == parent.Namespace
 	case KindLink:
 		link, ok := o.(Link)
 		return !ok || link.Peer == End{parent.Namespace, parent.Name}

@@ -1,0 +1,35 @@
+# make lab up LAB=three-node MODE=vxlan: builds bin/lab and runs it as root. "make help" lists the rest.
+LAB   ?= three-node
+MODE  ?=
+ARGS  ?=
+SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+mode  := $(if $(MODE),--mode $(MODE))
+
+.PHONY: help lab up down check compare test bench lint update need-go need-root
+
+help:        ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+lab: need-go ## build bin/lab
+	@CGO_ENABLED=0 go build -o bin/lab ./cmd/lab
+up: lab need-root      ## build the lab LAB in the mode MODE
+	@$(SUDO) bin/lab up $(LAB) $(mode) $(ARGS)
+	@$(SUDO) bin/lab status $(LAB)
+down: lab need-root    ## remove the lab LAB
+	@$(SUDO) bin/lab down $(LAB) $(ARGS)
+check: lab need-root   ## prove with packets that the lab LAB does what its mode promises
+	@$(SUDO) bin/lab check $(LAB) $(ARGS)
+compare: lab need-root ## measure the modes of LAB against one another; ARGS=--quick for a first look
+	@$(SUDO) bin/lab compare $(LAB) $(ARGS)
+test: need-go need-root ## every test that this machine can run
+	@$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test -count=1 $(if $(V),-v) ./...
+bench: need-go need-root ## what building and measuring cost, against ip -batch and iperf3
+	@$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
+lint: need-go ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	@go vet ./... && go tool staticcheck ./...
+update: need-go ## write the golden files anew
+	@go test ./lab/... ./modes/... -update
+need-go:
+	@command -v go >/dev/null || { echo "lab is built with Go 1.26 or newer, and there is no go in PATH: see https://go.dev/dl/ or apt install golang"; exit 1; }
+need-root:
+	@[ "$$(id -u)" = 0 ] || command -v sudo >/dev/null || { echo "namespaces need root: run make as root, or install sudo"; exit 1; }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"labnet/testbed/check"
+)
+
+func (c *command) check() *cobra.Command {
+	var ch choice
+	opt := check.Options{}
+	cmd := &cobra.Command{
+		Use:   "check [FILE|NAME]",
+		Short: "Prove with real packets that a running lab does what its mode promises",
+		Long: `Sends real packets through a running lab and holds them against what its mode promises: pods reach pods and nodes
+reach pods; the receiver sees the sender's own address; a packet of exactly the promised MTU passes whole and one
+byte more does not; and what is on the underlay is the promised encapsulation.
+Every pair is tried up to --pairs; above that a sample, and the report says so. Exit status 3 when a check fails.`,
+		Example: `  sudo lab check three-node
+  sudo lab check three-node -o json`,
+		Args:              atMost(1),
+		ValidArgsFunction: completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := features("check", false)
+			if err != nil {
+				return err
+			}
+			name, err := c.instance(cmd, first(args), ch)
+			if err != nil {
+				return err
+			}
+			p, err := c.running(name, f)
+			if err != nil {
+				return err
+			}
+			steps := newProgress(c.err)
+			if steps.live {
+				steps.begin("checking %s", name)
+			}
+			r, err := check.Run(cmd.Context(), p, opt, func(done, total int) { steps.set("%d of %d", done, total) })
+			if err != nil {
+				steps.end(false)
+				return err
+			}
+			steps.end(r.OK)
+			if c.json() {
+				err = c.document(r)
+			} else {
+				r.Text(c.out, colour(c.out))
+			}
+			if err == nil && !r.OK {
+				return status{code: answer}
+			}
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&opt.Pairs, "pairs", 400, "try at most this many pairs")
+	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	ch.inputFlags(cmd)
+	return cmd
+}

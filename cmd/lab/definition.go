@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/spf13/cobra"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/labs"
+	"labnet/modes"
+	"labnet/testbed"
+)
+
+// source is the text of a definition, and what it takes to read it.
+type source struct {
+	name   string // as shown in diagnostics
+	text   []byte
+	inputs lab.Inputs
+}
+
+// choice is what a person says about a definition on the command line.
+type choice struct {
+	mode     string
+	instance string
+	vars     []string
+	varFiles []string
+}
+
+// flags adds --var and --var-file.
+func (ch *choice) inputFlags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&ch.vars, "var", nil, "set a variable: `k=v`; may be repeated")
+	cmd.Flags().StringArrayVar(&ch.varFiles, "var-file", nil, "set variables from a `file` of k = v lines; may be repeated")
+	_ = cmd.MarkFlagFilename("var-file", "hcl", "vars")
+}
+
+// allFlags adds also --mode and --name.
+func (ch *choice) allFlags(cmd *cobra.Command) {
+	ch.inputFlags(cmd)
+	cmd.Flags().StringVar(&ch.mode, "mode", "", "connect the pods in this `mode`, whatever the file says")
+	cmd.Flags().StringVar(&ch.instance, "name", "", "call this instance of the lab `name`")
+	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(modes.All.Names(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// find finds the definition that arg means.
+func (c *command) find(arg string, ch choice) (*source, error) {
+	s := &source{inputs: lab.Inputs{Vars: map[string]string{}, VarFiles: ch.varFiles, Environ: os.Environ()}}
+	for _, v := range ch.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok || name == "" {
+			return nil, refuse("--var %s: write it as name=value", v)
+		}
+		s.inputs.Vars[name] = value
+	}
+	var err error
+	switch {
+	case arg == "-":
+		s.name = "<stdin>"
+		s.text, err = io.ReadAll(c.in)
+	case arg == "":
+		var here []string
+		if here, err = filepath.Glob("*.hcl"); err == nil {
+			switch len(here) {
+			case 1:
+				s.name = here[0]
+				s.text, err = os.ReadFile(here[0])
+			case 0:
+				return nil, refuse("no FILE was given, and this folder has no *.hcl file; give one, or the name of a shipped lab: %s", strings.Join(labs.Names(), ", "))
+			default:
+				return nil, refuse("no FILE was given, and this folder has several: %s", strings.Join(here, ", "))
+			}
+		}
+	default:
+		s.name = arg
+		s.text, err = os.ReadFile(arg)
+		if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(arg, os.PathSeparator) {
+			text, ok := labs.Read(arg)
+			if !ok {
+				return nil, refuse("%s: there is no such file, and no lab of that name ships with the program.%s Shipped are %s", arg, plan.DidYouMean(arg, labs.Names()), strings.Join(labs.Names(), ", "))
+			}
+			s.name, s.text, err = arg+".hcl", text, nil
+		}
+	}
+	if err != nil {
+		return nil, status{refused, fmt.Errorf("reading the definition: %w", err)}
+	}
+	return s, nil
+}
+
+// load reads a definition and prints what is wrong with it.
+func (c *command) load(s *source) (*lab.Lab, lab.Files, error) {
+	l, files, diags := lab.Load(s.name, s.text, s.inputs)
+	return l, files, c.judge(files, diags)
+}
+
+// judge prints diagnostics; errors among them end the verb.
+func (c *command) judge(files lab.Files, diags hcl.Diagnostics) error {
+	if len(diags) > 0 {
+		if err := files.Print(c.err, diags, uint(width(c.err)), colour(c.err)); err != nil {
+			return err
+		}
+	}
+	if diags.HasErrors() {
+		return status{code: refused}
+	}
+	return nil
+}
+
+// build plans a definition for a kernel with these features.
+func (c *command) build(s *source, ch choice, f plan.Features) (*plan.Plan, error) {
+	l, files, err := c.load(s)
+	if err != nil {
+		return nil, err
+	}
+	if ch.instance != "" && !lab.ValidName(ch.instance) {
+		return nil, refuse("--name %s: a name has lower-case letters, digits and hyphens, begins and ends with a letter or digit, and has at most 63 characters", ch.instance)
+	}
+	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Modes: modes.All, Features: f})
+	return p, c.judge(files, diags)
+}
+
+// record is what a running instance keeps of the definition it was made from.
+func (s *source) record(p *plan.Plan) testbed.Record {
+	vars := map[string]string{}
+	for _, kv := range s.inputs.Environ {
+		if name, value, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, "LAB_VAR_") {
+			vars[strings.TrimPrefix(name, "LAB_VAR_")] = value
+		}
+	}
+	for name, value := range s.inputs.Vars {
+		vars[name] = value
+	}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: vars, Mode: p.ModeName, Tool: version()}
+}
+
+// running plans a running instance again, from what it was made from.
+func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
+	r, err := testbed.Load(name)
+	if err != nil {
+		return nil, fmt.Errorf("the definition of lab %s: %w\nIt is kept under /run/lab; \"lab up FILE\" writes it again.", name, err)
+	}
+	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}
+	return c.build(s, choice{mode: r.Mode, instance: r.Instance}, f)
+}
+
+// instance finds the running lab that arg means: its name, or a definition whose lab runs. Where both could be meant an
+// existing file wins. Without arg it is the only one that runs.
+func (c *command) instance(cmd *cobra.Command, arg string, ch choice) (string, error) {
+	all, err := testbed.Instances(cmd.Context())
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	if arg == "" {
+		switch len(names) {
+		case 0:
+			return "", refuse("no lab is running; \"lab up FILE\" builds one")
+		case 1:
+			return names[0], nil
+		}
+		return "", refuse("several labs are running; say which: %s", strings.Join(names, ", "))
+	}
+	name := ch.instance
+	if _, err := os.Stat(arg); (err != nil || arg == "-") && arg != "-" && slices.Contains(names, arg) && name == "" {
+		name = arg
+	}
+	if name == "" {
+		s, err := c.find(arg, ch)
+		if err != nil {
+			return "", err
+		}
+		l, _, err := c.load(s)
+		if err != nil {
+			return "", err
+		}
+		name = l.Name
+	}
+	if !slices.Contains(names, name) {
+		return "", refuse("lab %s is not running; \"lab up\" builds it%s", name, list("; running are ", names))
+	}
+	return name, nil
+}
+
+func list(prefix string, names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return prefix + strings.Join(names, ", ")
+}
+
+// features asks the kernel; it needs root.
+func features(verb string, load bool) (plan.Features, error) {
+	if os.Geteuid() != 0 {
+		return nil, status{failed, fmt.Errorf("%s needs root: it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
+	}
+	return testbed.Probe(load)
+}
+
+// completeDefinition offers shipped labs and files; completeInstance also running labs.
+func completeDefinition(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return labs.Names(), cobra.ShellCompDirectiveDefault
+}
+
+func completeInstance(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	names := labs.Names()
+	if all, err := testbed.Instances(cmd.Context()); err == nil {
+		for _, i := range all {
+			if !slices.Contains(names, i.Name) {
+				names = append(names, i.Name)
+			}
+		}
+	}
+	return names, cobra.ShellCompDirectiveDefault
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}

@@ -1,0 +1,166 @@
+// Command lab builds real network labs from HCL definitions, checks them with real packets, and measures one way of
+// connecting pods against another.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"labnet/testbed"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
+		os.Exit(testbed.Enter(os.Args[2:]))
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit statuses, a contract with scripts.
+const (
+	failed  = 1 // it was tried and did not work
+	refused = 2 // the request or the definition is wrong; nothing was touched
+	answer  = 3 // the answer is no
+)
+
+// status is an error with an exit status. A nil err means that everything has been said.
+type status struct {
+	code int
+	err  error
+}
+
+func (s status) Error() string {
+	if s.err == nil {
+		return fmt.Sprintf("exit status %d", s.code)
+	}
+	return s.err.Error()
+}
+func (s status) Unwrap() error { return s.err }
+
+// refuse is for requests that cannot be meant: nothing has been touched.
+func refuse(format string, args ...any) error { return status{refused, fmt.Errorf(format, args...)} }
+
+// run is main with its surroundings passed in.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &command{in: stdin, out: stdout, err: stderr}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var s status
+	if !errors.As(err, &s) {
+		s = status{failed, err}
+	}
+	if s.err != nil {
+		fmt.Fprintf(stderr, "lab: %v\n", err)
+	}
+	return s.code
+}
+
+// command holds what all verbs share.
+type command struct {
+	in     io.Reader
+	out    io.Writer // data
+	err    io.Writer // everything else
+	format string    // -o
+}
+
+func (c *command) json() bool { return c.format == "json" }
+
+// document prints a JSON document on stdout.
+func (c *command) document(doc any) error {
+	enc := json.NewEncoder(c.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(doc)
+}
+
+// say tells a person something; never data.
+func (c *command) say(format string, args ...any) { fmt.Fprintf(c.err, format+"\n", args...) }
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colour says whether the writer is a terminal whose user has not turned colour off (https://no-color.org).
+func colour(w any) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// width is the terminal's, or what a mail or a log can bear.
+func width(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 20 {
+			return columns
+		}
+	}
+	return 100
+}
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lab",
+		Short: "Real network labs from HCL: build them, break them, measure them",
+		Long: `lab reads a definition of a cluster and makes the Linux kernel be that: namespaces, bridges, veths, routes.
+It connects the pods in the mode you choose, proves with real packets that the mode does what it promises,
+and measures the modes against one another.
+
+FILE is a path, "-" for standard input, or the name of a lab that ships with the program; left out, it is the
+only *.hcl file of this folder. A machine is written node1, a pod node1/p1.
+
+Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and nothing was touched; 3 the
+answer is no (check failed, plan --exit-code found something to do).`,
+		Example: `  sudo lab up three-node                 # build it
+  sudo lab check three-node              # prove it, with packets
+  sudo lab exec worker1/p1 -- ip route   # look around
+  sudo lab up three-node --mode vxlan    # change its mode in place
+  sudo lab compare three-node --quick    # measure the modes against one another
+  sudo lab down three-node`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if c.format != "text" && c.format != "json" {
+				return refuse("-o %s: the output is text or json", c.format)
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVarP(&c.format, "output", "o", "text", "output `format`: text or json")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return refuse("%w\nSee \"%s --help\".", err, cmd.CommandPath())
+	})
+	root.AddCommand(
+		c.up(), c.down(), c.plan(), c.status(), c.check(), c.exec(), c.shell(),
+		c.compare(), c.report(),
+		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
+	)
+	return root
+}
+
+// atMost is cobra.MaximumNArgs with the exit status of a wrong request.
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return refuse("%s takes at most %d argument(s), not %q\nSee \"%s --help\".", cmd.CommandPath(), n, args, cmd.CommandPath())
+		}
+		return nil
+	}
+}

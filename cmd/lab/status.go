@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+type interfaceDocument struct {
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind"`
+	MTU       int      `json:"mtu"`
+	Addresses []string `json:"addresses"`
+}
+
+type machineDocument struct {
+	Name       string              `json:"name"`
+	Kind       string              `json:"kind"`
+	Namespace  string              `json:"namespace"`
+	Datapath   string              `json:"datapath"`
+	Interfaces []interfaceDocument `json:"interfaces"`
+}
+
+type driftDocument struct {
+	Namespace string `json:"namespace"`
+	Object    string `json:"object"`
+	Change    string `json:"change"`
+	Line      string `json:"line"`
+}
+
+type labDocument struct {
+	Name     string            `json:"name"`
+	Mode     string            `json:"mode"`
+	File     string            `json:"file"`
+	Machines []machineDocument `json:"machines"`
+	Agents   []string          `json:"agents"`
+	Drift    []driftDocument   `json:"drift"`
+	Note     string            `json:"note,omitempty"`
+}
+
+func (c *command) status() *cobra.Command {
+	var ch choice
+	cmd := &cobra.Command{
+		Use:     "status [FILE|NAME]",
+		Aliases: []string{"ls", "inspect"},
+		Short:   "Show running labs, their machines and interfaces, and what has drifted",
+		Long: `Shows what is really there, read from the kernel, and where that differs from the definition. Without an argument it
+lists all running labs.`,
+		Example: `  sudo lab status
+  sudo lab status three-node
+  sudo lab status -o json`,
+		Args:              atMost(1),
+		ValidArgsFunction: completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := features("status", false)
+			if err != nil {
+				return err
+			}
+			var names []string
+			if arg := first(args); arg != "" {
+				name, err := c.instance(cmd, arg, ch)
+				if err != nil {
+					return err
+				}
+				names = []string{name}
+			} else {
+				all, err := testbed.Instances(cmd.Context())
+				if err != nil {
+					return err
+				}
+				for _, i := range all {
+					names = append(names, i.Name)
+				}
+			}
+			docs := []labDocument{}
+			for _, name := range names {
+				doc, err := c.inspect(cmd.Context(), name, f)
+				if err != nil {
+					return err
+				}
+				docs = append(docs, doc)
+			}
+			if c.json() {
+				return c.document(map[string]any{"schema": schema, "labs": docs})
+			}
+			if len(docs) == 0 {
+				c.say("No lab is running; \"lab up FILE\" builds one.")
+				return nil
+			}
+			for i, d := range docs {
+				if i > 0 {
+					fmt.Fprintln(c.out)
+				}
+				c.show(d, len(args) > 0)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	ch.inputFlags(cmd)
+	return cmd
+}
+
+// inspect reads a running lab. Where its definition is lost, or no longer right, only the drift stays unknown.
+func (c *command) inspect(ctx context.Context, name string, f plan.Features) (labDocument, error) {
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []string{}, Drift: []driftDocument{}}
+	want := &plan.State{}
+	if r, err := testbed.Load(name); err != nil {
+		doc.Note = "its definition is lost; \"lab up FILE\" writes it again"
+	} else {
+		doc.Mode, doc.File = r.Mode, r.File
+		p, err := c.running(name, f)
+		if err != nil {
+			return doc, err
+		}
+		want = p.State
+	}
+	actual, err := testbed.Read(ctx, name, want)
+	if err != nil {
+		return doc, err
+	}
+	doc.Machines = machines(actual)
+	if want.Len() > 0 {
+		for _, change := range plan.Diff(actual, want) {
+			k := change.Object.Key()
+			for _, line := range change.Lines() {
+				doc.Drift = append(doc.Drift, driftDocument{k.Namespace, strings.TrimSpace(k.Kind.String() + " " + k.Name), change.Op.String(), line})
+			}
+		}
+	}
+	return doc, nil
+}
+
+func machines(s *plan.State) []machineDocument {
+	byNamespace := map[string]*machineDocument{}
+	interfaces := map[[2]string]*interfaceDocument{}
+	order := s.Namespaces()
+	var objects []plan.Object
+	s.Each(func(o plan.Object) {
+		switch o := o.(type) {
+		case plan.Namespace:
+			owner, _ := plan.ParseOwner(o.Alias)
+			byNamespace[o.Name] = &machineDocument{Name: owner.Machine, Kind: owner.Role, Namespace: o.Name, Datapath: "kernel", Interfaces: []interfaceDocument{}}
+		case plan.Link, plan.Address:
+			objects = append(objects, o)
+		}
+	})
+	slices.SortFunc(objects, func(a, b plan.Object) int {
+		x, y := a.Key(), b.Key()
+		if x.Kind != y.Kind {
+			return int(x.Kind) - int(y.Kind)
+		}
+		return strings.Compare(x.Name, y.Name)
+	})
+	for _, o := range objects {
+		switch o := o.(type) {
+		case plan.Link:
+			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
+		case plan.Address:
+			if i := interfaces[[2]string{o.Namespace, o.Link}]; i != nil {
+				i.Addresses = append(i.Addresses, o.Prefix.String())
+			}
+		}
+	}
+	for _, o := range objects {
+		if l, ok := o.(plan.Link); ok && byNamespace[l.Namespace] != nil {
+			m := byNamespace[l.Namespace]
+			m.Interfaces = append(m.Interfaces, *interfaces[[2]string{l.Namespace, l.Name}])
+		}
+	}
+	out := []machineDocument{}
+	for _, ns := range order {
+		out = append(out, *byNamespace[ns])
+	}
+	slices.SortStableFunc(out, func(a, b machineDocument) int { return rank(a) - rank(b) })
+	return out
+}
+
+// rank puts switches first, then what is plugged into them.
+func rank(m machineDocument) int { return map[string]int{"switch": 0, "router": 1, "host": 2}[m.Kind] }
+
+func (c *command) show(d labDocument, whole bool) {
+	mode := ""
+	if d.Mode != "" {
+		mode = "  mode " + d.Mode + " (kernel datapath)"
+	}
+	fmt.Fprintf(c.out, "%s%s\n", d.Name, mode)
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for i, m := range d.Machines {
+		if m.Kind == "pod" && !whole && len(d.Machines) > 30 {
+			continue
+		}
+		branch := "├─"
+		if i == len(d.Machines)-1 {
+			branch = "└─"
+		}
+		name := m.Name
+		if m.Kind == "pod" {
+			branch, name = "│   "+branch, m.Name[strings.IndexByte(m.Name, '/')+1:]
+			if i == len(d.Machines)-1 {
+				branch = "    └─"
+			}
+		}
+		label := branch + " " + name
+		kind := m.Kind
+		if m.Kind == "switch" {
+			ports := 0
+			for _, nic := range m.Interfaces {
+				if nic.Kind == "veth" {
+					ports++
+				}
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d ports\t\t\n", label, kind, ports)
+			continue
+		}
+		for _, nic := range m.Interfaces {
+			if nic.Kind == "veth" && len(nic.Addresses) == 0 {
+				continue // the node's side of a pod's veth
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\tmtu %d\t%s\n", label, kind, nic.Name, nic.MTU, strings.Join(nic.Addresses, " "))
+			label, kind = strings.Repeat(" ", 2)+"", ""
+			if m.Kind == "node" {
+				label = "│"
+			}
+		}
+		if kind != "" {
+			fmt.Fprintf(w, "%s\t%s\t\t\t\n", label, kind)
+		}
+	}
+	w.Flush()
+	if d.Note != "" {
+		fmt.Fprintln(c.out, "Drift is unknown: "+d.Note+".")
+	}
+	if n := len(d.Drift); n > 0 {
+		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %d changes:\n", n)
+		for i, drift := range d.Drift {
+			if i == 20 && !whole {
+				fmt.Fprintf(c.out, "  … and %d more; \"lab plan\" shows all\n", n-i)
+				break
+			}
+			fmt.Fprintln(c.out, "  "+drift.Line)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+// schema is the version of every JSON document.
+const schema = 1
+
+func (c *command) up() *cobra.Command {
+	var ch choice
+	var verbose, load bool
+	cmd := &cobra.Command{
+		Use:     "up [FILE]",
+		Aliases: []string{"deploy", "apply"},
+		Short:   "Make the kernel be what the definition says",
+		Long: `Makes the kernel be what FILE says. Run again it changes nothing, or repairs what has drifted, or, with another
+--mode, changes the mode of the running cluster in place: pods keep their namespaces and, where the modes agree,
+their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
+"lab up" completes.`,
+		Example: `  sudo lab up three-node
+  sudo lab up three-node --mode vxlan
+  sudo lab up three-node --name blue --var pods=5
+  sudo lab up lab.hcl -v                 # print every change as it is made`,
+		Args:              atMost(1),
+		ValidArgsFunction: completeDefinition,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := c.find(first(args), ch)
+			if err != nil {
+				return err
+			}
+			if _, _, err := c.load(s); err != nil {
+				return err
+			}
+			f, err := features("up", load)
+			if err != nil {
+				return err
+			}
+			p, err := c.build(s, ch, f)
+			if err != nil {
+				return err
+			}
+			return c.make(cmd.Context(), p, s.record(p), verbose)
+		},
+	}
+	ch.allFlags(cmd)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print each change as it is made")
+	cmd.Flags().BoolVar(&load, "load-modules", false, "load kernel modules that the lab needs")
+	return cmd
+}
+
+// make brings an instance to its plan, and tells a person about it.
+func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verbose bool) error {
+	name := p.Cluster.Name
+	steps := newProgress(c.err)
+	start := time.Now()
+	changes, err := bring(ctx, p, r, func(note string) { c.say("%s", note) }, func(all []plan.Change) func(plan.Change) {
+		if verbose {
+			return func(ch plan.Change) {
+				for _, line := range ch.Lines() {
+					c.say("+ %s", line)
+				}
+			}
+		}
+		return stages(steps, all)
+	})
+	if err != nil {
+		steps.end(false)
+		return err
+	}
+	steps.end(true)
+	if c.json() {
+		return c.document(map[string]any{
+			"schema": schema, "lab": name, "mode": p.ModeName, "datapath": datapath(p), "changes": len(changes), "seconds": time.Since(start).Seconds(),
+		})
+	}
+	if len(changes) == 0 {
+		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
+		return nil
+	}
+	c.say("Lab %s is up%s: %d changes in %.2f s.\nTry: lab status %[1]s · lab check %[1]s · lab exec -l %[1]s %[5]s -- ip route", name, inMode(p), len(changes), time.Since(start).Seconds(), p.Cluster.Lab.Machines[0].Name)
+	return nil
+}
+
+func inMode(p *plan.Plan) string {
+	if p.Mode == nil {
+		return ""
+	}
+	return fmt.Sprintf(" in mode %s (%s datapath)", p.ModeName, datapath(p))
+}
+
+// datapath says what carries the pods' packets. So far every mode uses the kernel's own devices.
+func datapath(*plan.Plan) string { return "kernel" }
+
+// bring does what up is about: it reads what is there and applies the difference. done is asked for an observer once the
+// changes are known.
+func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string), observer func([]plan.Change) func(plan.Change)) ([]plan.Change, error) {
+	name := p.Cluster.Name
+	if err := testbed.Capacity(p.State); err != nil {
+		return nil, err
+	}
+	lock, err := testbed.Acquire(ctx, name, false)
+	if errors.Is(err, testbed.ErrBusy) {
+		note("Another lab command is working on " + name + "; waiting for it.")
+		lock, err = testbed.Acquire(ctx, name, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	actual, err := testbed.Read(ctx, name, p.State)
+	if err != nil {
+		return nil, err
+	}
+	firstBuild := actual.Len() == 0
+	changes := plan.Diff(actual, p.State)
+	if err := lock.Save(r); err != nil {
+		return nil, err
+	}
+	if err := testbed.Apply(ctx, changes, observer(changes)); err != nil {
+		if !firstBuild {
+			return nil, fmt.Errorf("%w\nLab %s is half changed; run \"lab up\" again to complete it, or \"lab down %[2]s\".", err, name)
+		}
+		if undo := testbed.Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
+			return nil, errors.Join(err, fmt.Errorf("removing what was built: %w", undo))
+		}
+		if ctx.Err() != nil {
+			return nil, errors.New("interrupted; what was built has been removed")
+		}
+		return nil, fmt.Errorf("%w\nWhat was built has been removed.", err)
+	}
+	return changes, nil
+}
+
+// stages turns single changes into the steps that a person follows.
+func stages(steps *progress, changes []plan.Change) func(plan.Change) {
+	stage := func(ch plan.Change) string {
+		switch {
+		case ch.Op == plan.Delete:
+			return "removing what is not wanted"
+		case ch.Op == plan.Update:
+			return "changing in place"
+		case ch.Object.Key().Kind == plan.KindNamespace:
+			return "namespaces"
+		}
+		return "links, addresses and routes"
+	}
+	total := map[string]int{}
+	for _, ch := range changes {
+		total[stage(ch)]++
+	}
+	done := map[string]int{}
+	current := ""
+	return func(ch plan.Change) {
+		s := stage(ch)
+		if s != current && done[s] == 0 {
+			current = s
+			steps.begin("%s (%d)", s, total[s])
+		}
+		done[s]++
+		steps.set("%d", done[s])
+	}
+}
+
+func (c *command) down() *cobra.Command {
+	var all bool
+	var ch choice
+	cmd := &cobra.Command{
+		Use:     "down [FILE|NAME]",
+		Aliases: []string{"destroy"},
+		Short:   "Remove a lab, wholly",
+		Long: `Removes a lab: its namespaces and all that is in them, also when it is half built or its definition is gone. A lab
+that is not there is no error.`,
+		Example: `  sudo lab down three-node
+  sudo lab down --all`,
+		Args:              atMost(1),
+		ValidArgsFunction: completeInstance,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := features("down", false); err != nil {
+				return err
+			}
+			found, err := testbed.Instances(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var names []string
+			switch {
+			case all && len(args) > 0:
+				return refuse("give either a name or --all")
+			case all:
+				for _, i := range found {
+					names = append(names, i.Name)
+				}
+			default:
+				name, err := c.target(cmd, first(args), ch)
+				if err != nil {
+					return err
+				}
+				names = []string{name}
+			}
+			removed := []string{}
+			var errs []error
+			for _, name := range names {
+				was := false
+				for _, i := range found {
+					was = was || i.Name == name
+				}
+				if err := testbed.Down(cmd.Context(), name, func(string) {}); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				if was {
+					removed = append(removed, name)
+					c.say(" ✓ lab %s removed", name)
+				} else {
+					c.say("Lab %s is not there.", name)
+				}
+			}
+			if all && len(names) == 0 {
+				c.say("No lab is there.")
+			}
+			if err := errors.Join(errs...); err != nil {
+				return err
+			}
+			if c.json() {
+				return c.document(map[string]any{"schema": schema, "removed": removed})
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "remove every lab of this machine")
+	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	ch.inputFlags(cmd)
+	return cmd
+}
+
+// target finds the name of the lab that is to be removed: unlike instance it need not run, and its file need not be right.
+func (c *command) target(cmd *cobra.Command, arg string, ch choice) (string, error) {
+	if ch.instance != "" {
+		return ch.instance, nil
+	}
+	name, err := c.instance(cmd, arg, ch)
+	if err == nil || arg == "" {
+		return name, err
+	}
+	s, ferr := c.find(arg, ch)
+	if ferr != nil {
+		return arg, nil // the name of a lab that is not there
+	}
+	l, _, err := c.load(s)
+	if err != nil {
+		return "", err
+	}
+	return l.Name, nil
+}

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/spf13/cobra"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes"
+	"labnet/testbed"
+)
+
+func (c *command) validate() *cobra.Command {
+	var ch choice
+	cmd := &cobra.Command{
+		Use:   "validate [FILE]",
+		Short: "Report every mistake of a definition",
+		Long:  "Reports every mistake of a definition, each with its place. It needs no root and touches nothing.",
+		Example: `  lab validate lab.hcl
+  lab validate lab.hcl -o json           # for editors`,
+		Args:              atMost(1),
+		ValidArgsFunction: completeDefinition,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := c.find(first(args), ch)
+			if err != nil {
+				return err
+			}
+			l, files, diags := lab.Load(s.name, s.text, s.inputs)
+			var p *plan.Plan
+			if !diags.HasErrors() {
+				var more hcl.Diagnostics
+				p, more = plan.Build(l, plan.Options{Mode: ch.mode, Modes: modes.All, Features: plan.AllFeatures()})
+				diags = append(diags, more...)
+			}
+			if c.json() {
+				if err := c.document(diagnosticsDocument(diags)); err != nil {
+					return err
+				}
+				if diags.HasErrors() {
+					return status{code: refused}
+				}
+				return nil
+			}
+			if err := c.judge(files, diags); err != nil {
+				return err
+			}
+			pods := 0
+			for _, n := range p.Cluster.Nodes {
+				pods += len(n.Pods)
+			}
+			fmt.Fprintf(c.out, "%s is right: lab %s, %d switches, %d machines, %d pods%s.\n", s.name, l.Name, len(l.Switches), len(l.Machines), pods, inMode(p))
+			return nil
+		},
+	}
+	ch.inputFlags(cmd)
+	cmd.Flags().StringVar(&ch.mode, "mode", "", "check for this `mode`")
+	return cmd
+}
+
+func diagnosticsDocument(diags hcl.Diagnostics) any {
+	type diagnostic struct {
+		Severity string `json:"severity"`
+		Summary  string `json:"summary"`
+		Detail   string `json:"detail"`
+		File     string `json:"file"`
+		Line     int    `json:"line"`
+		Column   int    `json:"column"`
+	}
+	list := make([]diagnostic, 0, len(diags))
+	for _, d := range diags {
+		e := diagnostic{Severity: "error", Summary: d.Summary, Detail: d.Detail}
+		if d.Severity == hcl.DiagWarning {
+			e.Severity = "warning"
+		}
+		if d.Subject != nil {
+			e.File, e.Line, e.Column = d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column
+		}
+		list = append(list, e)
+	}
+	return map[string]any{"schema": schema, "ok": !diags.HasErrors(), "diagnostics": list}
+}
+
+func (c *command) fmt() *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use:   "fmt [FILE…]",
+		Short: "Rewrite definitions in the usual form",
+		Long:  `Rewrites definitions in the usual form and prints the names of those it changed. "-" formats standard input to standard output.`,
+		Example: `  lab fmt                                # all *.hcl of this folder
+  lab fmt --check lab.hcl                # exit with 3 when it is not formatted`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				var err error
+				if args, err = filepath.Glob("*.hcl"); err != nil {
+					return err
+				}
+			}
+			changed := false
+			for _, name := range args {
+				different, err := c.format1(name, check)
+				if err != nil {
+					return err
+				}
+				changed = changed || different
+			}
+			if check && changed {
+				return status{code: answer}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "write nothing; exit with 3 when a file is not in the usual form")
+	return cmd
+}
+
+func (c *command) format1(name string, check bool) (changed bool, err error) {
+	var was []byte
+	if name == "-" {
+		was, err = io.ReadAll(c.in)
+	} else {
+		was, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return false, status{refused, err}
+	}
+	now, diags := lab.Format(name, was)
+	if diags.HasErrors() {
+		_, files, _ := lab.Load(name, was, lab.Inputs{})
+		return false, c.judge(files, diags)
+	}
+	changed = !bytes.Equal(was, now)
+	switch {
+	case name == "-" && !check:
+		_, err = c.out.Write(now)
+	case changed:
+		fmt.Fprintln(c.out, name)
+		if !check {
+			err = replace(name, now)
+		}
+	}
+	return changed, err
+}
+
+// replace writes a file anew, so that a full disk loses nothing.
+func replace(name string, text []byte) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(name), ".lab-fmt-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(text); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp.Name(), info.Mode().Perm()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), name)
+}
+
+func (c *command) modes() *cobra.Command {
+	return &cobra.Command{
+		Use:     "modes",
+		Short:   "List the ways of connecting pods",
+		Example: "  lab modes",
+		Args:    atMost(0),
+		RunE: func(*cobra.Command, []string) error {
+			if c.json() {
+				type mode struct {
+					Mode  string `json:"mode"`
+					About string `json:"about"`
+				}
+				var list []mode
+				for _, m := range modes.All {
+					list = append(list, mode{m.Name, m.Mode.About()})
+				}
+				return c.document(map[string]any{"schema": schema, "modes": list})
+			}
+			w := tabwriter.NewWriter(c.out, 0, 0, 3, ' ', 0)
+			for _, m := range modes.All {
+				fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Mode.About())
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (c *command) doctor() *cobra.Command {
+	var load bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this kernel can do, mode by mode",
+		Long: `Says what this kernel and user can do, mode by mode, and the remedy for what they cannot. Nothing is loaded or
+created in your own network for it.`,
+		Example: "  sudo lab doctor",
+		Args:    atMost(0),
+		RunE: func(*cobra.Command, []string) error {
+			root := os.Geteuid() == 0
+			f := plan.Features{}
+			if root {
+				var err error
+				if f, err = testbed.Probe(load); err != nil {
+					return err
+				}
+			}
+			type mode struct {
+				Mode     string   `json:"mode"`
+				OK       bool     `json:"ok"`
+				Datapath string   `json:"datapath"`
+				Missing  []string `json:"missing"`
+				Remedy   string   `json:"remedy"`
+			}
+			all := true
+			list := []mode{}
+			for _, m := range modes.All {
+				d := mode{Mode: m.Name, OK: root, Datapath: "kernel", Missing: []string{}}
+				if !root {
+					d.Remedy = "Run as root: \"sudo lab doctor\"."
+				}
+				set, _ := m.Mode.Decode(hcl.EmptyBody(), nil)
+				needs := append([]plan.Feature{plan.FeatureBridge, plan.FeatureVeth}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...)
+				for _, n := range needs {
+					if root && !f[n] {
+						d.OK, d.Datapath = false, ""
+						d.Missing = append(d.Missing, string(n))
+						d.Remedy = strings.TrimSpace(d.Remedy + " " + n.Remedy())
+					}
+				}
+				all = all && d.OK
+				list = append(list, d)
+			}
+			kernel := testbed.Kernel()
+			if c.json() {
+				return c.document(map[string]any{"schema": schema, "kernel": kernel, "root": root, "modes": list, "features": f})
+			}
+			fmt.Fprintf(c.out, "Linux %s, %s\n\n", kernel, map[bool]string{true: "root", false: "not root: the kernel cannot be asked"}[root])
+			w := tabwriter.NewWriter(c.out, 0, 0, 3, ' ', 0)
+			for _, d := range list {
+				mark := "✓"
+				if !d.OK {
+					mark = "✗"
+				}
+				fmt.Fprintf(w, " %s %s\t%s\t%s\n", mark, d.Mode, d.Datapath, d.Remedy)
+			}
+			for _, n := range []plan.Feature{plan.FeatureTBF, plan.FeatureNetem} {
+				if root && !f[n] {
+					fmt.Fprintf(w, " ✗ %s\t\t%s\n", map[plan.Feature]string{plan.FeatureTBF: "rate", plan.FeatureNetem: "delay, jitter, loss"}[n], n.Remedy())
+				}
+			}
+			return w.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&load, "load-modules", false, "load kernel modules that are missing")
+	return cmd
+}
+
+// version is the program's own, from the build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	v := strings.Trim(info.Main.Version, "()")
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 && v == "devel" {
+			v += " " + s.Value[:12]
+		}
+	}
+	return v
+}
+
+func (c *command) version() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the program's version",
+		Example: "  lab version",
+		Args:    atMost(0),
+		RunE: func(*cobra.Command, []string) error {
+			if c.json() {
+				return c.document(map[string]any{"schema": schema, "version": version(), "go": runtime.Version()})
+			}
+			_, err := fmt.Fprintln(c.out, "lab", version(), runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// TestWalls keeps the packages apart, each wall with its reason.
+func TestWalls(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "labnet/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		imports[words[0]] = words[1:]
+	}
+	kernel := []string{"github.com/vishvananda/", "github.com/google/nftables", "github.com/containernetworking/", "github.com/safchain/ethtool"}
+	walls := []struct {
+		from, except string
+		to           []string
+		why          string
+	}{
+		{"labnet/lab", "labnet/lab/", []string{"labnet/"}, "the language knows nothing of what is done with a lab"},
+		{"labnet/lab/plan", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "planning is pure"},
+		{"labnet/lab/report", "", []string{"labnet/modes", "labnet/testbed", "net", "syscall"}, "a report is made from recorded samples alone"},
+		{"labnet/modes", "", []string{"labnet/testbed", "os", "os/exec", "net", "syscall"}, "a mode computes and touches no kernel"},
+		{"labnet/testbed/traffic", "", append([]string{"labnet/"}, kernel...), "the engine is handed its sockets"},
+		{"labnet/testbed", "", []string{"labnet/modes", "labnet/cmd", "os/exec"}, "the kernel side knows no mode, and starts no program but the user's"},
+		{"labnet/cmd", "", kernel, "the verbs only call packages in order"},
+		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
+		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
+	}
+	starts := map[string]string{"labnet/testbed": "os/exec"} // the one place: the command of exec and shell
+	for pkg, list := range imports {
+		for _, w := range walls {
+			if pkg != w.from && !strings.HasPrefix(pkg, w.from+"/") || w.except != "" && strings.HasPrefix(pkg, w.except) {
+				continue
+			}
+			for _, imp := range list {
+				for _, to := range w.to {
+					hit := imp == to || strings.HasSuffix(to, "/") && strings.HasPrefix(imp, to) || strings.HasPrefix(imp, to+"/")
+					if to == "net" {
+						hit = imp == "net" || strings.HasPrefix(imp, "net/") && imp != "net/netip"
+					}
+					if hit && starts[pkg] != imp && !strings.HasPrefix(imp, w.from+"/") {
+						t.Errorf("%s imports %s: %s", pkg, imp, w.why)
+					}
+				}
+			}
+		}
+	}
+}

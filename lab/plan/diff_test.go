@@ -1,0 +1,181 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// small is a node with a bridge, a pod on it, and a route through its uplink.
+func small() *State {
+	s := &State{}
+	s.Add(
+		Namespace{Name: "l.n", Alias: Owner{"l", "n", "node"}.String()},
+		Namespace{Name: "l.n.p", Alias: Owner{"l", "n/p", "pod"}.String()},
+		Namespace{Name: "l.sw", Alias: Owner{"l", "sw", "switch"}.String()},
+		Link{Namespace: "l.sw", Name: "br0", Type: "bridge", MTU: 1500, TxQueueLen: 1000},
+		Link{Namespace: "l.n", Name: "eth0", Type: "veth", MTU: 1500, TxQueueLen: 1000, Peer: End{"l.sw", "n"}},
+		Link{Namespace: "l.sw", Name: "n", Type: "veth", MTU: 1500, TxQueueLen: 1000, Peer: End{"l.n", "eth0"}, Master: "br0"},
+		NewAddress("l.n", "eth0", netip.MustParsePrefix("192.0.2.1/24")),
+		Route{Namespace: "l.n", Table: TableMain, Dst: netip.MustParsePrefix("10.1.0.0/24"), Via: netip.MustParseAddr("192.0.2.2"), Dev: "eth0", Protocol: ProtocolBoot},
+		Link{Namespace: "l.n", Name: "cni0", Type: "bridge", MTU: 1500, TxQueueLen: 1000},
+		Link{Namespace: "l.n", Name: "veth1", Type: "veth", MTU: 1500, Peer: End{"l.n.p", "eth0"}, Master: "cni0", Hairpin: true},
+		Link{Namespace: "l.n.p", Name: "eth0", Type: "veth", MTU: 1500, Peer: End{"l.n", "veth1"}},
+		NewAddress("l.n.p", "eth0", netip.MustParsePrefix("10.0.0.2/24")),
+		Route{Namespace: "l.n.p", Table: TableMain, Dst: Everywhere(false), Via: netip.MustParseAddr("10.0.0.1"), Dev: "eth0", Protocol: ProtocolBoot},
+		Sysctl{Namespace: "l.n.p", Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
+	)
+	s.Resolve()
+	return s
+}
+
+func lines(changes []Change) []string {
+	var out []string
+	for _, c := range changes {
+		out = append(out, c.Lines()...)
+	}
+	return out
+}
+
+func without(s *State, keys ...Key) *State {
+	for _, k := range keys {
+		if s.Get(k) == nil {
+			panic("no " + k.String())
+		}
+		s.Remove(k)
+	}
+	return s
+}
+
+func with(s *State, objects ...Object) *State {
+	for _, o := range objects {
+		s.Remove(o.Key())
+		s.Add(o)
+	}
+	return s
+}
+
+func TestDiffBuildsParentsFirst(t *testing.T) {
+	made := map[Key]bool{}
+	for _, c := range Diff(&State{}, small()) {
+		if c.Op != Create {
+			t.Errorf("%s of %s on an empty machine", c.Op, c.Object.Key())
+		}
+		for _, p := range c.Object.Parents() {
+			if small().Get(p) != nil && !made[p] {
+				t.Errorf("%s is made before %s, which it stands on", c.Object.Key(), p)
+			}
+		}
+		made[c.Object.Key()] = true
+	}
+	if len(made) != small().Len() {
+		t.Errorf("%d of %d objects are made", len(made), small().Len())
+	}
+}
+
+func TestDiff(t *testing.T) {
+	uplink := small().Get(Key{"l.n", KindLink, "eth0"}).(Link)
+	address := small().Get(Key{"l.n", KindAddress, "eth0 192.0.2.1/24"}).(Address)
+	pod := small().Get(Key{"l.n.p", KindLink, "eth0"}).(Link)
+	bridge := small().Get(Key{"l.n", KindLink, "cni0"}).(Link)
+	route := small().Get(Key{"l.n", KindRoute, "254 10.1.0.0/24"}).(Route)
+	wide, longer, down, moved, other := uplink, address, bridge, route, bridge
+	wide.MTU = 9000
+	longer.Prefix, longer.Broadcast = netip.MustParsePrefix("192.0.2.1/25"), netip.MustParseAddr("192.0.2.127")
+	down.Down = true
+	moved.Via = netip.MustParseAddr("192.0.2.3")
+	other.Type = "dummy"
+	for _, tt := range []struct {
+		name            string
+		actual, desired *State
+		want            []string
+	}{
+		{"nothing", small(), small(), nil},
+		{"an attribute is changed in place", with(small(), wide), small(), []string{
+			"ip -n l.n link set eth0 mtu 1500",
+		}},
+		{"a link is set up", with(small(), down), small(), []string{
+			"ip -n l.n link set cni0 up",
+		}},
+		{"a route is replaced", with(small(), moved), small(), []string{
+			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
+		}},
+		{"an address takes the routes that need it along", with(without(small(), address.Key()), longer), small(), []string{
+			"ip -n l.n route del 10.1.0.0/24 via 192.0.2.2 dev eth0",
+			"ip -n l.n address del 192.0.2.1/25 dev eth0",
+			"ip -n l.n address add 192.0.2.1/24 broadcast 192.0.2.255 dev eth0",
+			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
+		}},
+		{"a foreign link goes with all that is on it", with(small(),
+			Link{Namespace: "l.n", Name: "x", Type: "dummy", MTU: 1500},
+			NewAddress("l.n", "x", netip.MustParsePrefix("203.0.113.1/32"))), small(), []string{
+			"ip -n l.n link del x",
+		}},
+		{"a pod goes", small(), without(small(), Key{"l.n.p", KindNamespace, ""}, pod.Key(), Key{"l.n", KindLink, "veth1"},
+			Key{"l.n.p", KindAddress, "eth0 10.0.0.2/24"}, Key{"l.n.p", KindRoute, "254 0.0.0.0/0"}, Key{"l.n.p", KindSysctl, "net/ipv4/conf/eth0/arp_notify"}), []string{
+			"ip -n l.n link del veth1",
+			"ip netns del l.n.p",
+		}},
+		{"a bridge is made anew, and its ports", with(small(), other), small(), []string{
+			"ip -n l.n link del veth1",
+			"ip -n l.n link del cni0",
+			"ip -n l.n link add cni0 mtu 1500 txqueuelen 1000 type bridge",
+			"ip -n l.n link set cni0 up",
+			"ip -n l.n link add veth1 mtu 1500 txqueuelen 0 type veth peer name eth0 netns l.n.p",
+			"ip -n l.n link set veth1 master cni0 up",
+			"bridge -n l.n link set dev veth1 hairpin on",
+			"ip -n l.n.p link set eth0 mtu 1500 txqueuelen 0",
+			"ip -n l.n.p link set eth0 up",
+			"ip netns exec l.n.p sysctl -qw net/ipv4/conf/eth0/arp_notify=1",
+			"ip -n l.n.p address add 10.0.0.2/24 broadcast 10.0.0.255 dev eth0",
+			"ip -n l.n.p route replace default via 10.0.0.1 dev eth0",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.actual.Resolve()
+			tt.desired.Resolve()
+			got := lines(Diff(tt.actual, tt.desired))
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestDiffIsStable: the same states give the same text, whatever the order of maps.
+func TestDiffIsStable(t *testing.T) {
+	want := lines(Diff(&State{}, small()))
+	for range 20 {
+		if got := lines(Diff(&State{}, small())); !slices.Equal(got, want) {
+			t.Fatal(cmp.Diff(want, got))
+		}
+	}
+}
+
+func TestNaturalOrder(t *testing.T) {
+	names := []string{"worker10", "worker2", "lan", "worker2.p10", "worker2.p9", "worker02"}
+	slices.SortFunc(names, natural)
+	if got, want := strings.Join(names, " "), "lan worker02 worker2 worker2.p9 worker2.p10 worker10"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestNth(t *testing.T) {
+	for _, tt := range []struct {
+		block string
+		n     int
+		want  string
+	}{
+		{"10.42.0.0/24", 1, "10.42.0.1"},
+		{"10.42.0.0/16", 256, "10.42.1.0"},
+		{"10.42.0.0/16", 511, "10.42.1.255"},
+		{"fd00:1::/64", 65536, "fd00:1::1:0"},
+	} {
+		if got := Nth(netip.MustParsePrefix(tt.block), tt.n).String(); got != tt.want {
+			t.Errorf("Nth(%s, %d) = %s, want %s", tt.block, tt.n, got, tt.want)
+		}
+	}
+}
