@@ -1,0 +1,191 @@
+package suite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+func TestModeKeepsItsPromises(t *testing.T) {
+	for _, v := range variants(t) {
+		t.Run(v.lab+"/"+v.mode, func(t *testing.T) {
+			p := planned(t, load(t, v.lab), "keeps", v.mode)
+			up(t, p)
+			healthy(t, p)
+		})
+	}
+}
+
+// TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
+func TestModeChangesInPlace(t *testing.T) {
+	byLab := map[string][]string{}
+	for _, v := range variants(t) {
+		byLab[v.lab] = append(byLab[v.lab], v.mode)
+	}
+	for name, modes := range byLab {
+		for _, from := range modes {
+			for _, to := range modes {
+				if from == to {
+					continue
+				}
+				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
+					l := load(t, name)
+					before, after := planned(t, l, "changes", from), planned(t, l, "changes", to)
+					up(t, before)
+					was := namespaces(t, before)
+					up(t, after)
+					healthy(t, after)
+					for ns, inode := range namespaces(t, after) {
+						if was[ns] != inode {
+							t.Errorf("namespace %s was made anew", ns)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// namespaces tells the lab's namespaces apart from others of the same name.
+func namespaces(t *testing.T, p *plan.Plan) map[string]string {
+	t.Helper()
+	ids := map[string]string{}
+	for _, ns := range p.State.Namespaces() {
+		info, err := os.Stat(filepath.Join(testbed.NetnsDir, ns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[ns] = inode(info)
+	}
+	return ids
+}
+
+// TestDriftIsRepaired lets a user damage a lab in every way the field knows; up mends it, and only it.
+func TestDriftIsRepaired(t *testing.T) {
+	for _, tt := range []struct {
+		name, mode, damage, want string
+	}{
+		{"a route is deleted", "host-gw", "ip -n %s.worker1 route del 10.42.2.0/24", "10.42.2.0/24"},
+		{"a route is added", "host-gw", "ip -n %s.worker1 route add 203.0.113.0/24 via 192.168.205.4", "203.0.113.0/24"},
+		{"a neighbour is deleted", "vxlan", "ip -n %s.worker1 neigh del 10.42.0.0 dev flannel.1", "neighbour"},
+		{"a FDB entry is deleted", "vxlan", "ip netns exec %s.worker1 sh -c 'bridge fdb show dev flannel.1 | grep dst | head -1 | cut -d\" \" -f1 | xargs -I{} bridge fdb del {} dev flannel.1'", "fdb"},
+		{"an address is deleted", "vxlan", "ip -n %s.worker1.p1 address flush dev eth0", "address add"},
+		{"an address is added", "host-gw", "ip -n %s.worker1 address add 203.0.113.1/32 dev cni0", "203.0.113.1"},
+		{"a sysctl is changed", "host-gw", "ip netns exec %s.worker1 sysctl -qw net.ipv4.ip_forward=0", "ip_forward=1"},
+		{"an MTU is lowered", "host-gw", "ip -n %s.worker1.p1 link set eth0 mtu 1400", "mtu 1500"},
+		{"a link is down", "host-gw", "ip -n %s.worker1 link set cni0 down", "up"},
+		{"an uplink is down", "vxlan", "ip -n %s.worker1 link set eth0 down", "up"},
+		{"a link is deleted", "vxlan", "ip -n %s.worker1 link del flannel.1", "link add flannel.1"},
+		{"a bridge is deleted", "host-gw", "ip -n %s.worker1 link del cni0", "link add cni0"},
+		{"an uplink is deleted", "vxlan", "ip -n %s.worker1 link del eth0", "netns"},
+		{"a pod's namespace is deleted", "vxlan", "ip netns del %s.worker1.p1; sleep 0.5", "netns add"},
+		{"a port is taken off", "host-gw", "ip -n %s.lan link set worker1 nomaster", "master br0"},
+		{"a firewall table is added", "host-gw", "ip netns exec %s.worker1 nft add table inet mine", "nft delete table inet mine"},
+		{"a firewall rule is deleted", "vxlan", "ip netns exec %s.worker1 nft flush chain ip flannel-ipv4 postrtg", "flannel-ipv4"},
+		{"a rule is added", "vxlan", "ip -n %s.worker1 rule add from 10.42.1.0/24 lookup 100", "rule del"},
+		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := planned(t, load(t, "three-node"), "drift", tt.mode)
+			up(t, p)
+			sh(t, p, tt.damage)
+			changes := pending(t, p)
+			if len(changes) == 0 {
+				t.Fatal("nobody noticed")
+			}
+			var text []string
+			for _, c := range changes {
+				text = append(text, c.Lines()...)
+				if ns := c.Object.Key().Namespace; !strings.HasPrefix(ns, p.Cluster.Name+".worker1") && ns != p.Cluster.Name+".lan" {
+					t.Errorf("worker1 is damaged, and %s would be changed", c.Object.Key())
+				}
+			}
+			if all := strings.Join(text, "\n"); !strings.Contains(all, tt.want) {
+				t.Errorf("no %q among the changes:\n%s", tt.want, all)
+			}
+			up(t, p)
+			healthy(t, p)
+		})
+	}
+}
+
+// TestSabotageIsSeen: what a check must not let pass.
+func TestSabotageIsSeen(t *testing.T) {
+	for _, tt := range []struct {
+		name, mode, damage, want string
+	}{
+		{"a FDB entry is missing", "vxlan", "ip netns exec %s.worker1 sh -c 'bridge fdb show dev flannel.1 | grep dst | cut -d\" \" -f1 | xargs -n1 -I{} bridge fdb del {} dev flannel.1'", "reach"},
+		{"a pod's MTU is lower", "vxlan", "ip -n %s.worker1.p1 link set eth0 mtu 1400", "mtu"},
+		{"the wire's MTU is lower", "vxlan", "ip -n %s.lan link set worker1 mtu 1400", "mtu"},
+		{"the tunnel's MTU is lower", "vxlan", "ip -n %s.worker1 link set flannel.1 mtu 1400", "mtu"},
+		{"a pod's MTU is higher", "vxlan", "ip -n %s.worker1.p1 link set eth0 mtu 1500; ip -n %s.worker1 link set cni0 mtu 1500; for v in $(ip -n %s.worker1 -br link show master cni0 | cut -d@ -f1); do ip -n %s.worker1 link set $v mtu 1500; done; ip -n %s.worker1 link set flannel.1 mtu 1500", "mtu"},
+		{"a host-gw route is under vxlan", "vxlan", "ip -n %s.worker1 route replace 10.42.0.0/24 via 192.168.205.4", "wire"},
+		{"packets are masqueraded", "host-gw", "ip netns exec %s.worker1 nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 90; }; add rule ip t c ip saddr 10.42.0.0/16 oifname eth0 masquerade'", "source"},
+		{"forwarding is off", "host-gw", "ip netns exec %s.worker1 sysctl -qw net.ipv4.ip_forward=0", "reach"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := planned(t, load(t, "three-node"), "sabotage", tt.mode)
+			up(t, p)
+			sh(t, p, tt.damage)
+			r := checked(t, p)
+			if r.OK {
+				t.Fatal("the check passed")
+			}
+			for _, c := range r.Checks {
+				if !c.OK && c.Name == tt.want {
+					return
+				}
+			}
+			var b strings.Builder
+			r.Text(&b, false)
+			t.Errorf("no %s check failed:\n%s", tt.want, b.String())
+		})
+	}
+}
+
+func TestInstancesDoNotDisturbEachOther(t *testing.T) {
+	l := load(t, "three-node")
+	one, two := planned(t, l, "one", "host-gw"), planned(t, l, "two", "vxlan")
+	up(t, one)
+	up(t, two)
+	healthy(t, one)
+	healthy(t, two)
+	settled(t, one)
+	if err := testbed.Down(t.Context(), two.Cluster.Name, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, one)
+	healthy(t, one)
+}
+
+// TestShellPlanBuildsTheSame runs the script that plan --shell prints; what it makes is what up makes.
+func TestShellPlanBuildsTheSame(t *testing.T) {
+	for _, v := range variants(t) {
+		t.Run(v.lab+"/"+v.mode, func(t *testing.T) {
+			p := planned(t, load(t, v.lab), "shell", v.mode)
+			var script strings.Builder
+			for _, c := range plan.Diff(&plan.State{}, p.State) {
+				for _, line := range c.Lines() {
+					script.WriteString(line + "\n")
+				}
+			}
+			sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
+			settled(t, p)
+			byShell := map[string][]string{}
+			for _, ns := range p.State.Namespaces() {
+				byShell[ns] = canonical(t, dump(t, ns))
+			}
+			if err := testbed.Down(t.Context(), p.Cluster.Name, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			up(t, p)
+			for _, ns := range p.State.Namespaces() {
+				same(t, ns, byShell[ns], canonical(t, dump(t, ns)))
+			}
+		})
+	}
+}

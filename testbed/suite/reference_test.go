@@ -1,0 +1,155 @@
+package suite
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// flannelLab and calicoLab are the clusters from which the dumps were taken.
+const (
+	flannelLab = `
+lab "reference" {}
+switch "sw" { subnet = "192.168.205.0/24" }
+network "pods" { cidr = "10.42.0.0/16" }
+node "n1" {
+  on "sw" { address = "192.168.205.3" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.0.0/24"
+  pods     = 1
+}
+node "n2" {
+  on "sw" { address = "192.168.205.4" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.1.0/24"
+}
+node "n3" {
+  on "sw" { address = "192.168.205.5" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.2.0/24"
+}
+`
+	calicoLab = `
+lab "reference" {}
+switch "sw" { subnet = "192.168.205.0/24" }
+network "pods" { cidr = "10.42.0.0/16" }
+mode "vxlan" { like = "calico" }
+node "n1" {
+  on "sw" { address = "192.168.205.3" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.40.128/26"
+  pods     = 2
+}
+node "n2" {
+  on "sw" { address = "192.168.205.4" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.217.0/26"
+  pods     = 1
+}
+node "n3" {
+  on "sw" { address = "192.168.205.5" }
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.98.0/26"
+  pods     = 1
+}
+`
+)
+
+// TestStateIsTheRealPrograms holds what a mode makes against what flannel and Calico were seen to make.
+func TestStateIsTheRealPrograms(t *testing.T) {
+	for _, tt := range []struct {
+		dump, lab, mode string
+		pod             string // the dump of a pod
+		nft             bool   // whether the firewall has to be the same: the other dumps show the iptables form
+	}{
+		{dump: "flannel-host-gw", lab: flannelLab, mode: "host-gw", pod: "flannel-host-gw.pod"},
+		{dump: "flannel-vxlan", lab: flannelLab, mode: "vxlan", pod: "flannel-vxlan.pod"},
+		{dump: "flannel-vxlan-nft", lab: flannelLab, mode: "vxlan", nft: true},
+		{dump: "calico-vxlan", lab: calicoLab, mode: "vxlan"},
+	} {
+		t.Run(tt.dump, func(t *testing.T) {
+			p := planned(t, parse(t, "reference.hcl", tt.lab), "reference", tt.mode)
+			up(t, p)
+			for name, ns := range map[string]string{tt.dump: p.Cluster.Name + ".n1", tt.pod: p.Cluster.Name + ".n1.p1"} {
+				if name == "" {
+					continue
+				}
+				want, got := reference(t, name), dump(t, ns)
+				same(t, ns, canonical(t, want), canonical(t, got))
+				same(t, "sysctls of "+ns, sysctls(t, ns, want), values(want))
+				if tt.nft {
+					same(t, "firewall of "+ns, firewall(want), firewall(got))
+				}
+			}
+		})
+	}
+}
+
+func reference(t *testing.T, name string) *state {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "reference", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &state{}
+	if err := json.Unmarshal(text, s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func firewall(s *state) []string {
+	var lines []string
+	for _, l := range s.NFT {
+		if strings.TrimSpace(l) != "" {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+func values(s *state) []string {
+	var lines []string
+	for path, value := range s.Sysctl {
+		lines = append(lines, rename(path)+"="+value)
+	}
+	slices.Sort(lines)
+	return slices.Compact(lines)
+}
+
+// sysctls reads, in a namespace, the settings that the dump has. Device names that are random are looked up.
+func sysctls(t *testing.T, ns string, want *state) []string {
+	t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", ns, "sysctl", "-a", "--pattern", "^net[./]").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), " = ")
+		if !ok {
+			continue
+		}
+		// sysctl swaps the two separators in device names: flannel/1.
+		path := strings.Map(func(r rune) rune {
+			switch r {
+			case '.':
+				return '/'
+			case '/':
+				return '.'
+			}
+			return r
+		}, name)
+		have[rename(path)] = append(have[rename(path)], rename(path)+"="+value)
+	}
+	var lines []string
+	for path := range want.Sysctl {
+		lines = append(lines, have[rename(path)]...)
+	}
+	slices.Sort(lines)
+	return slices.Compact(lines)
+}
