@@ -1,0 +1,159 @@
+package lab
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+)
+
+// check reports what is wrong only with several blocks together. It runs last, on what could be decoded.
+func (l *loader) check(lab *Lab) {
+	l.subnets(lab)
+	l.podNetwork(lab)
+}
+
+// claimed is a range of addresses and what it is for.
+type claimed struct {
+	netip.Prefix
+	what string
+	at   hcl.Range
+}
+
+func (l *loader) subnets(lab *Lab) {
+	var all []claimed
+	for _, s := range lab.Switches {
+		for _, p := range s.Subnets {
+			all = append(all, claimed{p, "switch " + s.Name, s.At.Of("subnet", s.Range)})
+		}
+	}
+	if lab.Network != nil {
+		for _, p := range lab.Network.CIDRs {
+			all = append(all, claimed{p, "the pod network", lab.Network.At.Of("cidr", lab.Network.Range)})
+		}
+	}
+	l.overlaps(all)
+}
+
+// overlaps reports ranges that share addresses. CIDRs either contain one another or have nothing in common, so in the
+// order of their first addresses each is compared with the one that encloses it.
+func (l *loader) overlaps(all []claimed) {
+	slices.SortStableFunc(all, func(a, b claimed) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var outer []claimed
+	for _, c := range all {
+		for len(outer) > 0 && !outer[len(outer)-1].Overlaps(c.Prefix) {
+			outer = outer[:len(outer)-1]
+		}
+		if len(outer) > 0 {
+			a, b := outer[len(outer)-1], c
+			if a.at.Start.Byte > b.at.Start.Byte {
+				a, b = b, a
+			}
+			if a.at == b.at {
+				l.errorf(b.at, "Overlapping networks", "%s of %s and %s of %s share addresses. Compute it from count.index or each.value, for example with cidrsubnet.", b.Prefix, b.what, a.Prefix, a.what)
+			} else {
+				l.clash(b.at, a.at, "Overlapping networks", "%s of %s shares addresses with %s of %s. Give one of them a range of its own; the other is at %s.", b.Prefix, b.what, a.Prefix, a.what)
+			}
+		}
+		outer = append(outer, c)
+	}
+}
+
+// podNetwork checks what nodes say about pods against the network.
+func (l *loader) podNetwork(lab *Lab) {
+	var blocks []claimed
+	addresses := map[netip.Addr]hcl.Range{}
+	for _, m := range lab.Of(Node) {
+		if lab.Network == nil {
+			if at, ok := podsOf(m); ok {
+				l.errorf(at, "Pods without a network", "%s has pods, but the file has no pod network. Add one:\n\n  network \"pods\" {\n    cidr = \"10.42.0.0/16\"\n  }", m.Name)
+			}
+			continue
+		}
+		for _, p := range m.PodCIDRs {
+			at := m.At.Of("pod_cidr", m.Range)
+			if l.podCIDR(lab.Network, m, p, at) {
+				blocks = append(blocks, claimed{p, "node " + m.Name, at})
+			}
+		}
+		for _, p := range m.Pods {
+			for _, a := range p.Addresses {
+				l.podAddress(lab.Network, m, p, a, addresses)
+			}
+		}
+	}
+	l.overlaps(blocks)
+}
+
+// podsOf returns where a node first speaks of pods.
+func podsOf(m *Machine) (hcl.Range, bool) {
+	if len(m.Pods) > 0 {
+		return m.Pods[0].Range, true
+	}
+	at, ok := m.At["pod_cidr"]
+	return at, ok
+}
+
+func (l *loader) podCIDR(n *Network, m *Machine, p netip.Prefix, at hcl.Range) bool {
+	if len(n.CIDRs) == 0 { // reported with the network
+		return false
+	}
+	if c, ok := containing(n.CIDRs, p.Addr()); !ok || c.Bits() > p.Bits() {
+		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s). Choose a part of it, or leave pod_cidr out to have one allocated.", p, join(n.CIDRs), place(n.At.Of("cidr", n.Range)))
+		return false
+	}
+	// The network's address, the broadcast address of IPv4 and the node's own are not for pods.
+	spare := 3
+	if p.Addr().Is6() {
+		spare = 2
+	}
+	if host := p.Addr().BitLen() - p.Bits(); len(m.Pods) > 0 && host < 12 && 1<<host < len(m.Pods)+spare {
+		l.errorf(at, "Too small for its pods", "%s has %d addresses; the %d pods of %s and the node itself need %d. Take a /%d, or fewer pods.", p, 1<<host, len(m.Pods), m.Name, len(m.Pods)+spare, p.Addr().BitLen()-bits(len(m.Pods)+spare))
+	}
+	return true
+}
+
+// bits is the length of the numbers below n.
+func bits(n int) int {
+	b := 0
+	for 1<<b < n {
+		b++
+	}
+	return b
+}
+
+func (l *loader) podAddress(n *Network, m *Machine, p *Pod, a netip.Addr, taken map[netip.Addr]hcl.Range) {
+	if len(n.CIDRs) == 0 {
+		return
+	}
+	at := p.At.Of("address", p.Range)
+	within, ok := containing(n.CIDRs, a)
+	if !ok {
+		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s).", a, join(n.CIDRs), place(n.At.Of("cidr", n.Range)))
+		return
+	}
+	for _, c := range m.PodCIDRs {
+		if c.Addr().Is6() != a.Is6() {
+			continue
+		}
+		if within = c; !c.Contains(a) {
+			l.errorf(at, "Outside the node's pod_cidr", "%s is not in %s, the pod_cidr of %s (%s).", a, c, m.Name, place(m.At.Of("pod_cidr", m.Range)))
+			return
+		}
+	}
+	if !l.host(a, within, within.String(), at) {
+		return
+	}
+	if first, ok := taken[a]; ok {
+		if first == at {
+			l.errorf(at, "Duplicate address", "Several pods would have %s. Compute it from count.index or each.value, or leave it out to have one allocated.", a)
+			return
+		}
+		l.clash(at, first, "Duplicate address", "Another pod has %s already, at %s. Give one of them another, or leave it out to have one allocated.", a)
+		return
+	}
+	taken[a] = at
+}

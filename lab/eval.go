@@ -1,0 +1,181 @@
+package lab
+
+import (
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// fields reads the attributes of one block in one scope. The readers report what is wrong and return false then, as they
+// do for an attribute that was left out or is null.
+type fields struct {
+	l    *loader
+	body *hclsyntax.Body
+	ctx  *hcl.EvalContext
+	at   Ranges
+}
+
+func (l *loader) fields(body *hclsyntax.Body, ctx *hcl.EvalContext) *fields {
+	f := &fields{l: l, body: body, ctx: ctx, at: Ranges{}}
+	if body != nil {
+		for name, a := range body.Attributes {
+			f.at[name] = a.SrcRange
+		}
+	}
+	return f
+}
+
+// value evaluates an attribute; false when that failed or when it depends on something that failed before.
+func (f *fields) value(a *hclsyntax.Attribute) (cty.Value, bool) {
+	if f.l.broken[a] {
+		return cty.DynamicVal, false
+	}
+	v, diags := a.Expr.Value(f.ctx)
+	f.l.report(diags...)
+	return v, !diags.HasErrors() && v.IsWhollyKnown()
+}
+
+func (f *fields) get(name string) (cty.Value, hcl.Range, bool) {
+	a := f.body.Attributes[name]
+	if a == nil {
+		return cty.NilVal, hcl.Range{}, false
+	}
+	v, ok := f.value(a)
+	return v, a.Expr.Range(), ok && !v.IsNull()
+}
+
+// text reads a string; numbers are not taken for one, because what looks like a number is often one that was meant to
+// have a unit.
+func (f *fields) text(name string) (string, hcl.Range, bool) {
+	v, at, ok := f.get(name)
+	if !ok {
+		return "", at, false
+	}
+	if v.Type() != cty.String {
+		f.l.errorf(at, "Wrong type", "%q is to be a string in quotes, not %s.", name, v.Type().FriendlyName())
+		return "", at, false
+	}
+	return v.AsString(), at, true
+}
+
+func (f *fields) number(name string, low, high float64, unit string) (float64, hcl.Range, bool) {
+	v, at, ok := f.get(name)
+	if !ok {
+		return 0, at, false
+	}
+	n, err := convert.Convert(v, cty.Number)
+	if err != nil || n.IsNull() {
+		f.l.errorf(at, "Wrong type", "%q is to be a number, not %s.", name, v.Type().FriendlyName())
+		return 0, at, false
+	}
+	x, _ := n.AsBigFloat().Float64()
+	if x < low || x > high {
+		f.l.errorf(at, "Number out of range", "%q may be from %.0f to %.0f%s.", name, low, high, unit)
+		return 0, at, false
+	}
+	return x, at, true
+}
+
+func (f *fields) integer(name string, low, high int, unit string) (int, hcl.Range, bool) {
+	x, at, ok := f.number(name, float64(low), float64(high), unit)
+	if !ok {
+		return 0, at, false
+	}
+	if x != float64(int(x)) {
+		f.l.errorf(at, "Whole number expected", "%q counts something: %g of it cannot be.", name, x)
+		return 0, at, false
+	}
+	return int(x), at, true
+}
+
+// item is a string of a list, with the place of that very string where the list is written out.
+type item struct {
+	text string
+	at   hcl.Range
+}
+
+// list reads a string or a list of strings.
+func (f *fields) list(name string) ([]item, bool) {
+	v, at, ok := f.get(name)
+	if !ok {
+		return nil, false
+	}
+	if v.Type() == cty.String {
+		return []item{{v.AsString(), at}}, true
+	}
+	ty := v.Type()
+	if !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
+		f.l.errorf(at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, ty.FriendlyName())
+		return nil, false
+	}
+	exprs, _ := hcl.ExprList(f.body.Attributes[name].Expr)
+	if len(exprs) != v.LengthInt() {
+		exprs = nil
+	}
+	var items []item
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		at := at
+		if exprs != nil {
+			at = exprs[len(items)].Range()
+		}
+		if e.Type() != cty.String || e.IsNull() {
+			f.l.errorf(at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, e.Type().FriendlyName())
+			return nil, false
+		}
+		items = append(items, item{e.AsString(), at})
+	}
+	if len(items) == 0 {
+		f.l.errorf(at, "Empty list", "%q has nothing in it. Name at least one, or leave the attribute out.", name)
+		return nil, false
+	}
+	return items, true
+}
+
+// prefixes reads CIDRs, at most one a family. ok is false as soon as one of them is wrong.
+func (f *fields) prefixes(name string) (prefixes []netip.Prefix, places []hcl.Range, ok bool) {
+	items, ok := f.list(name)
+	for _, it := range items {
+		p, valid := f.l.prefix(it)
+		if valid && !f.oneOfFamily(name, p.Addr(), places, prefixes, it.at) {
+			valid = false
+		}
+		if !valid {
+			ok = false
+			continue
+		}
+		prefixes, places = append(prefixes, p), append(places, it.at)
+	}
+	return prefixes, places, ok
+}
+
+// addresses reads IP addresses, at most one a family.
+func (f *fields) addresses(name string) (addrs []netip.Addr, places []hcl.Range, ok bool) {
+	items, ok := f.list(name)
+	var seen []netip.Prefix
+	for _, it := range items {
+		a, valid := f.l.address(it)
+		if valid && !f.oneOfFamily(name, a, places, seen, it.at) {
+			valid = false
+		}
+		if !valid {
+			ok = false
+			continue
+		}
+		addrs, places, seen = append(addrs, a), append(places, it.at), append(seen, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return addrs, places, ok
+}
+
+func (f *fields) oneOfFamily(name string, a netip.Addr, places []hcl.Range, seen []netip.Prefix, at hcl.Range) bool {
+	for i, s := range seen {
+		if s.Addr().Is6() == a.Is6() {
+			f.l.clash(at, places[i], "Two of one family", "%q takes one of IPv4 and one of IPv6; %s is the second of %s, after the one at %s.", name, a, family(a))
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,226 @@
+package lab
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// Inputs are the values given from outside the file. A variable takes the first of: Vars, the last of VarFiles that sets
+// it, Environ, its default.
+type Inputs struct {
+	Vars     map[string]string // --var name=value
+	VarFiles []string          // --var-file: paths of files that hold name = value lines
+	Environ  []string          // as of os.Environ; LAB_VAR_name=value is used
+}
+
+// Files are the sources that diagnostics point into, by the name in their ranges.
+type Files map[string]*hcl.File
+
+// Print writes diagnostics for a person, each with its place and the lines it is about. Details are wrapped at width
+// columns unless that is zero.
+func (f Files) Print(w io.Writer, diags hcl.Diagnostics, width uint, color bool) error {
+	return hcl.NewDiagnosticTextWriter(w, f, width, color).WriteDiagnostics(diags)
+}
+
+// Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
+// an error among them. The Files hold what was read, for printing the diagnostics.
+func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics) {
+	l := &loader{
+		files:    Files{},
+		budget:   newBudget(),
+		broken:   map[*hclsyntax.Attribute]bool{},
+		reported: map[mistake]bool{},
+	}
+	body := l.parse(filename, src)
+	if body == nil {
+		return nil, l.files, l.sorted()
+	}
+	lab := l.lab(body, in)
+	if l.diags.HasErrors() {
+		lab = nil
+	}
+	return lab, l.files, l.sorted()
+}
+
+// loader carries one Load through its stages: shape, references, values, addresses, checks. A stage skips what an
+// earlier one found wrong, so that one mistake is one diagnostic.
+type loader struct {
+	files    Files
+	diags    hcl.Diagnostics
+	reported map[mistake]bool
+	dropped  int
+	budget   *budget
+
+	broken map[*hclsyntax.Attribute]bool // refers to what does not exist: not to be evaluated
+	eval   *hcl.EvalContext              // var, local and the functions
+
+	switches map[string]*Switch // those with a mistake too: their name is known
+	names    map[string]hcl.Range
+	spaces   int // namespaces so far
+	pinned   map[*Interface][]pin
+}
+
+// mistake identifies a diagnostic: a block with a count of 100 is still wrong only once.
+type mistake struct {
+	summary string
+	at      hcl.Range
+}
+
+// maxDiagnostics is more than anybody reads.
+const maxDiagnostics = 100
+
+func (l *loader) report(diags ...*hcl.Diagnostic) {
+	for _, d := range diags {
+		key := mistake{summary: d.Summary}
+		if d.Subject != nil {
+			key.at = *d.Subject
+		}
+		if l.reported[key] {
+			continue
+		}
+		if len(l.diags) == maxDiagnostics {
+			l.dropped++
+			continue
+		}
+		l.reported[key] = true
+		l.diags = append(l.diags, d)
+	}
+}
+
+func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
+	l.report(&hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  summary,
+		Detail:   fmt.Sprintf(detail, args...),
+		Subject:  at.Ptr(),
+	})
+}
+
+// clash reports two places that contradict each other; the detail's last verb is the other place. When both fit into one
+// excerpt it shows both.
+func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
+	d := &hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  summary,
+		Detail:   fmt.Sprintf(detail, append(args, place(other))...),
+		Subject:  at.Ptr(),
+	}
+	if at.Filename == other.Filename && at.Start.Line-other.Start.Line < 8 && other.Start.Line < at.Start.Line {
+		d.Context = hcl.RangeBetween(other, at).Ptr()
+	}
+	l.report(d)
+}
+
+func place(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start.Line) }
+
+func (l *loader) sorted() hcl.Diagnostics {
+	slices.SortStableFunc(l.diags, func(a, b *hcl.Diagnostic) int {
+		if a.Subject == nil || b.Subject == nil {
+			return 0
+		}
+		return cmp.Or(cmp.Compare(a.Subject.Filename, b.Subject.Filename), cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte))
+	})
+	if l.dropped > 0 {
+		l.diags = append(l.diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError,
+			Summary:  "Too many mistakes",
+			Detail:   fmt.Sprintf("The file has %d more. Mend the ones above first.", l.dropped),
+		})
+	}
+	return l.diags
+}
+
+// parse returns nil when the text is not HCL: what the parser could save of a broken file would only mislead.
+func (l *loader) parse(filename string, src []byte) *hclsyntax.Body {
+	file, diags := parse(filename, src)
+	l.files[filename] = file
+	l.report(diags...)
+	if diags.HasErrors() {
+		return nil
+	}
+	return file.Body.(*hclsyntax.Body)
+}
+
+func parse(filename string, src []byte) (*hcl.File, hcl.Diagnostics) {
+	if diags := guard(filename, src); diags.HasErrors() {
+		return &hcl.File{Bytes: src}, diags
+	}
+	return hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
+}
+
+// lab decodes the whole file: the order of the steps is the order in which they need one another.
+func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
+	l.shape(file, "", body)
+	blocks := byType(body)
+	variables, locals := l.declarations(blocks)
+	l.references(body, variables, locals)
+	meter(body, l.budget)
+
+	l.eval = &hcl.EvalContext{Functions: functions(), Variables: map[string]cty.Value{}}
+	l.eval.Variables["var"] = l.variables(variables, in)
+	l.eval.Variables["local"] = l.locals(locals)
+
+	lab := l.header(blocks["lab"], body.SrcRange)
+	l.switches = map[string]*Switch{}
+	l.names = map[string]hcl.Range{}
+	l.pinned = map[*Interface][]pin{}
+	for _, b := range blocks["switch"] {
+		if s := l.segment(b); s != nil {
+			lab.Switches = append(lab.Switches, s)
+		}
+	}
+	for _, b := range body.Blocks {
+		switch b.Type {
+		case "node", "router", "host":
+			lab.Machines = append(lab.Machines, l.machines(b)...)
+		}
+	}
+	lab.Network = l.network(blocks["network"])
+	lab.Modes = l.modes(blocks["mode"])
+	lab.Compare = l.compare(blocks["compare"])
+
+	l.allocate(lab)
+	l.check(lab)
+	return lab
+}
+
+func byType(body *hclsyntax.Body) map[string][]*hclsyntax.Block {
+	blocks := map[string][]*hclsyntax.Block{}
+	for _, b := range body.Blocks {
+		blocks[b.Type] = append(blocks[b.Type], b)
+	}
+	return blocks
+}
+
+// header decodes the lab block. There is always a Lab to go on with, so that the rest of the file is checked too.
+func (l *loader) header(blocks []*hclsyntax.Block, whole hcl.Range) *Lab {
+	if len(blocks) == 0 {
+		start := hcl.Range{Filename: whole.Filename, Start: hcl.InitialPos, End: hcl.InitialPos}
+		l.errorf(start, "No lab block", "A definition names its lab. Begin the file with:\n\n  lab \"my-lab\" {}")
+		return &Lab{}
+	}
+	b := blocks[0]
+	l.once(blocks)
+	lab := &Lab{Range: b.DefRange()}
+	if len(b.Labels) > 0 {
+		lab.Name = b.Labels[0]
+		l.checkName("lab", lab.Name, b.LabelRanges[0])
+	}
+	f := l.fields(b.Body, l.eval)
+	lab.About, _, _ = f.text("about")
+	return lab
+}
+
+// once reports every block after the first of a kind that a file has only one of.
+func (l *loader) once(blocks []*hclsyntax.Block) {
+	for _, b := range blocks[1:] {
+		l.clash(b.DefRange(), blocks[0].DefRange(), "Second "+b.Type+" block",
+			"A file has one %s block; the first is at %s. Merge the two.", b.Type)
+	}
+}

@@ -1,0 +1,252 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+const (
+	maxCount  = 4096
+	maxPods   = 1024  // of a node
+	maxSpaces = 20000 // namespaces of a lab; see "Neighbour-table limits": beyond this it is the host that suffers
+)
+
+// claim takes a name in the name space that switches, nodes, routers and hosts share.
+func (l *loader) claim(what, name string, at hcl.Range) bool {
+	if !l.checkName(what, name, at) {
+		return false
+	}
+	if first, ok := l.names[name]; ok {
+		l.clash(at, first, "Duplicate name", "There are two of the name %q; switches, nodes, routers and hosts share their names. Rename one of them; the other is at %s.", name)
+		return false
+	}
+	l.names[name] = at
+	return l.space(at)
+}
+
+// space counts a namespace.
+func (l *loader) space(at hcl.Range) bool {
+	if l.spaces++; l.spaces <= maxSpaces {
+		return true
+	}
+	l.report(&hcl.Diagnostic{
+		Severity: hcl.DiagError,
+		Summary:  "Lab too large",
+		Detail:   fmt.Sprintf("From here on the lab has more than %d switches, machines and pods. Lower a count or the number of pods.", maxSpaces),
+		Subject:  &at,
+	})
+	return false
+}
+
+// instance is one of the machines that a block stands for.
+type instance struct {
+	name string
+	ctx  *hcl.EvalContext
+}
+
+// machines decodes a node, router or host block into as many machines as it stands for.
+func (l *loader) machines(b *hclsyntax.Block) []*Machine {
+	instances, at := l.instances(b)
+	var machines []*Machine
+	for _, in := range instances {
+		if l.spaces > maxSpaces {
+			break
+		}
+		if m := l.machine(b, in, at); m != nil {
+			machines = append(machines, m)
+		}
+	}
+	return machines
+}
+
+// instances expands count and for_each; at is the place that the names come from.
+func (l *loader) instances(b *hclsyntax.Block) ([]instance, hcl.Range) {
+	if len(b.Labels) == 0 {
+		return nil, b.TypeRange
+	}
+	name, at := b.Labels[0], b.LabelRanges[0]
+	f := l.fields(b.Body, l.eval)
+	count, each := b.Body.Attributes["count"], b.Body.Attributes["for_each"]
+	switch {
+	case count != nil && each != nil:
+		l.clash(each.NameRange, count.NameRange, "Both count and for_each", "A block is repeated by one of them. Remove the other, at %s.")
+		return nil, at
+	case count != nil:
+		return f.counted(name), at
+	case each != nil:
+		return f.forEach(name), f.body.Attributes["for_each"].Expr.Range()
+	}
+	return []instance{{name, l.eval}}, at
+}
+
+func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
+	ctx := f.ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{root: cty.ObjectVal(v)}
+	return ctx
+}
+
+func (f *fields) counted(name string) []instance {
+	n, _, ok := f.integer("count", 0, maxCount, "")
+	if !ok {
+		return nil
+	}
+	instances := make([]instance, n)
+	for i := range instances {
+		instances[i] = instance{name + strconv.Itoa(i+1), f.child("count", map[string]cty.Value{"index": cty.NumberIntVal(int64(i))})}
+	}
+	return instances
+}
+
+func (f *fields) forEach(name string) []instance {
+	v, at, ok := f.get("for_each")
+	if !ok {
+		return nil
+	}
+	ty := v.Type()
+	switch {
+	case ty.IsMapType(), ty.IsObjectType():
+	case ty.IsSetType() && (ty.ElementType() == cty.String || v.LengthInt() == 0):
+	case ty.IsTupleType(), ty.IsListType():
+		f.l.errorf(at, "Wrong type", "for_each takes a map, or a set of strings. Make a set of the list with toset( … ).")
+		return nil
+	default:
+		f.l.errorf(at, "Wrong type", "for_each takes a map, or a set of strings, not %s.", ty.FriendlyName())
+		return nil
+	}
+	if v.LengthInt() > maxCount {
+		f.l.errorf(at, "Too many machines", "One block stands for at most %d machines; this is %d.", maxCount, v.LengthInt())
+		return nil
+	}
+	var instances []instance
+	for it := v.ElementIterator(); it.Next(); {
+		key, value := it.Element()
+		if ty.IsSetType() {
+			key = value
+		}
+		if key.IsNull() {
+			f.l.errorf(at, "Wrong type", "for_each has a key that is null.")
+			continue
+		}
+		instances = append(instances, instance{name + "-" + key.AsString(), f.child("each", map[string]cty.Value{"key": key, "value": value})})
+	}
+	return instances
+}
+
+func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine {
+	f := l.fields(b.Body, in.ctx)
+	m := &Machine{Kind: Kind(b.Type), Name: in.name, Range: b.DefRange(), At: f.at}
+	named := l.claim(b.Type, in.name, at)
+	for _, inner := range b.Body.Blocks {
+		switch inner.Type {
+		case "on":
+			l.on(m, inner, in.ctx)
+		case "route":
+			l.route(m, inner, in.ctx)
+		}
+	}
+	if !slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "on" }) {
+		l.errorf(missing(b.Body), "Not connected", "A %s is on at least one switch: add on \"…\" {}.%s", b.Type, suggest("", slices.Sorted(maps.Keys(l.switches)), "Switches:"))
+	}
+	l.gateways(m, f)
+	if m.Kind == Node {
+		l.pods(m, b, f)
+	}
+	if !named {
+		return nil
+	}
+	return m
+}
+
+func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
+	f := l.fields(b.Body, ctx)
+	addrs, places, _ := f.addresses("address")
+	if len(b.Labels) == 0 {
+		return
+	}
+	s, ok := l.switches[b.Labels[0]]
+	if !ok {
+		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
+		return
+	}
+	for _, i := range m.Interfaces {
+		if i.Switch == s {
+			l.clash(b.LabelRanges[0], i.Range, "Twice on one switch", "%s is already on %q, at %s. A second address belongs into the list of the first block.", m.Name, s.Name)
+			return
+		}
+	}
+	i := &Interface{Name: "eth" + strconv.Itoa(len(m.Interfaces)), Switch: s, Range: b.DefRange(), At: f.at}
+	for j, a := range addrs {
+		l.pinned[i] = append(l.pinned[i], pin{a, places[j]})
+	}
+	m.Interfaces = append(m.Interfaces, i)
+}
+
+func (l *loader) route(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
+	f := l.fields(b.Body, ctx)
+	r := &Route{Range: b.DefRange(), At: f.at}
+	to, toAt, hasTo := f.text("to")
+	via, viaAt, hasVia := f.text("via")
+	var okTo, okVia bool
+	if hasTo {
+		r.To, okTo = l.cidr(item{to, toAt})
+	}
+	if hasVia {
+		r.Via, okVia = l.address(item{via, viaAt})
+	}
+	if !okTo || !okVia {
+		return
+	}
+	if r.To.Addr().Is6() != r.Via.Is6() {
+		l.errorf(viaAt, "Mixed families", "A route to %s (%s) cannot go via %s (%s).", r.To, family(r.To.Addr()), r.Via, family(r.Via))
+		return
+	}
+	for _, other := range m.Routes {
+		if other.To == r.To {
+			l.clash(toAt, other.At.Of("to", other.Range), "Duplicate route", "%s already has a route to %s, at %s. Remove one of the two.", m.Name, r.To)
+			return
+		}
+	}
+	if l.onLink(m, r.Via, viaAt, "via") {
+		m.Routes = append(m.Routes, r)
+	}
+}
+
+func (l *loader) gateways(m *Machine, f *fields) {
+	addrs, places, _ := f.addresses("gateway")
+	for i, a := range addrs {
+		for _, r := range m.Routes {
+			if r.To.Bits() == 0 && r.To.Addr().Is6() == a.Is6() {
+				l.clash(places[i], r.Range, "Two default routes", "The gateway is the default route of %s, and there is another at %s. Remove one of the two.", m.Name)
+			}
+		}
+		if l.onLink(m, a, places[i], "gateway") {
+			m.Gateways = append(m.Gateways, a)
+		}
+	}
+}
+
+// onLink reports an address that the machine cannot send to directly.
+func (l *loader) onLink(m *Machine, a netip.Addr, at hcl.Range, what string) bool {
+	var subnets []netip.Prefix
+	for _, i := range m.Interfaces {
+		if len(i.Switch.Subnets) == 0 { // reported with the switch
+			return true
+		}
+		if subnet, ok := containing(i.Switch.Subnets, a); ok {
+			return l.host(a, subnet, subnet.String(), at)
+		}
+		subnets = append(subnets, i.Switch.Subnets...)
+	}
+	if len(subnets) == 0 {
+		return true
+	}
+	l.errorf(at, "Not on a subnet of the machine", "%q is an address on one of %s's own switches, so that it can be sent to directly: %s is not in %s.", what, m.Name, a, join(subnets))
+	return false
+}

@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// A few lines of HCL can describe values of any size: locals that double one another, for expressions inside for
+// expressions. The meter makes such a file fail soon and with a place. Every step of an evaluation is charged for the
+// value it yields, as if nothing were shared, and the budget is of the whole file.
+const (
+	maxWork   = 2_000_000 // steps and values of the whole file
+	maxValue  = 100_000   // of one value
+	maxString = 64 << 10  // bytes
+	maxExp    = 1024      // binary exponent of a number: to print 1e99999999 takes minutes
+	maxLevels = 100       // of a value
+)
+
+type budget struct{ left int }
+
+func newBudget() *budget { return &budget{left: maxWork} }
+
+// meter makes every expression of the body a metered one. Modes decode their bodies themselves; those are metered too.
+func meter(body *hclsyntax.Body, b *budget) {
+	for _, a := range body.Attributes {
+		a.Expr = b.wrap(a.Expr)
+	}
+	for _, block := range body.Blocks {
+		meter(block.Body, b)
+	}
+}
+
+// metered charges for the value of an expression. It stands on ParenthesesExpr because that passes everything else on to
+// the expression inside.
+type metered struct {
+	*hclsyntax.ParenthesesExpr
+	budget *budget
+}
+
+func (m *metered) UnwrapExpression() hcl.Expression { return m.Expression }
+
+func (m *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+	if m.budget.left <= 0 {
+		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	}
+	v, diags := m.Expression.Value(ctx)
+	if diags.HasErrors() {
+		m.budget.left--
+		return cty.DynamicVal, diags
+	}
+	w := &weight{}
+	w.add(v, 0)
+	m.budget.left -= w.sum
+	switch {
+	case w.why != "":
+		return cty.DynamicVal, m.fail(w.why)
+	case m.budget.left <= 0:
+		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	}
+	return v, diags
+}
+
+func (m *metered) fail(why string) hcl.Diagnostics {
+	return hcl.Diagnostics{{
+		Severity: hcl.DiagError,
+		Summary:  "Value too large",
+		Detail:   fmt.Sprintf("The expression cannot be evaluated: %s. Use shorter lists, and fewer for expressions inside one another.", why),
+		Subject:  m.Range().Ptr(),
+	}}
+}
+
+// weight is the size of a value, counted until it is too much.
+type weight struct {
+	sum int
+	why string
+}
+
+func (w *weight) add(v cty.Value, level int) {
+	w.sum++
+	ty := v.Type()
+	switch {
+	case w.why != "" || !v.IsKnown() || v.IsNull():
+	case w.sum > maxValue:
+		w.why = fmt.Sprintf("the value has more than %d elements", maxValue)
+	case level > maxLevels:
+		w.why = fmt.Sprintf("the value has more than %d levels", maxLevels)
+	case ty == cty.String:
+		n := len(v.AsString())
+		w.sum += n / 64
+		if n > maxString {
+			w.why = fmt.Sprintf("the text is longer than %d bytes", maxString)
+		}
+	case ty == cty.Number:
+		if !reasonable(v) {
+			w.why = "the number is too large or too small"
+		}
+	case v.CanIterateElements():
+		for it := v.ElementIterator(); it.Next() && w.why == ""; {
+			k, e := it.Element()
+			if k.Type() == cty.String && !ty.IsSetType() {
+				w.add(k, level+1)
+			}
+			w.add(e, level+1)
+		}
+	}
+}
+
+func reasonable(number cty.Value) bool {
+	f := number.AsBigFloat()
+	exp := f.MantExp(nil)
+	return !f.IsInf() && exp < maxExp && exp > -maxExp
+}
+
+// wrap meters an expression and all those inside it.
+func (b *budget) wrap(e hclsyntax.Expression) hclsyntax.Expression {
+	if e == nil {
+		return nil
+	}
+	b.inside(e)
+	if lit, ok := e.(*hclsyntax.LiteralValueExpr); ok {
+		if v := lit.Val; v.Type() != cty.Number || !v.IsKnown() || v.IsNull() || reasonable(v) {
+			return e
+		}
+	}
+	return &metered{&hclsyntax.ParenthesesExpr{Expression: e, SrcRange: e.Range()}, b}
+}
+
+// inside meters the expressions inside one.
+func (b *budget) inside(e hclsyntax.Expression) {
+	switch e := e.(type) {
+	case *hclsyntax.ParenthesesExpr:
+		e.Expression = b.wrap(e.Expression)
+	case *hclsyntax.RelativeTraversalExpr:
+		b.inside(e.Source) // taking one element of a list costs nothing, however long it is
+	case *hclsyntax.IndexExpr:
+		b.inside(e.Collection)
+		e.Key = b.wrap(e.Key)
+	case *hclsyntax.FunctionCallExpr:
+		b.each(e.Args)
+	case *hclsyntax.ConditionalExpr:
+		e.Condition, e.TrueResult, e.FalseResult = b.wrap(e.Condition), b.wrap(e.TrueResult), b.wrap(e.FalseResult)
+	case *hclsyntax.TupleConsExpr:
+		b.each(e.Exprs)
+	case *hclsyntax.ObjectConsExpr:
+		for i := range e.Items {
+			b.inside(e.Items[i].KeyExpr)
+			e.Items[i].ValueExpr = b.wrap(e.Items[i].ValueExpr)
+		}
+	case *hclsyntax.ObjectConsKeyExpr:
+		if hcl.ExprAsKeyword(e.Wrapped) == "" {
+			e.Wrapped = b.wrap(e.Wrapped)
+		}
+	case *hclsyntax.ForExpr:
+		e.CollExpr, e.KeyExpr, e.ValExpr, e.CondExpr = b.wrap(e.CollExpr), b.wrap(e.KeyExpr), b.wrap(e.ValExpr), b.wrap(e.CondExpr)
+	case *hclsyntax.SplatExpr:
+		e.Source, e.Each = b.wrap(e.Source), b.wrap(e.Each)
+	case *hclsyntax.BinaryOpExpr:
+		e.LHS, e.RHS = b.wrap(e.LHS), b.wrap(e.RHS)
+	case *hclsyntax.UnaryOpExpr:
+		e.Val = b.wrap(e.Val)
+	case *hclsyntax.TemplateExpr:
+		b.each(e.Parts)
+	case *hclsyntax.TemplateJoinExpr:
+		e.Tuple = b.wrap(e.Tuple)
+	case *hclsyntax.TemplateWrapExpr:
+		e.Wrapped = b.wrap(e.Wrapped)
+	}
+}
+
+func (b *budget) each(list []hclsyntax.Expression) {
+	for i := range list {
+		list[i] = b.wrap(list[i])
+	}
+}

@@ -1,0 +1,113 @@
+package lab
+
+import (
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// DefaultMode is the mode of a network that names none: the one that adds nothing but routes.
+const DefaultMode = "host-gw"
+
+func (l *loader) network(blocks []*hclsyntax.Block) *Network {
+	if len(blocks) == 0 {
+		return nil
+	}
+	l.once(blocks)
+	b := blocks[0]
+	f := l.fields(b.Body, l.eval)
+	n := &Network{Mode: DefaultMode, Range: b.DefRange(), At: f.at}
+	if len(b.Labels) > 0 {
+		n.Name = b.Labels[0]
+		l.checkName("network", n.Name, b.LabelRanges[0])
+	}
+	n.CIDRs, _, _ = f.prefixes("cidr")
+	if mode, at, ok := f.text("mode"); ok {
+		n.Mode = mode
+		l.checkName("mode", mode, at)
+	}
+	return n
+}
+
+func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
+	var modes []*ModeBlock
+	first := map[string]hcl.Range{}
+	for _, b := range blocks {
+		f := l.fields(b.Body, l.eval)
+		use, useAt, hasUse := f.text("use")
+		if hasUse {
+			l.checkName("mode", use, useAt)
+		}
+		if len(b.Labels) != 1 || !l.checkName("mode", b.Labels[0], b.LabelRanges[0]) || l.anyBroken(b.Body) {
+			continue
+		}
+		name := b.Labels[0]
+		if at, ok := first[name]; ok {
+			l.clash(b.LabelRanges[0], at, "Duplicate mode block", "The settings of %q are already at %s. Merge the two, or give this one a name of its own and use = %q.", name, name)
+			continue
+		}
+		first[name] = b.LabelRanges[0]
+		if !hasUse {
+			use = name
+		}
+		_, rest, diags := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "use"}}})
+		l.report(diags...)
+		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), At: f.at})
+	}
+	return modes
+}
+
+// anyBroken reports whether a body has a reference that was reported.
+func (l *loader) anyBroken(body *hclsyntax.Body) bool {
+	for _, a := range body.Attributes {
+		if l.broken[a] {
+			return true
+		}
+	}
+	return slices.ContainsFunc(body.Blocks, func(b *hclsyntax.Block) bool { return l.anyBroken(b.Body) })
+}
+
+const maxRounds = 1000
+
+var (
+	paths    = []string{"host-host", "same-node", "cross-node"}
+	measures = []string{"tcp-stream", "tcp-rr"}
+)
+
+func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {
+	if len(blocks) == 0 {
+		return nil
+	}
+	l.once(blocks)
+	b := blocks[0]
+	f := l.fields(b.Body, l.eval)
+	c := &Compare{Range: b.DefRange(), At: f.at}
+	c.Modes = f.words("modes", "mode", nil)
+	c.Paths = f.words("paths", "path", paths)
+	c.Measures = f.words("measures", "measure", measures)
+	c.Rounds, _, _ = f.integer("rounds", 1, maxRounds, "")
+	return c
+}
+
+// words reads a list of different words out of those that are known.
+func (f *fields) words(name, what string, known []string) []string {
+	items, _ := f.list(name)
+	var words []string
+	first := map[string]hcl.Range{}
+	for _, it := range items {
+		if at, ok := first[it.text]; ok {
+			f.l.clash(it.at, at, "Duplicate "+what, "%q is already in the list, at %s. Remove one of the two.", shorten(it.text))
+			continue
+		}
+		first[it.text] = it.at
+		switch {
+		case known == nil:
+			f.l.checkName(what, it.text, it.at)
+		case !slices.Contains(known, it.text):
+			f.l.errorf(it.at, "Unknown "+what, "There is no %s %q.%s", what, shorten(it.text), suggest(it.text, known, "There are"))
+		}
+		words = append(words, it.text)
+	}
+	return words
+}

@@ -1,0 +1,135 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// scope says which names an expression may refer to.
+type scope struct {
+	variables, locals []string
+	declared          map[string]bool // "var.pods", "local.base"
+	count, each       bool
+	constant          string // why nothing may be referred to; empty: it may
+}
+
+// references reports every reference to something that does not exist. Attributes with such a reference are marked as
+// broken and never evaluated: the evaluator would report them again, in other words and once for every instance.
+func (l *loader) references(body *hclsyntax.Body, variables map[string]*hclsyntax.Block, locals map[string]*hclsyntax.Attribute) {
+	s := scope{
+		variables: slices.Sorted(maps.Keys(variables)),
+		locals:    slices.Sorted(maps.Keys(locals)),
+		declared:  map[string]bool{},
+	}
+	for _, v := range s.variables {
+		s.declared["var."+v] = true
+	}
+	for _, v := range s.locals {
+		s.declared["local."+v] = true
+	}
+	for _, b := range body.Blocks {
+		in := s
+		if b.Type == "variable" {
+			in.constant = "The default of a variable is a constant. Compute in a locals block instead."
+		}
+		l.bodyReferences(b.Body, in, b.Type)
+	}
+}
+
+func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
+	inner := s
+	switch typ {
+	case "node", "router", "host":
+		inner.count, inner.each = body.Attributes["count"] != nil, body.Attributes["for_each"] != nil
+	}
+	for _, a := range attributes(body) {
+		in := inner
+		if a.Name == "count" || a.Name == "for_each" {
+			in = s
+		}
+		if typ == "variable" && a.Name == "type" {
+			continue
+		}
+		for _, t := range a.Expr.Variables() {
+			if d := in.check(t); d != nil {
+				l.broken[a] = true
+				l.report(d)
+			}
+		}
+	}
+	for _, b := range body.Blocks {
+		l.bodyReferences(b.Body, inner, "")
+	}
+}
+
+// check returns what is wrong with a reference, or nil.
+func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
+	at := t.SourceRange()
+	wrong := func(summary, detail string, args ...any) *hcl.Diagnostic {
+		return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at}
+	}
+	root := t.RootName()
+	if s.constant != "" {
+		return wrong("Reference not allowed", "%s", s.constant)
+	}
+	name := second(t)
+	switch root {
+	case "var", "local":
+		known, what := s.variables, "variable"
+		if root == "local" {
+			known, what = s.locals, "local value"
+		}
+		if name == "" {
+			return wrong("Incomplete reference", "Write %s.NAME.%s", root, suggest("", known, "The file declares"))
+		}
+		if !s.declared[root+"."+name] {
+			return wrong("Unknown "+what, "The file declares no %s %q.%s", what, name, suggest(name, known, "It declares"))
+		}
+	case "count":
+		if !s.count {
+			return wrong("No count here", "count.index exists only inside a node, router or host that has a count.")
+		}
+		if name != "index" {
+			return wrong("Unknown name", "Of count there is only count.index.")
+		}
+	case "each":
+		if !s.each {
+			return wrong("No for_each here", "each.key and each.value exist only inside a node, router or host that has a for_each.")
+		}
+		if name != "key" && name != "value" {
+			return wrong("Unknown name", "Of each there are only each.key and each.value.")
+		}
+	default:
+		hint := suggest(root, []string{"var", "local", "count", "each"}, "References begin with")
+		if s.declared["var."+root] {
+			hint = fmt.Sprintf(" Did you mean var.%s?", root)
+		} else if s.declared["local."+root] {
+			hint = fmt.Sprintf(" Did you mean local.%s?", root)
+		} else if len(t) == 1 {
+			hint += fmt.Sprintf(" A text is written in quotes: %q.", root)
+		}
+		return wrong("Unknown name", "There is nothing called %q.%s", root, hint)
+	}
+	return nil
+}
+
+// second is the NAME of var.NAME, also where it is written var["NAME"].
+func second(t hcl.Traversal) string {
+	if len(t) < 2 {
+		return ""
+	}
+	switch step := t[1].(type) {
+	case hcl.TraverseAttr:
+		return step.Name
+	case hcl.TraverseIndex:
+		if step.Key.Type() == cty.String && step.Key.IsKnown() && !step.Key.IsNull() {
+			return step.Key.AsString()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,120 @@
+package lab
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// shape says what a block may hold; the values below are the whole grammar of the language.
+type shape struct {
+	a        string // "a node"; how messages speak of it
+	label    string // what its label says; empty: it has none
+	attrs    []string
+	required []string
+	blocks   map[string]*shape
+	open     bool // holds what only somebody else knows
+}
+
+var (
+	file = &shape{
+		a: "a definition",
+		blocks: map[string]*shape{
+			"lab":      {a: "a lab", label: "name", attrs: []string{"about"}},
+			"variable": {a: "a variable", label: "name", attrs: []string{"default", "type", "description"}},
+			"locals":   {a: "a locals block", open: true},
+			"switch":   {a: "a switch", label: "name", attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss"}, required: []string{"subnet"}},
+			"node": {
+				a: "a node", label: "name",
+				attrs:  []string{"count", "for_each", "gateway", "pod_cidr", "pods"},
+				blocks: map[string]*shape{"on": on, "route": route, "pod": pod},
+			},
+			"router":  {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"host":    {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"network": {a: "a network", label: "name", attrs: []string{"cidr", "mode"}, required: []string{"cidr"}},
+			"mode":    {a: "a mode", label: "name", open: true},
+			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}},
+		},
+	}
+	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address"}}
+	route = &shape{a: "a route", attrs: []string{"to", "via"}, required: []string{"to", "via"}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address"}}
+)
+
+// shape reports what does not belong into a body, and what is missing from it.
+func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
+	if s.open {
+		if typ == "locals" {
+			for _, b := range body.Blocks {
+				l.errorf(b.DefRange(), "Unexpected block", "A locals block holds only lines of the form name = value.")
+			}
+		}
+		return
+	}
+	blocks := slices.Sorted(maps.Keys(s.blocks))
+	for _, a := range attributes(body) {
+		switch {
+		case slices.Contains(s.attrs, a.Name):
+		case slices.Contains(blocks, a.Name):
+			l.broken[a] = true
+			l.errorf(a.NameRange, "Block expected", "%q is a block, not an attribute: write %s instead of %s = ….", a.Name, example(a.Name, s.blocks[a.Name]), a.Name)
+		default:
+			l.broken[a] = true
+			l.errorf(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", upper(s.a), a.Name, suggest(a.Name, s.attrs, upper(s.a)+" takes"))
+		}
+	}
+	for _, b := range body.Blocks {
+		inner, ok := s.blocks[b.Type]
+		switch {
+		case ok:
+			l.labels(inner, b)
+			l.shape(inner, b.Type, b.Body)
+		case slices.Contains(s.attrs, b.Type):
+			l.errorf(b.TypeRange, "Attribute expected", "%q is an attribute, not a block: write %s = ….", b.Type, b.Type)
+		default:
+			l.errorf(b.TypeRange, "Unknown block", "%s has no block %q.%s", upper(s.a), b.Type, suggest(b.Type, blocks, upper(s.a)+" takes"))
+		}
+	}
+	for _, name := range s.required {
+		if body.Attributes[name] == nil {
+			l.errorf(missing(body), "Missing attribute", "%s needs the attribute %q.", upper(s.a), name)
+		}
+	}
+}
+
+func (l *loader) labels(s *shape, b *hclsyntax.Block) {
+	switch {
+	case s.label == "" && len(b.Labels) > 0:
+		l.errorf(b.LabelRanges[0], "Unexpected label", "%s has no label: write %s {.", upper(s.a), b.Type)
+	case s.label != "" && len(b.Labels) == 0:
+		l.errorf(b.TypeRange, "Missing label", "%s needs its %s: write %s.", upper(s.a), s.label, example(b.Type, s))
+	case len(b.Labels) > 1:
+		l.errorf(b.LabelRanges[1], "Second label", "%s has one label, its %s. Remove this one.", upper(s.a), s.label)
+	}
+}
+
+func example(typ string, s *shape) string {
+	if s.label != "" {
+		return typ + ` "…" { … }`
+	}
+	return typ + " { … }"
+}
+
+// missing is where something is told to be missing from a body: at its opening brace.
+func missing(body *hclsyntax.Body) hcl.Range {
+	at := body.SrcRange
+	at.End = at.Start
+	at.End.Column++
+	at.End.Byte++
+	return at
+}
+
+// attributes returns a body's attributes in the order of the file.
+func attributes(body *hclsyntax.Body) []*hclsyntax.Attribute {
+	return slices.SortedFunc(maps.Values(body.Attributes), func(a, b *hclsyntax.Attribute) int {
+		return cmp.Compare(a.SrcRange.Start.Byte, b.SrcRange.Start.Byte)
+	})
+}
