@@ -21,7 +21,8 @@ type Lab struct {
 	Machines []*Machine // nodes, routers and hosts, in the order of the file
 	Network  *Network   // nil where the lab has no pod network
 	Modes    []*ModeBlock
-	Compare  *Compare // nil where the file has no compare block
+	Compare  *Compare          // nil where the file has no compare block
+	Vars     map[string]string // the value of every variable, as Inputs.Vars would take it
 	Range    hcl.Range
 }
 

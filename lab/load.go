@@ -167,6 +167,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.eval.Variables["local"] = l.locals(locals)
 
 	lab := l.header(blocks["lab"], body.SrcRange)
+	lab.Vars = texts(l.eval.Variables["var"])
 	l.switches = map[string]*Switch{}
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}

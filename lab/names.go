@@ -103,3 +103,9 @@ func distance(a, b string, limit int) int {
 }
 
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// ValidName reports whether a lab, a machine or a pod can have that name.
+func ValidName(name string) bool { return len(name) <= maxName && validName.MatchString(name) }
+
+// Suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
+func Suggest(given string, known []string, intro string) string { return suggest(given, known, intro) }

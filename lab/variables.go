@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 )
@@ -221,4 +222,20 @@ func (l *loader) varFile(path string) map[string]*given {
 		}
 	}
 	return from
+}
+
+// texts writes every variable's value as it would be typed.
+func texts(vars cty.Value) map[string]string {
+	out := map[string]string{}
+	for name, v := range vars.AsValueMap() {
+		if !v.IsWhollyKnown() || v.IsNull() {
+			continue
+		}
+		if s, err := convert.Convert(v, cty.String); err == nil {
+			out[name] = s.AsString()
+		} else {
+			out[name] = string(hclwrite.TokensForValue(v).Bytes())
+		}
+	}
+	return out
 }

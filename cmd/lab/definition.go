@@ -83,7 +83,7 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 		if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(arg, os.PathSeparator) {
 			text, ok := labs.Read(arg)
 			if !ok {
-				return nil, refuse("%s: there is no such file, and no lab of that name ships with the program.%s Shipped are %s", arg, plan.DidYouMean(arg, labs.Names()), strings.Join(labs.Names(), ", "))
+				return nil, refuse("%s: there is no such file, and no lab of that name ships with the program.%s", arg, lab.Suggest(arg, labs.Names(), "There are"))
 			}
 			s.name, s.text, err = arg+".hcl", text, nil
 		}
@@ -128,16 +128,7 @@ func (c *command) build(s *source, ch choice, f plan.Features) (*plan.Plan, erro
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	vars := map[string]string{}
-	for _, kv := range s.inputs.Environ {
-		if name, value, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, "LAB_VAR_") {
-			vars[strings.TrimPrefix(name, "LAB_VAR_")] = value
-		}
-	}
-	for name, value := range s.inputs.Vars {
-		vars[name] = value
-	}
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: vars, Mode: p.ModeName, Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Mode: p.ModeName, Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -80,7 +81,7 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 		return err
 	}
 	if owner == nil {
-		return refuse("lab %s has no %s.%s It has %s", labName, target, plan.DidYouMean(target, known), strings.Join(known, ", "))
+		return refuse("lab %s has no %s.%s", labName, target, lab.Suggest(target, known, "It has"))
 	}
 	place, err := testbed.Open(labName + "." + strings.ReplaceAll(target, "/", "."))
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"net/netip"
 
-	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
 )
 
@@ -100,18 +99,4 @@ func Nth(p netip.Prefix, n int) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
-}
-
-// DidYouMean suggests the name that was probably meant, as a sentence with a space before it, or nothing.
-func DidYouMean(given string, known []string) string {
-	best, distance := "", 3
-	for _, k := range known {
-		if d := levenshtein.Distance(given, k, nil); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", best)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -110,7 +109,7 @@ func (m Modes) decode(l *lab.Lab) (map[string]Mode, hcl.Diagnostics) {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  "Unknown mode",
-				Detail:   fmt.Sprintf("There is no mode %q.%s The modes are %s; a variant names the one it is with use = \"…\".", b.Use, DidYouMean(b.Use, m.Names()), strings.Join(m.Names(), ", ")),
+				Detail:   fmt.Sprintf("There is no mode %q.%s A variant says which mode it is with use = \"…\".", b.Use, lab.Suggest(b.Use, m.Names(), "The modes are")),
 				Subject:  b.At.Of("use", b.Range).Ptr(),
 			})
 			continue
@@ -132,7 +131,7 @@ func unknownMode(l *lab.Lab, opt Options, name string, decoded map[string]Mode) 
 	d := &hcl.Diagnostic{
 		Severity: hcl.DiagError,
 		Summary:  "Unknown mode",
-		Detail:   fmt.Sprintf("There is no mode %q.%s This lab knows %s.", name, DidYouMean(name, names), strings.Join(names, ", ")),
+		Detail:   fmt.Sprintf("There is no mode %q.%s", name, lab.Suggest(name, names, "This lab knows")),
 	}
 	if opt.Mode == "" {
 		d.Subject = l.Network.At.Of("mode", l.Network.Range).Ptr()

@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/modes/internal/attach"
 )
@@ -80,7 +81,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	kind, ok := likes[name]
 	if !ok {
 		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
-			fmt.Sprintf("vxlan can be like \"flannel\" or like \"calico\", not like %q.%s", name, plan.DidYouMean(name, []string{"flannel", "calico"}))))
+			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico"}, "It can be like"))))
 	}
 	m := Mode{kind.like, kind.vni, kind.port}
 	if set.VNI != nil {
