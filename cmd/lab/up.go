@@ -129,6 +129,7 @@ func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string
 		if !firstBuild {
 			return nil, fmt.Errorf("%w\nLab %s is half changed; run \"lab up\" again to complete it, or \"lab down %[2]s\".", err, name)
 		}
+		lock.Release()
 		if undo := testbed.Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
 			return nil, errors.Join(err, fmt.Errorf("removing what was built: %w", undo))
 		}

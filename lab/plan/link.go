@@ -200,10 +200,10 @@ func onOff(b bool) string {
 // Qdisc is the root queueing discipline of a link.
 type Qdisc struct {
 	Namespace, Link string
-	Type            string // tbf, netem, pfifo; netem with a rate shapes by itself
+	Type            string // tbf, netem; netem with a rate shapes by itself
 	Rate            uint64 // bit/s
 	Burst           uint32 // tbf: bytes
-	Limit           uint32 // tbf: bytes; netem, pfifo: packets
+	Limit           uint32 // tbf: bytes; netem: packets
 	DelayUS         uint32
 	JitterUS        uint32
 	LossPPM         uint32 // millionths
@@ -230,8 +230,6 @@ func (q Qdisc) Add() []string {
 		if q.Rate > 0 {
 			s += fmt.Sprintf(" rate %dbit", q.Rate)
 		}
-	case "pfifo":
-		s += fmt.Sprintf(" limit %d", q.Limit)
 	}
 	return []string{s}
 }

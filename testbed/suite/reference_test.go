@@ -105,7 +105,7 @@ func reference(t *testing.T, name string) *state {
 func firewall(s *state) []string {
 	var lines []string
 	for _, l := range s.NFT {
-		if strings.TrimSpace(l) != "" {
+		if strings.TrimSpace(l) != "" && !strings.HasPrefix(strings.TrimSpace(l), "comment ") {
 			lines = append(lines, l)
 		}
 	}
