@@ -21,7 +21,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 	if len(changes) == 0 {
 		return nil
 	}
-	a := &applier{visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}}
+	a := &applier{visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
 	for _, c := range changes {
 		for _, ns := range namespaces(c.Object) {
 			a.left[ns]++
@@ -68,6 +68,9 @@ type applier struct {
 	left   map[string]int
 	links  map[plan.Key]plan.Link
 	in     string // where the thread is
+
+	fresh     map[string]bool   // namespaces made by this run
+	inherited map[string]string // sysctls as every fresh namespace has them
 }
 
 func (a *applier) visit(ns string) (*visit, error) {
@@ -114,9 +117,14 @@ func (a *applier) change(c plan.Change) error {
 	if n, ok := c.Object.(plan.Namespace); ok {
 		switch c.Op {
 		case plan.Create:
+			if len(a.fresh) == 0 {
+				if err := mountPoint(); err != nil {
+					return err
+				}
+			}
 			v, err := a.create(n)
 			if err == nil {
-				a.in, a.visits[n.Name] = n.Name, v
+				a.in, a.visits[n.Name], a.fresh[n.Name] = n.Name, v, true
 			}
 			return err
 		case plan.Delete:
@@ -140,10 +148,7 @@ func (a *applier) change(c plan.Change) error {
 	case plan.Namespace:
 		return v.own(o)
 	case plan.Sysctl:
-		if err := a.step(v); err != nil {
-			return err
-		}
-		return writeSysctl(o)
+		return a.sysctl(v, o)
 	case plan.Link:
 		before, _ := c.Before.(plan.Link)
 		return a.link(v, o, before)
@@ -248,27 +253,38 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 	return fmt.Errorf("nobody knows how to remove a %T", o)
 }
 
-// writeSysctl writes only what is different: some writes lock the whole network stack.
-func writeSysctl(s plan.Sysctl) error {
-	value, err := readSysctl(s.Path)
-	if err == nil && value == s.Value {
+// sysctl writes only what is different: some writes lock the whole network stack, and even finding the file is slow. What
+// one fresh namespace has by itself, all have.
+func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
+	inherits := a.fresh[s.Namespace] && s.Link == ""
+	value, known := a.inherited[s.Path]
+	if !inherits || !known {
+		if err := a.step(v); err != nil {
+			return err
+		}
+		var err error
+		if value, err = readSysctl(s.Path); err != nil {
+			return err
+		}
+		if inherits {
+			a.inherited[s.Path] = value
+		}
+	}
+	if value == s.Value {
 		return nil
 	}
-	if err == nil {
-		err = os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0)
+	if err := a.step(v); err != nil {
+		return err
 	}
-	return err
+	return os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0)
 }
 
 func (a *applier) link(v *visit, l, before plan.Link) error {
 	index := v.index[l.Name]
 	switch {
 	case before.Name == "" && l.Makes():
-		if err := a.make(v, l); err != nil {
-			return err
-		}
 		var err error
-		if index, err = v.link(l.Name); err != nil {
+		if index, err = a.make(v, l); err != nil {
 			return err
 		}
 		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
@@ -358,39 +374,46 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 }
 
 // make creates a device, in place; a veth with both its ends.
-func (a *applier) make(v *visit, l plan.Link) error {
+func (a *applier) make(v *visit, l plan.Link) (int, error) {
 	mac, err := net.ParseMAC(l.MAC)
 	if err != nil && l.MAC != "" {
-		return err
+		return 0, err
 	}
 	base := netlink.LinkAttrs{Name: l.Name, MTU: l.MTU, TxQLen: l.TxQueueLen, HardwareAddr: mac, Flags: net.FlagUp}
+	var link netlink.Link
 	switch l.Type {
 	case "bridge":
-		return v.LinkAdd(&netlink.Bridge{LinkAttrs: base})
+		link = &netlink.Bridge{LinkAttrs: base}
 	case "veth":
 		base.Flags = 0 // up once it is a bridge's port
 		peer, err := a.visit(l.Peer.Namespace)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		pair := &netlink.Veth{LinkAttrs: base, PeerName: l.Peer.Name, PeerNamespace: netlink.NsFd(peer.place.Fd())}
 		if other, ok := a.links[plan.Key{Namespace: l.Peer.Namespace, Kind: plan.KindLink, Name: l.Peer.Name}]; ok {
 			pair.PeerMTU, pair.PeerTxQLen = uint32(other.MTU), other.TxQueueLen
 			if pair.PeerHardwareAddr, err = net.ParseMAC(other.MAC); err != nil && other.MAC != "" {
-				return err
+				return 0, err
 			}
 		}
-		return v.LinkAdd(pair)
+		link = pair
 	case "vxlan":
 		lower, err := v.link(l.Lower)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		return v.LinkAdd(&netlink.Vxlan{
+		link = &netlink.Vxlan{
 			LinkAttrs: base, VxlanId: l.VXLAN.VNI, VtepDevIndex: lower, SrcAddr: l.VXLAN.Local.AsSlice(), Port: l.VXLAN.Port, Learning: l.VXLAN.Learning,
-		})
+		}
+	default:
+		return 0, fmt.Errorf("nobody knows how to make a %s device", l.Type)
 	}
-	return fmt.Errorf("nobody knows how to make a %s device", l.Type)
+	if err := v.LinkAdd(link); err != nil {
+		return 0, err
+	}
+	v.index[l.Name] = link.Attrs().Index
+	return link.Attrs().Index, nil
 }
 
 func setOffloads(link, offloads string) error {

@@ -84,6 +84,8 @@ type found struct {
 	objects []plan.Object
 	veths   []veth
 	names   map[int]string // of its links, by index
+
+	settings devconf
 }
 
 func (f *found) add(o plan.Object) { f.objects = append(f.objects, o) }
@@ -99,13 +101,13 @@ func (r *reader) namespace(t *traveller, name string) error {
 		return err
 	}
 	defer v.close()
-	f := &found{names: map[int]string{}}
+	f := &found{names: map[int]string{}, settings: devconf{}}
 	for _, step := range []struct {
 		what string
 		read func(*visit, *found) error
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
-		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.settings},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
 	} {
 		if err := step.read(v, f); err != nil {
 			return fmt.Errorf("reading its %s: %w", step.what, err)
@@ -301,9 +303,20 @@ func (r *reader) tables(v *visit, f *found) error {
 	return err
 }
 
-// settings reads the wanted sysctls of links that exist; the thread is in the namespace, so /proc/sys/net is too.
-func (r *reader) settings(v *visit, f *found) error {
+// wantedSysctls reads the wanted sysctls of links that exist; the thread is in the namespace, so /proc/sys/net is too.
+func (r *reader) wantedSysctls(v *visit, f *found) error {
+	if len(r.sysctls[v.place.Name]) == 0 {
+		return nil
+	}
+	if err := v.common(f.settings); err != nil {
+		return err
+	}
 	for _, s := range r.sysctls[v.place.Name] {
+		if value, ok := f.settings.get(s.Path); ok {
+			s.Value = value
+			f.add(s)
+			continue
+		}
 		if s.Link != "" && s.Link != "lo" && v.index[s.Link] == 0 {
 			continue
 		}

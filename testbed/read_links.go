@@ -9,6 +9,7 @@ import (
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
@@ -21,7 +22,12 @@ var fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0"
 const defaultGSOMaxSegs = 65535
 
 func (r *reader) links(v *visit, f *found) error {
-	list, err := again(v.LinkList)
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	v.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
+	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings) })
 	if err != nil {
 		return err
 	}
@@ -31,7 +37,7 @@ func (r *reader) links(v *visit, f *found) error {
 	}
 	hairpins := map[int]bool{}
 	if slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "bridge" }) {
-		if hairpins, err = again(readHairpins); err != nil {
+		if hairpins, err = again(v.hairpins); err != nil {
 			return err
 		}
 	}
@@ -131,9 +137,10 @@ func (r *reader) pair() {
 	}
 }
 
-// readHairpins reads which bridge ports may send a frame back, in one dump for all of them.
-func readHairpins() (map[int]bool, error) {
+// hairpins reads which bridge ports may send a frame back, in one dump for all of them.
+func (v *visit) hairpins() (map[int]bool, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.Sockets = v.raw
 	req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
 	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {

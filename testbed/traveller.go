@@ -8,6 +8,7 @@ import (
 	"runtime"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
@@ -62,7 +63,8 @@ func (t *traveller) enter(p *Place) error {
 type visit struct {
 	*netlink.Handle
 	place *Place
-	index map[string]int // of links that are known so far
+	raw   map[int]*nl.SocketHandle // for what the library has no call
+	index map[string]int           // of links that are known so far
 }
 
 // call opens a netlink connection into a namespace and enters it.
@@ -78,6 +80,9 @@ func (t *traveller) call(p *Place) (*visit, error) {
 }
 
 func (v *visit) close() {
+	for _, s := range v.raw {
+		s.Close()
+	}
 	v.Handle.Close()
 	v.place.Close()
 }
@@ -104,9 +109,6 @@ const loopback = 1 // the index of lo, in every namespace
 
 // create makes a namespace that says whose it is before anybody can see it.
 func (t *traveller) create(n plan.Namespace) (*visit, error) {
-	if err := mountPoint(); err != nil {
-		return nil, err
-	}
 	path := filepath.Join(NetnsDir, n.Name)
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if errors.Is(err, os.ErrExist) && isStale(path) {

@@ -64,12 +64,12 @@ func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 		}
 		return
 	}
-	set(defaultIPv6Off, off(!c.speaksIPv6()))
+	set(defaultIPv6Off, off(!c.SpeaksIPv6()))
 }
 
-// speaksIPv6 reports whether anything in the lab has an IPv6 address. Where nothing has, IPv6 is off: every link-local
+// SpeaksIPv6 reports whether anything in the lab has an IPv6 address. Where nothing has, IPv6 is off: every link-local
 // address costs entries in the one neighbour table that all namespaces of the machine share.
-func (c *Cluster) speaksIPv6() bool {
+func (c *Cluster) SpeaksIPv6() bool {
 	for _, sw := range c.Lab.Switches {
 		for _, subnet := range sw.Subnets {
 			if subnet.Addr().Is6() {

@@ -46,7 +46,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: caliMAC, Peer: far},
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, TxQueueLen: 1000, MAC: mac, Peer: near},
 		)
-		noRouterAdvertisements(s, near.Namespace, near.Name)
+		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
 		set := func(path, value string) {
 			s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
 		}
