@@ -66,18 +66,19 @@ func Main(m *testing.M, prefix string) int {
 
 func difference(before, after string) string {
 	var b strings.Builder
-	was := map[string]bool{}
+	was := map[string]int{}
 	for line := range strings.Lines(before) {
-		was[line] = true
+		was[line]++
 	}
 	for line := range strings.Lines(after) {
-		if !was[line] {
+		if was[line]--; was[line] < 0 {
 			b.WriteString("+ " + line)
 		}
-		delete(was, line)
 	}
-	for line := range was {
-		b.WriteString("- " + line)
+	for line, n := range was {
+		if n > 0 {
+			b.WriteString("- " + line)
+		}
 	}
 	return b.String()
 }
