@@ -1,17 +1,21 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
 	"os/exec"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"labnet/testbed"
 )
 
-// TestCapture sends a tagged packet, which the kernel shows without its tag, out of an interface and in at another.
+// TestCapture sends a packet out of an interface and in at another.
 func TestCapture(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("not root: namespaces cannot be made")
@@ -21,12 +25,10 @@ func TestCapture(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
 	script := `ip netns add ck-wire
 	ip -n ck-wire link add v1 type veth peer name v2
-	ip -n ck-wire link add link v1 name v1.100 type vlan id 100
 	ip -n ck-wire link set v2 up
 	ip -n ck-wire link set v1 up
-	ip -n ck-wire link set v1.100 up
-	ip -n ck-wire address add 10.9.0.1/24 dev v1.100
-	ip -n ck-wire neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev v1.100`
+	ip -n ck-wire address add 10.9.0.1/24 dev v1
+	ip -n ck-wire neigh add 10.9.0.2 lladdr 02:00:00:00:00:09 dev v1`
 	if out, err := exec.Command("sh", "-euc", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -58,7 +60,7 @@ func TestCapture(t *testing.T) {
 	}
 	for device, out := range map[string]bool{"v1": true, "v2": false} {
 		f := first(t, captures[device])
-		if f.Out != out || f.VLAN != 100 || f.Length != 32 || f.Outer.DstPort != 9 || string(f.Outer.Payload) != "lab!" {
+		if f.Out != out || f.Length != 32 || f.Outer.DstPort != 9 || string(f.Outer.Payload) != "lab!" {
 			t.Errorf("%s: %+v", device, f)
 		}
 		if lost, err := captures[device].Lost(); lost > 0 || err != nil {
@@ -88,5 +90,22 @@ func first(t *testing.T, c *Capture) Frame {
 		if f, err := raw.Decode(); err == nil && f.Outer.Proto == 17 && f.Outer.Src.Is4() {
 			return f
 		}
+	}
+}
+
+// TestTagIsRestored: the kernel has taken the tag out of the frame and tells it apart.
+func TestTagIsRestored(t *testing.T) {
+	aux := unix.TpacketAuxdata{Status: unix.TP_STATUS_VLAN_VALID | unix.TP_STATUS_GSO_TCP, Vlan_tci: 0x6064, Vlan_tpid: 0x8100}
+	size := int(unsafe.Sizeof(aux))
+	oob := make([]byte, unix.CmsgSpace(size))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	h.Level, h.Type = unix.SOL_PACKET, unix.PACKET_AUXDATA
+	h.SetLen(unix.CmsgLen(size))
+	*(*unix.TpacketAuxdata)(unsafe.Pointer(&oob[unix.CmsgLen(0)])) = aux
+
+	data := frame(t, mac, ip4, pods)
+	r := restore(Raw{Length: 9000, Data: data}, oob)
+	if want := frame(t, mac, tag, ip4, pods); !bytes.Equal(r.Data, want) || r.Length != 9004 || !r.Super {
+		t.Errorf("%+v\nwant %x", r, want)
 	}
 }
