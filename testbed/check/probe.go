@@ -100,9 +100,11 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	case err != nil:
 		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+p.routes(p.from, p.to))
 	case len(f.arrived()) > 0:
-		p.report(Reach, false, expected, "the packet arrived, but no answer", p.trail(f, p.to, p.from, answer))
+		where, look := p.trail(f, p.to, p.from, answer)
+		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+where+"; "+look)
 	default:
-		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), p.trail(f, p.from, p.to, request))
+		where, look := p.trail(f, p.from, p.to, request)
+		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), where+"; "+look)
 	}
 	return ok
 }
@@ -142,19 +144,13 @@ func (p *probe) mtu(ctx context.Context) {
 		p.report(MTU, false, expected, fmt.Sprintf("%s itself refuses %d bytes", p.from.Title, size), p.limits())
 		return
 	case !passed:
-		p.report(MTU, false, expected, fmt.Sprintf("%d bytes do not arrive, though shorter packets do", size), p.trail(fits, p.from, p.to, oneWay)+"; "+p.limits())
+		where, _ := p.trail(fits, p.from, p.to, oneWay)
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes do not arrive, though shorter packets do", size), where+"; "+p.limits())
 		return
 	}
-	frames := fits.seen(p.from.Node, true, oneWay)
-	for _, f := range frames {
-		if p.want.Wire && (f.Outer.Fragment || f.Length != onWire) {
-			what := fmt.Sprintf("%d bytes are %d on the underlay", size, f.Length)
-			if f.Outer.Fragment {
-				what = fmt.Sprintf("%d bytes cross the underlay in fragments, the first of %d bytes", size, f.Length)
-			}
-			p.report(MTU, false, expected, what, p.limits())
-			return
-		}
+	if seen, ok := p.inOne(fits, onWire); !ok {
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes %s", size, seen), p.blind(p.from.Node)+p.limits())
+		return
 	}
 	passed, err = p.send(ctx, over, oneWay, size+1-headers, p.quiet, arrived)
 	switch {
@@ -167,15 +163,34 @@ func (p *probe) mtu(ctx context.Context) {
 	}
 }
 
+// inOne says whether a packet has left the sender's node in one frame, with a length of the IP packet as promised.
+func (p *probe) inOne(f *flow, length int) (seen string, ok bool) {
+	if !p.want.Wire {
+		return "", true
+	}
+	frames := f.seen(p.from.Node, true, oneWay)
+	if len(frames) == 0 {
+		return "arrive, but are not seen on the underlay", false
+	}
+	for _, f := range frames {
+		if f.Outer.Fragment {
+			return fmt.Sprintf("cross the underlay in fragments, the first of %d bytes", f.Length), false
+		}
+		if f.Length != length {
+			return fmt.Sprintf("are %d on the underlay", f.Length), false
+		}
+	}
+	return "", true
+}
+
 // wire holds the frames of the request, and between pods those of the answer, against what is promised of them.
 func (p *probe) wire(f *flow) {
 	expected := underlay(p.want)
 	ok, seen, detail := p.crossed(f, p.from, request, p.want)
 	if ok && p.from.Pod != nil && p.to.Pod != nil {
 		back := p.plan.Expect(p.to.Endpoint, p.from.Endpoint)
-		if ok, seen2, detail2 := p.crossed(f, p.to, answer, back); !ok {
-			p.report(Wire, false, "the answer: "+underlay(back), seen2, detail2)
-			return
+		if right, other, where := p.crossed(f, p.to, answer, back); !right {
+			ok, expected, seen, detail = false, "of the answer: "+underlay(back), other, where
 		}
 	}
 	p.report(Wire, ok, expected, seen, detail)
@@ -201,6 +216,8 @@ func (p *probe) crossed(f *flow, sender *endpoint, kind byte, want plan.Expectat
 		}
 	}
 	switch {
+	case p.uplinks[sender.Node].err != nil:
+		return false, "nothing could be seen", p.uplinks[sender.Node].err.Error()
 	case !want.Wire:
 		return true, "nothing", ""
 	case len(frames) == 0:

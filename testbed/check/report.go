@@ -79,7 +79,7 @@ func (r *Report) Text(w io.Writer, color bool) {
 			family = " over " + strings.Replace(c.Family, "ip", "IP", 1)
 		}
 		fmt.Fprintf(w, "\n %s %s: %s → %s%s\n", mark(false, color), c.Name, c.From, c.To, family)
-		for _, line := range [][2]string{{"expected", c.Expected}, {"seen", c.Seen}, {"look", c.Detail}} {
+		for _, line := range [][2]string{{"expected", c.Expected}, {"seen", c.Seen}, {"detail", c.Detail}} {
 			if line[1] != "" {
 				fmt.Fprintf(w, "   %-9s %s\n", line[0], strings.Join(wrap(line[1], columns-13), "\n"+strings.Repeat(" ", 13)))
 			}
@@ -98,7 +98,7 @@ func (r *Report) Text(w io.Writer, color bool) {
 	}
 	fmt.Fprintf(w, "Lab %s in mode %s %s: ", r.Lab, r.Mode, verdict)
 	if r.Sampled {
-		fmt.Fprintf(w, "a sample of %d of its %d pairs", r.Pairs, r.TotalPairs)
+		fmt.Fprintf(w, "a sample of %d of its %d pairs (--pairs for more)", r.Pairs, r.TotalPairs)
 	} else {
 		fmt.Fprintf(w, "all its %d pairs", r.Pairs)
 	}
@@ -116,20 +116,26 @@ func mark(ok, color bool) string {
 	return sign
 }
 
-// wrap breaks a text into lines of at most width characters, as far as its words allow.
+// wrap breaks a text into lines of at most width characters, as far as its words allow. A command in backquotes is one
+// word, so that it can be copied.
 func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
+	quoted := false
+	words := strings.FieldsFunc(text, func(c rune) bool {
+		quoted = quoted != (c == '`')
+		return c == ' ' && !quoted
+	})
+	lines, used := []string{""}, 0
+	for _, word := range words {
+		n := utf8.RuneCountInString(word)
 		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
+		case used == 0:
+			lines[len(lines)-1], used = word, n
+		case used+1+n <= width:
+			lines[len(lines)-1] += " " + word
+			used += 1 + n
 		default:
-			lines = append(lines, line)
-			line = word
+			lines, used = append(lines, word), n
 		}
 	}
-	return append(lines, line)
+	return lines
 }

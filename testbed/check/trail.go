@@ -3,6 +3,8 @@ package check
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"syscall"
 
 	"labnet/lab/plan"
@@ -10,32 +12,40 @@ import (
 )
 
 // trail says how far a packet came that did not arrive, and where to look.
-func (p *probe) trail(f *flow, from, to *endpoint, kind byte) string {
+func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look string) {
 	want := p.plan.Expect(from.Endpoint, to.Endpoint)
 	there := fmt.Sprintf("look at `ip netns exec %[1]s sysctl net.%[2]s`, `ip netns exec %[1]s nft list ruleset` and %[3]s",
 		to.Node.Namespace, forwarding(to), p.routes(to, from))
 	if !want.Wire {
-		return "it got lost on " + from.Node.Name + "; " + there
+		return "it got lost on " + from.Node.Name, there
 	}
 	out := from.Node.Name + " " + from.Node.Uplink().Name
 	in := to.Node.Name + " " + to.Node.Uplink().Name
 	left := f.seen(from.Node, true, kind)
 	if len(left) == 0 {
-		text := fmt.Sprintf("%sno frame of it left %s; look at `ip netns exec %s sysctl net.%s` and %s",
-			p.blind(from.Node), out, from.Node.Namespace, forwarding(from), p.routes(from, to))
+		look = fmt.Sprintf("look at `ip netns exec %s sysctl net.%s` and %s", from.Node.Namespace, forwarding(from), p.routes(from, to))
 		if want.Encap.Type == "vxlan" {
-			text += fmt.Sprintf(", then for the tunnel at `bridge -n %[1]s fdb show` and `ip -n %[1]s neigh`", from.Node.Namespace)
+			look += fmt.Sprintf(", then for the tunnel at `bridge -n %[1]s fdb show` and `ip -n %[1]s neigh`", from.Node.Namespace)
 		}
-		return text
+		return p.blind(from.Node) + "no " + frameOf(want) + " of it left " + out, look
 	}
-	if ok, why := wire.Matches(left[0], want); !ok && kind != answer {
-		return fmt.Sprintf("the frame that left %s %s; look at %s", out, why, p.routes(from, to))
+	// Only between pods an answer is promised to look as a request the other way round would.
+	if ok, why := wire.Matches(left[0], want); !ok && (kind != answer || from.Pod != nil && to.Pod != nil) {
+		return fmt.Sprintf("the frame that left %s %s", out, why), "look at " + p.routes(from, to)
 	}
 	if len(f.seen(to.Node, false, kind)) == 0 {
 		sw := p.plan.Cluster.NamespaceOf(from.Node.Uplink().Switch.Name)
-		return fmt.Sprintf("it left %s and did not come to %s; look at the switch: `ip -n %[3]s -s link` and `bridge -n %[3]s link`", out, in, sw)
+		return fmt.Sprintf("it left %s and did not come to %s", out, in),
+			fmt.Sprintf("look at the switch: `ip -n %[1]s -s link` and `bridge -n %[1]s link`", sw)
 	}
-	return fmt.Sprintf("it came to %s and no further; %s", in, there)
+	return "it came to " + in + " and no further", there
+}
+
+func frameOf(e plan.Expectation) string {
+	if e.Encap.Type == "" {
+		return "frame"
+	}
+	return e.Encap.Type + " frame"
 }
 
 func forwarding(e *endpoint) string {
@@ -56,31 +66,17 @@ func (p *probe) routes(from, to *endpoint) string {
 
 // limits names the commands that show the MTUs on the way.
 func (p *probe) limits() string {
-	var spaces []string
-	add := func(ns string) {
-		for _, s := range spaces {
-			if s == ns {
-				return
-			}
-		}
-		spaces = append(spaces, ns)
-	}
-	add(p.from.Namespace)
-	add(p.from.Node.Namespace)
+	spaces := []string{p.from.Namespace, p.from.Node.Namespace}
 	if p.want.Wire {
-		add(p.plan.Cluster.NamespaceOf(p.from.Node.Uplink().Switch.Name))
-		add(p.plan.Cluster.NamespaceOf(p.to.Node.Uplink().Switch.Name))
-	}
-	add(p.to.Node.Namespace)
-	add(p.to.Namespace)
-	text := "look at the MTUs along the way:"
-	for i, ns := range spaces {
-		if i > 0 {
-			text += ","
+		for _, n := range []*plan.Node{p.from.Node, p.to.Node} {
+			spaces = append(spaces, p.plan.Cluster.NamespaceOf(n.Uplink().Switch.Name))
 		}
-		text += fmt.Sprintf(" `ip -n %s link`", ns)
 	}
-	return text
+	spaces = slices.Compact(append(spaces, p.to.Node.Namespace, p.to.Namespace))
+	for i, ns := range spaces {
+		spaces[i] = fmt.Sprintf("`ip -n %s link`", ns)
+	}
+	return "look at the MTUs on the way: " + strings.Join(spaces, ", ")
 }
 
 // blind says why a frame may have been there that was not seen.
