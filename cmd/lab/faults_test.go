@@ -26,6 +26,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
+		os.Exit(testbed.Enter(os.Args[2:]))
+	}
 	if os.Getenv(asLab) != "" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}

@@ -68,8 +68,6 @@ func features() plan.Features {
 	all := plan.AllFeatures()
 	_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
 	all[plan.FeatureBridgeNetfilter] = err == nil
-	allowed, _ := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
-	all[plan.FeatureCubic] = slices.Contains(strings.Fields(string(allowed)), "cubic")
 	return all
 }
 

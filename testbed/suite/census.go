@@ -42,11 +42,8 @@ func Census(prefix string) string {
 	return b.String()
 }
 
-// Main runs tests and fails when they leave something behind. It also is the program that lab calls itself as.
+// Main runs tests and fails when they leave something behind.
 func Main(m *testing.M, prefix string) int {
-	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
-		return testbed.Enter(os.Args[2:])
-	}
 	if os.Geteuid() != 0 {
 		return m.Run()
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -29,8 +30,24 @@ type state struct {
 	NFT        []string          `json:"nft"`
 }
 
-// dump reads a namespace with the independent tools.
+// dump reads a namespace once all its links have a carrier: the kernel notices that a while after they are up.
 func dump(t *testing.T, ns string) *state {
+	t.Helper()
+	for range 50 {
+		out, err := exec.Command("ip", "-n", ns, "link").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(out), "NO-CARRIER") {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return dumpNow(t, ns)
+}
+
+// dumpNow reads a namespace with the independent tools.
+func dumpNow(t *testing.T, ns string) *state {
 	t.Helper()
 	s := &state{}
 	read := func(into any, args ...string) {
