@@ -12,16 +12,31 @@ import (
 // expressions. The meter makes such a file fail soon and with a place. Every step of an evaluation is charged for the
 // value it yields, as if nothing were shared, and the budget is of the whole file.
 const (
-	maxWork   = 2_000_000 // steps and values of the whole file
-	maxValue  = 100_000   // of one value
-	maxString = 64 << 10  // bytes
-	maxExp    = 1024      // binary exponent of a number: to print 1e99999999 takes minutes
-	maxLevels = 100       // of a value
+	maxWork   = 500_000  // steps and values of the whole file
+	maxValue  = 100_000  // of one value
+	maxString = 64 << 10 // bytes
+	maxExp    = 1024     // binary exponent of a number: to print 1e99999999 takes minutes
+	maxLevels = 100      // of a value
 )
 
-type budget struct{ left int }
+type budget struct {
+	left  int
+	spent hcl.Diagnostics // set once nothing is left: that is one mistake, however much is still to be evaluated
+}
 
 func newBudget() *budget { return &budget{left: maxWork} }
+
+func (b *budget) charge(n int, at hcl.Range) hcl.Diagnostics {
+	if b.left -= n; b.left <= 0 && b.spent == nil {
+		b.spent = hcl.Diagnostics{{
+			Severity: hcl.DiagError,
+			Summary:  "Too much work",
+			Detail:   "Up to here the file makes too many or too large values. Use shorter lists, and fewer for expressions inside one another.",
+			Subject:  &at,
+		}}
+	}
+	return b.spent
+}
 
 // meter makes every expression of the body a metered one. Modes decode their bodies themselves; those are metered too.
 func meter(body *hclsyntax.Body, b *budget) {
@@ -43,33 +58,28 @@ type metered struct {
 func (m *metered) UnwrapExpression() hcl.Expression { return m.Expression }
 
 func (m *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
-	if m.budget.left <= 0 {
-		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	if m.budget.spent != nil {
+		return cty.DynamicVal, m.budget.spent
 	}
 	v, diags := m.Expression.Value(ctx)
 	if diags.HasErrors() {
-		m.budget.left--
+		m.budget.charge(1, m.Range())
 		return cty.DynamicVal, diags
 	}
 	w := &weight{}
 	w.add(v, 0)
-	m.budget.left -= w.sum
-	switch {
-	case w.why != "":
-		return cty.DynamicVal, m.fail(w.why)
-	case m.budget.left <= 0:
-		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	if w.why != "" {
+		return cty.DynamicVal, hcl.Diagnostics{{
+			Severity: hcl.DiagError,
+			Summary:  "Value too large",
+			Detail:   fmt.Sprintf("The expression cannot be evaluated: %s.", w.why),
+			Subject:  m.Range().Ptr(),
+		}}
+	}
+	if spent := m.budget.charge(w.sum, m.Range()); spent != nil {
+		return cty.DynamicVal, spent
 	}
 	return v, diags
-}
-
-func (m *metered) fail(why string) hcl.Diagnostics {
-	return hcl.Diagnostics{{
-		Severity: hcl.DiagError,
-		Summary:  "Value too large",
-		Detail:   fmt.Sprintf("The expression cannot be evaluated: %s. Use shorter lists, and fewer for expressions inside one another.", why),
-		Subject:  m.Range().Ptr(),
-	}}
 }
 
 // weight is the size of a value, counted until it is too much.

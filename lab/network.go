@@ -44,7 +44,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		}
 		name := b.Labels[0]
 		if at, ok := first[name]; ok {
-			l.clash(b.LabelRanges[0], at, "Duplicate mode block", "The settings of %q are already at %s. Merge the two, or give this one a name of its own and use = %q.", name, name)
+			l.clash(b.LabelRanges[0], at, "Duplicate mode block", "%q already has settings. Give this block a name of its own, and use = %q in it, or merge it with the one at %s.", name, name)
 			continue
 		}
 		first[name] = b.LabelRanges[0]
