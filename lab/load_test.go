@@ -58,6 +58,14 @@ func describe(l *lab.Lab) string {
 	return b.String()
 }
 
+// on is a machine on the switch lan.
+func on(kind, name, address string) string {
+	if address != "" {
+		address = fmt.Sprintf(" address = %q ", address)
+	}
+	return fmt.Sprintf("%s %q {\n  on \"lan\" {%s}\n}\n", kind, name, address)
+}
+
 func TestLoad(t *testing.T) {
 	const (
 		lan     = "switch \"lan\" { subnet = \"192.168.1.0/24\" }\n"
@@ -73,17 +81,17 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "addresses skip the first, which is a router's",
-			src:  lan + `node "a" { on "lan" {} }` + "\n" + `router "r" { on "lan" {} }` + "\n" + `host "b" { on "lan" {} }` + "\n" + `router "s" { on "lan" {} }`,
+			src:  lan + on("node", "a", "") + on("router", "r", "") + on("host", "b", "") + on("router", "s", ""),
 			want: built + "node a eth0@lan[192.168.1.2/24]\nrouter r eth0@lan[192.168.1.1/24]\nhost b eth0@lan[192.168.1.3/24]\nrouter s eth0@lan[192.168.1.4/24]\n",
 		},
 		{
 			name: "written addresses are taken first, wherever they stand",
-			src:  lan + "node \"a\" {\n  count = 3\n  on \"lan\" {}\n}\n" + `node "b" { on "lan" { address = "192.168.1.3" } }`,
+			src:  lan + "node \"a\" {\n  count = 3\n  on \"lan\" {}\n}\n" + on("node", "b", "192.168.1.3"),
 			want: built + "node a1 eth0@lan[192.168.1.2/24]\nnode a2 eth0@lan[192.168.1.4/24]\nnode a3 eth0@lan[192.168.1.5/24]\nnode b eth0@lan[192.168.1.3/24]\n",
 		},
 		{
 			name: "a node may have the first address when it is written",
-			src:  lan + `node "a" { on "lan" { address = "192.168.1.1" } }` + "\n" + `router "r" { on "lan" {} }`,
+			src:  lan + on("node", "a", "192.168.1.1") + on("router", "r", ""),
 			want: built + "node a eth0@lan[192.168.1.1/24]\nrouter r eth0@lan[192.168.1.2/24]\n",
 		},
 		{
@@ -93,8 +101,7 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "dual stack, one of the addresses written",
-			src: `switch "lan" { subnet = ["192.168.1.0/24", "fd00::/64"] }` + "\n" +
-				`node "a" { on "lan" { address = "fd00::2" } }` + "\n" + `node "b" { on "lan" {} }`,
+			src:  "switch \"lan\" { subnet = [\"192.168.1.0/24\", \"fd00::/64\"] }\n" + on("node", "a", "fd00::2") + on("node", "b", ""),
 			want: "switch lan [192.168.1.0/24 fd00::/64] mtu 1500\nnode a eth0@lan[192.168.1.2/24 fd00::2/64]\nnode b eth0@lan[192.168.1.3/24 fd00::3/64]\n",
 		},
 		{
@@ -104,8 +111,8 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "for_each over a map",
-			src:  lan + network + "node \"w\" {\n  for_each = { b = 20, a = 10 }\n  on \"lan\" { address = cidrhost(\"192.168.1.0/24\", each.value) }\n  pod \"x-${each.key}\" {}\n}",
-			want: built + "node w-a eth0@lan[192.168.1.10/24] x-a\nnode w-b eth0@lan[192.168.1.20/24] x-b\nnetwork pods [10.42.0.0/16] mode host-gw\n",
+			src:  lan + network + "node \"w\" {\n  for_each = { b = 20, a = 10 }\n  on \"lan\" { address = cidrhost(\"192.168.1.0/24\", each.value) }\n  pod \"x\" {}\n}",
+			want: built + "node w-a eth0@lan[192.168.1.10/24] x\nnode w-b eth0@lan[192.168.1.20/24] x\nnetwork pods [10.42.0.0/16] mode host-gw\n",
 		},
 		{
 			name: "for_each over a set",

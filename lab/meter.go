@@ -17,6 +17,8 @@ const (
 	maxString = 64 << 10 // bytes
 	maxExp    = 1024     // binary exponent of a number: to print 1e99999999 takes minutes
 	maxLevels = 100      // of a value
+	maxMixed  = 4096     // elements of a value that are of different types
+	uniform   = 64       // elements from which on a uniform tuple or object is made a list or a map
 )
 
 type budget struct {
@@ -66,6 +68,7 @@ func (m *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 		m.budget.charge(1, m.Range())
 		return cty.DynamicVal, diags
 	}
+	v = simplify(v)
 	w := &weight{}
 	w.add(v, 0)
 	if w.why != "" {
@@ -108,6 +111,12 @@ func (w *weight) add(v cty.Value, level int) {
 			w.why = "the number is too large or too small"
 		}
 	case v.CanIterateElements():
+		if n := v.LengthInt(); n > uniform && (ty.IsTupleType() || ty.IsObjectType()) {
+			if w.sum += n * n / 256; n > maxMixed { // what a conversion of it will cost
+				w.why = fmt.Sprintf("the value has more than %d elements of different types", maxMixed)
+				return
+			}
+		}
 		for it := v.ElementIterator(); it.Next() && w.why == ""; {
 			k, e := it.Element()
 			if k.Type() == cty.String && !ty.IsSetType() {
@@ -116,6 +125,29 @@ func (w *weight) add(v cty.Value, level int) {
 			w.add(e, level+1)
 		}
 	}
+}
+
+// simplify makes a list of a long tuple whose elements are of one type, and a map of such an object: they can be used in
+// the same way, and go-cty converts a tuple or an object in a time that grows with the square of its length.
+func simplify(v cty.Value) cty.Value {
+	ty := v.Type()
+	if !ty.IsTupleType() && !ty.IsObjectType() || !v.IsKnown() || v.IsNull() || v.LengthInt() <= uniform {
+		return v
+	}
+	var elem cty.Type
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		if elem == cty.NilType {
+			elem = e.Type()
+		}
+		if elem.HasDynamicTypes() || !elem.Equals(e.Type()) {
+			return v
+		}
+	}
+	if ty.IsTupleType() {
+		return cty.ListVal(v.AsValueSlice())
+	}
+	return cty.MapVal(v.AsValueMap())
 }
 
 func reasonable(number cty.Value) bool {
