@@ -63,6 +63,7 @@ type loader struct {
 	switches map[string]*Switch // those with a mistake too: their name is known
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
+	links    int // interfaces so far
 	pinned   map[*Interface][]pin
 }
 

@@ -15,12 +15,13 @@ import (
 const (
 	maxCount  = 4096
 	maxPods   = 1024  // of a node
-	maxSpaces = 20000 // namespaces of a lab; see "Neighbour-table limits": beyond this it is the host that suffers
+	maxLinks  = 50000 // interfaces of a lab
+	maxSpaces = 20000 // namespaces of a lab: beyond this it is the machine it runs on that suffers
 )
 
 // claim takes a name in the name space that switches, nodes, routers and hosts share.
 func (l *loader) claim(what, name string, at hcl.Range) bool {
-	if !l.checkName(what, name, at) {
+	if !l.space(at) || !l.checkName(what, name, at) {
 		return false
 	}
 	if first, ok := l.names[name]; ok {
@@ -28,7 +29,7 @@ func (l *loader) claim(what, name string, at hcl.Range) bool {
 		return false
 	}
 	l.names[name] = at
-	return l.space(at)
+	return true
 }
 
 // space counts a namespace.
@@ -54,6 +55,9 @@ type instance struct {
 
 // machines decodes a node, router or host block into as many machines as it stands for.
 func (l *loader) machines(b *hclsyntax.Block) []*Machine {
+	if l.spaces > maxSpaces {
+		return nil
+	}
 	instances, at := l.instances(b)
 	var machines []*Machine
 	for _, in := range instances {
@@ -186,6 +190,11 @@ func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 	s, ok := l.switches[b.Labels[0]]
 	if !ok {
 		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
+		return
+	}
+	if l.links++; l.links > maxLinks {
+		l.errorf(b.DefRange(), "Lab too large", "From here on the lab has more than %d interfaces. Lower a count, or put the machines on fewer switches.", maxLinks)
+		l.spaces = maxSpaces + 1 // nothing more is made
 		return
 	}
 	for _, i := range m.Interfaces {

@@ -110,7 +110,12 @@ func (w *weight) add(v cty.Value, level int) {
 		if !reasonable(v) {
 			w.why = "the number is too large or too small"
 		}
+	case ty.IsSetType() && v.LengthInt() > maxRange:
+		w.why = fmt.Sprintf("the set has more than %d elements", maxRange)
 	case v.CanIterateElements():
+		if ty.IsSetType() {
+			w.sum += 8 * v.LengthInt() // a set is sorted whenever it is walked
+		}
 		if n := v.LengthInt(); n > uniform && (ty.IsTupleType() || ty.IsObjectType()) {
 			if w.sum += n * n / 256; n > maxMixed { // what a conversion of it will cost
 				w.why = fmt.Sprintf("the value has more than %d elements of different types", maxMixed)
@@ -206,7 +211,7 @@ func (b *budget) inside(e hclsyntax.Expression) {
 	case *hclsyntax.TemplateExpr:
 		b.each(e.Parts)
 	case *hclsyntax.TemplateJoinExpr:
-		e.Tuple = b.wrap(e.Tuple)
+		b.inside(e.Tuple) // it insists on a tuple, and would not take what simplify makes of one
 	case *hclsyntax.TemplateWrapExpr:
 		e.Wrapped = b.wrap(e.Wrapped)
 	}
