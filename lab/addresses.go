@@ -182,11 +182,11 @@ func (l *loader) pin(m *Machine, i *Interface, owner map[netip.Addr]*pinned) {
 			continue
 		}
 		if o := owner[p.addr]; o != nil {
-			hint := "Give one of them another, or leave it out to have one allocated"
 			if o.at == p.at {
-				hint = "Compute it from count.index or each.value, or leave it out to have one allocated"
+				l.errorf(p.at, "Duplicate address", "%s and %s would both have %s. Compute it from count.index or each.value, or leave it out to have one allocated.", o.machine, m.Name, p.addr)
+			} else {
+				l.clash(p.at, o.at, "Duplicate address", "%s and %s would both have %s. Give one of them another, or leave it out to have one allocated; the other is at %s.", o.machine, m.Name, p.addr)
 			}
-			l.clash(p.at, o.at, "Duplicate address", "%s and %s would both have %s. %s; the other place is %s.", o.machine, m.Name, p.addr, hint)
 			continue
 		}
 		owner[p.addr] = &pinned{m.Name, p.at}

@@ -11,7 +11,41 @@ import (
 // check reports what is wrong only with several blocks together. It runs last, on what could be decoded.
 func (l *loader) check(lab *Lab) {
 	l.subnets(lab)
+	l.nextHops(lab)
 	l.podNetwork(lab)
+}
+
+// nextHops reports gateways that lead nowhere. Only now is every address known, also those that were allocated.
+func (l *loader) nextHops(lab *Lab) {
+	owner := map[netip.Addr]*Machine{}
+	for _, m := range lab.Machines {
+		for _, i := range m.Interfaces {
+			for _, a := range i.Addresses {
+				owner[a.Addr()] = m
+			}
+		}
+	}
+	leads := func(m *Machine, a netip.Addr, at hcl.Range) {
+		switch owner[a] {
+		case m:
+			l.errorf(at, "Own address", "%s is an address of %s itself: packets would go nowhere. Name the router that is to take them.", a, m.Name)
+		case nil:
+			l.report(&hcl.Diagnostic{
+				Severity: hcl.DiagWarning,
+				Summary:  "Nobody has this address",
+				Detail:   "Packets sent by way of " + a.String() + " will be lost: no machine of the lab has that address. Is a router missing?",
+				Subject:  &at,
+			})
+		}
+	}
+	for _, m := range lab.Machines {
+		for _, a := range m.Gateways {
+			leads(m, a, m.At.Of("gateway", m.Range))
+		}
+		for _, r := range m.Routes {
+			leads(m, r.Via, r.At.Of("via", r.Range))
+		}
+	}
 }
 
 // claimed is a range of addresses and what it is for.

@@ -55,7 +55,7 @@ func (f *fields) text(name string) (string, hcl.Range, bool) {
 		return "", at, false
 	}
 	if v.Type() != cty.String {
-		f.l.errorf(at, "Wrong type", "%q is to be a string in quotes, not %s.", name, v.Type().FriendlyName())
+		f.l.errorf(at, "Wrong type", "%q is to be a string in quotes, not %s.", name, kindOf(v))
 		return "", at, false
 	}
 	return v.AsString(), at, true
@@ -68,7 +68,11 @@ func (f *fields) number(name string, low, high float64, unit string) (float64, h
 	}
 	n, err := convert.Convert(v, cty.Number)
 	if err != nil || n.IsNull() {
-		f.l.errorf(at, "Wrong type", "%q is to be a number, not %s.", name, v.Type().FriendlyName())
+		if v.Type() == cty.String {
+			f.l.errorf(at, "Wrong type", "%q is to be a number, and %q is none.", name, shorten(v.AsString()))
+			return 0, at, false
+		}
+		f.l.errorf(at, "Wrong type", "%q is to be a number, not %s.", name, kindOf(v))
 		return 0, at, false
 	}
 	x, _ := n.AsBigFloat().Float64()
@@ -91,6 +95,25 @@ func (f *fields) integer(name string, low, high int, unit string) (int, hcl.Rang
 	return int(x), at, true
 }
 
+// kindOf says what a value is, for a message about what it should have been.
+func kindOf(v cty.Value) string {
+	switch ty := v.Type(); {
+	case v.IsNull():
+		return "null"
+	case ty == cty.Number:
+		return "a number"
+	case ty == cty.String:
+		return "a string"
+	case ty == cty.Bool:
+		return "true or false"
+	case ty.IsTupleType(), ty.IsListType():
+		return "a list"
+	case ty.IsSetType():
+		return "a set"
+	}
+	return "an object"
+}
+
 // item is a string of a list, with the place of that very string where the list is written out.
 type item struct {
 	text string
@@ -108,7 +131,7 @@ func (f *fields) list(name string) ([]item, bool) {
 	}
 	ty := v.Type()
 	if !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
-		f.l.errorf(at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, ty.FriendlyName())
+		f.l.errorf(at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, kindOf(v))
 		return nil, false
 	}
 	exprs, _ := hcl.ExprList(f.body.Attributes[name].Expr)
@@ -123,7 +146,7 @@ func (f *fields) list(name string) ([]item, bool) {
 			at = exprs[len(items)].Range()
 		}
 		if e.Type() != cty.String || e.IsNull() {
-			f.l.errorf(at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, e.Type().FriendlyName())
+			f.l.errorf(at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, kindOf(e))
 			return nil, false
 		}
 		items = append(items, item{e.AsString(), at})

@@ -10,6 +10,7 @@ import (
 const (
 	maxSource = 1 << 20
 	maxDepth  = 500
+	maxQuoted = 16 << 10 // bytes of a string as written: the parser puts its pieces together in quadratic time
 )
 
 // guard refuses text that the parser, which is recursive, could not survive: a Go program that runs out of stack cannot
@@ -27,11 +28,24 @@ func guard(filename string, src []byte) hcl.Diagnostics {
 	type level struct {
 		open hclsyntax.TokenType
 		run  int // operators in the current expression
+		text int // bytes of the current string
 	}
 	levels := []level{{}}
 	depth := 0 // len(levels) plus all runs
 	for _, t := range tokens {
 		top := &levels[len(levels)-1]
+		if t.Type == hclsyntax.TokenQuotedLit || t.Type == hclsyntax.TokenStringLit {
+			if top.text += len(t.Bytes); top.text > maxQuoted {
+				return hcl.Diagnostics{{
+					Severity: hcl.DiagError,
+					Summary:  "String too long",
+					Detail:   fmt.Sprintf("A string is written with at most %d bytes.", maxQuoted),
+					Subject:  t.Range.Ptr(),
+				}}
+			}
+		} else if t.Type != hclsyntax.TokenTemplateInterp && t.Type != hclsyntax.TokenTemplateControl && t.Type != hclsyntax.TokenTemplateSeqEnd {
+			top.text = 0
+		}
 		switch t.Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp:
 			levels = append(levels, level{open: t.Type})

@@ -63,6 +63,7 @@ type loader struct {
 	switches map[string]*Switch // those with a mistake too: their name is known
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
+	links    int // interfaces so far
 	pinned   map[*Interface][]pin
 }
 
@@ -121,10 +122,14 @@ func place(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start
 
 func (l *loader) sorted() hcl.Diagnostics {
 	slices.SortStableFunc(l.diags, func(a, b *hcl.Diagnostic) int {
-		if a.Subject == nil || b.Subject == nil {
-			return 0
+		var x, y hcl.Range
+		if a.Subject != nil {
+			x = *a.Subject
 		}
-		return cmp.Or(cmp.Compare(a.Subject.Filename, b.Subject.Filename), cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte))
+		if b.Subject != nil {
+			y = *b.Subject
+		}
+		return cmp.Or(cmp.Compare(x.Filename, y.Filename), cmp.Compare(x.Start.Byte, y.Start.Byte))
 	})
 	if l.dropped > 0 {
 		l.diags = append(l.diags, &hcl.Diagnostic{

@@ -15,12 +15,13 @@ import (
 const (
 	maxCount  = 4096
 	maxPods   = 1024  // of a node
-	maxSpaces = 20000 // namespaces of a lab; see "Neighbour-table limits": beyond this it is the host that suffers
+	maxLinks  = 50000 // interfaces of a lab
+	maxSpaces = 20000 // namespaces of a lab: beyond this it is the machine it runs on that suffers
 )
 
 // claim takes a name in the name space that switches, nodes, routers and hosts share.
 func (l *loader) claim(what, name string, at hcl.Range) bool {
-	if !l.checkName(what, name, at) {
+	if !l.space(at) || !l.checkName(what, name, at) {
 		return false
 	}
 	if first, ok := l.names[name]; ok {
@@ -28,7 +29,7 @@ func (l *loader) claim(what, name string, at hcl.Range) bool {
 		return false
 	}
 	l.names[name] = at
-	return l.space(at)
+	return true
 }
 
 // space counts a namespace.
@@ -49,17 +50,25 @@ func (l *loader) space(at hcl.Range) bool {
 type instance struct {
 	name string
 	ctx  *hcl.EvalContext
+	dry  bool // stands for none: only the mistakes in the block are wanted
 }
 
 // machines decodes a node, router or host block into as many machines as it stands for.
 func (l *loader) machines(b *hclsyntax.Block) []*Machine {
+	if l.spaces > maxSpaces {
+		return nil
+	}
 	instances, at := l.instances(b)
 	var machines []*Machine
 	for _, in := range instances {
 		if l.spaces > maxSpaces {
 			break
 		}
-		if m := l.machine(b, in, at); m != nil {
+		spaces := l.spaces
+		m := l.machine(b, in, at)
+		if in.dry {
+			l.spaces = spaces
+		} else if m != nil {
 			machines = append(machines, m)
 		}
 	}
@@ -79,11 +88,19 @@ func (l *loader) instances(b *hclsyntax.Block) ([]instance, hcl.Range) {
 		l.clash(each.NameRange, count.NameRange, "Both count and for_each", "A block is repeated by one of them. Remove the other, at %s.")
 		return nil, at
 	case count != nil:
-		return f.counted(name), at
+		instances, ok := f.counted(name)
+		if !ok {
+			instances = []instance{{ctx: f.child("count", map[string]cty.Value{"index": cty.UnknownVal(cty.Number)}), dry: true}}
+		}
+		return instances, at
 	case each != nil:
-		return f.forEach(name), f.body.Attributes["for_each"].Expr.Range()
+		instances, ok := f.forEach(name)
+		if !ok {
+			instances = []instance{{ctx: f.child("each", map[string]cty.Value{"key": cty.DynamicVal, "value": cty.DynamicVal}), dry: true}}
+		}
+		return instances, each.Expr.Range()
 	}
-	return []instance{{name, l.eval}}, at
+	return []instance{{name: name, ctx: l.eval}}, at
 }
 
 func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
@@ -92,22 +109,22 @@ func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
 	return ctx
 }
 
-func (f *fields) counted(name string) []instance {
+func (f *fields) counted(name string) ([]instance, bool) {
 	n, _, ok := f.integer("count", 0, maxCount, "")
 	if !ok {
-		return nil
+		return nil, false
 	}
 	instances := make([]instance, n)
 	for i := range instances {
-		instances[i] = instance{name + strconv.Itoa(i+1), f.child("count", map[string]cty.Value{"index": cty.NumberIntVal(int64(i))})}
+		instances[i] = instance{name: name + strconv.Itoa(i+1), ctx: f.child("count", map[string]cty.Value{"index": cty.NumberIntVal(int64(i))})}
 	}
-	return instances
+	return instances, true
 }
 
-func (f *fields) forEach(name string) []instance {
+func (f *fields) forEach(name string) ([]instance, bool) {
 	v, at, ok := f.get("for_each")
 	if !ok {
-		return nil
+		return nil, false
 	}
 	ty := v.Type()
 	switch {
@@ -115,14 +132,14 @@ func (f *fields) forEach(name string) []instance {
 	case ty.IsSetType() && (ty.ElementType() == cty.String || v.LengthInt() == 0):
 	case ty.IsTupleType(), ty.IsListType():
 		f.l.errorf(at, "Wrong type", "for_each takes a map, or a set of strings. Make a set of the list with toset( … ).")
-		return nil
+		return nil, false
 	default:
-		f.l.errorf(at, "Wrong type", "for_each takes a map, or a set of strings, not %s.", ty.FriendlyName())
-		return nil
+		f.l.errorf(at, "Wrong type", "for_each takes a map, or a set of strings, not %s.", kindOf(v))
+		return nil, false
 	}
 	if v.LengthInt() > maxCount {
 		f.l.errorf(at, "Too many machines", "One block stands for at most %d machines; this is %d.", maxCount, v.LengthInt())
-		return nil
+		return nil, false
 	}
 	var instances []instance
 	for it := v.ElementIterator(); it.Next(); {
@@ -134,15 +151,15 @@ func (f *fields) forEach(name string) []instance {
 			f.l.errorf(at, "Wrong type", "for_each has a key that is null.")
 			continue
 		}
-		instances = append(instances, instance{name + "-" + key.AsString(), f.child("each", map[string]cty.Value{"key": key, "value": value})})
+		instances = append(instances, instance{name: name + "-" + key.AsString(), ctx: f.child("each", map[string]cty.Value{"key": key, "value": value})})
 	}
-	return instances
+	return instances, true
 }
 
 func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine {
 	f := l.fields(b.Body, in.ctx)
 	m := &Machine{Kind: Kind(b.Type), Name: in.name, Range: b.DefRange(), At: f.at}
-	named := l.claim(b.Type, in.name, at)
+	named := !in.dry && l.claim(b.Type, in.name, at)
 	for _, inner := range b.Body.Blocks {
 		switch inner.Type {
 		case "on":
@@ -173,6 +190,11 @@ func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 	s, ok := l.switches[b.Labels[0]]
 	if !ok {
 		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
+		return
+	}
+	if l.links++; l.links > maxLinks {
+		l.errorf(b.DefRange(), "Lab too large", "From here on the lab has more than %d interfaces. Lower a count, or put the machines on fewer switches.", maxLinks)
+		l.spaces = maxSpaces + 1 // nothing more is made
 		return
 	}
 	for _, i := range m.Interfaces {

@@ -12,16 +12,33 @@ import (
 // expressions. The meter makes such a file fail soon and with a place. Every step of an evaluation is charged for the
 // value it yields, as if nothing were shared, and the budget is of the whole file.
 const (
-	maxWork   = 2_000_000 // steps and values of the whole file
-	maxValue  = 100_000   // of one value
-	maxString = 64 << 10  // bytes
-	maxExp    = 1024      // binary exponent of a number: to print 1e99999999 takes minutes
-	maxLevels = 100       // of a value
+	maxWork   = 500_000  // steps and values of the whole file
+	maxValue  = 100_000  // of one value
+	maxString = 64 << 10 // bytes
+	maxExp    = 1024     // binary exponent of a number: to print 1e99999999 takes minutes
+	maxLevels = 100      // of a value
+	maxMixed  = 4096     // elements of a value that are of different types
+	uniform   = 64       // elements from which on a uniform tuple or object is made a list or a map
 )
 
-type budget struct{ left int }
+type budget struct {
+	left  int
+	spent hcl.Diagnostics // set once nothing is left: that is one mistake, however much is still to be evaluated
+}
 
 func newBudget() *budget { return &budget{left: maxWork} }
+
+func (b *budget) charge(n int, at hcl.Range) hcl.Diagnostics {
+	if b.left -= n; b.left <= 0 && b.spent == nil {
+		b.spent = hcl.Diagnostics{{
+			Severity: hcl.DiagError,
+			Summary:  "Too much work",
+			Detail:   "Up to here the file makes too many or too large values. Use shorter lists, and fewer for expressions inside one another.",
+			Subject:  &at,
+		}}
+	}
+	return b.spent
+}
 
 // meter makes every expression of the body a metered one. Modes decode their bodies themselves; those are metered too.
 func meter(body *hclsyntax.Body, b *budget) {
@@ -43,33 +60,29 @@ type metered struct {
 func (m *metered) UnwrapExpression() hcl.Expression { return m.Expression }
 
 func (m *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
-	if m.budget.left <= 0 {
-		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	if m.budget.spent != nil {
+		return cty.DynamicVal, m.budget.spent
 	}
 	v, diags := m.Expression.Value(ctx)
 	if diags.HasErrors() {
-		m.budget.left--
+		m.budget.charge(1, m.Range())
 		return cty.DynamicVal, diags
 	}
+	v = simplify(v)
 	w := &weight{}
 	w.add(v, 0)
-	m.budget.left -= w.sum
-	switch {
-	case w.why != "":
-		return cty.DynamicVal, m.fail(w.why)
-	case m.budget.left <= 0:
-		return cty.DynamicVal, m.fail("the file as a whole is too much work")
+	if w.why != "" {
+		return cty.DynamicVal, hcl.Diagnostics{{
+			Severity: hcl.DiagError,
+			Summary:  "Value too large",
+			Detail:   fmt.Sprintf("The expression cannot be evaluated: %s.", w.why),
+			Subject:  m.Range().Ptr(),
+		}}
+	}
+	if spent := m.budget.charge(w.sum, m.Range()); spent != nil {
+		return cty.DynamicVal, spent
 	}
 	return v, diags
-}
-
-func (m *metered) fail(why string) hcl.Diagnostics {
-	return hcl.Diagnostics{{
-		Severity: hcl.DiagError,
-		Summary:  "Value too large",
-		Detail:   fmt.Sprintf("The expression cannot be evaluated: %s. Use shorter lists, and fewer for expressions inside one another.", why),
-		Subject:  m.Range().Ptr(),
-	}}
 }
 
 // weight is the size of a value, counted until it is too much.
@@ -97,7 +110,18 @@ func (w *weight) add(v cty.Value, level int) {
 		if !reasonable(v) {
 			w.why = "the number is too large or too small"
 		}
+	case ty.IsSetType() && v.LengthInt() > maxRange:
+		w.why = fmt.Sprintf("the set has more than %d elements", maxRange)
 	case v.CanIterateElements():
+		if ty.IsSetType() {
+			w.sum += 8 * v.LengthInt() // a set is sorted whenever it is walked
+		}
+		if n := v.LengthInt(); n > uniform && (ty.IsTupleType() || ty.IsObjectType()) {
+			if w.sum += n * n / 256; n > maxMixed { // what a conversion of it will cost
+				w.why = fmt.Sprintf("the value has more than %d elements of different types", maxMixed)
+				return
+			}
+		}
 		for it := v.ElementIterator(); it.Next() && w.why == ""; {
 			k, e := it.Element()
 			if k.Type() == cty.String && !ty.IsSetType() {
@@ -106,6 +130,29 @@ func (w *weight) add(v cty.Value, level int) {
 			w.add(e, level+1)
 		}
 	}
+}
+
+// simplify makes a list of a long tuple whose elements are of one type, and a map of such an object: they can be used in
+// the same way, and go-cty converts a tuple or an object in a time that grows with the square of its length.
+func simplify(v cty.Value) cty.Value {
+	ty := v.Type()
+	if !ty.IsTupleType() && !ty.IsObjectType() || !v.IsKnown() || v.IsNull() || v.LengthInt() <= uniform {
+		return v
+	}
+	var elem cty.Type
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		if elem == cty.NilType {
+			elem = e.Type()
+		}
+		if elem.HasDynamicTypes() || !elem.Equals(e.Type()) {
+			return v
+		}
+	}
+	if ty.IsTupleType() {
+		return cty.ListVal(v.AsValueSlice())
+	}
+	return cty.MapVal(v.AsValueMap())
 }
 
 func reasonable(number cty.Value) bool {
@@ -164,7 +211,7 @@ func (b *budget) inside(e hclsyntax.Expression) {
 	case *hclsyntax.TemplateExpr:
 		b.each(e.Parts)
 	case *hclsyntax.TemplateJoinExpr:
-		e.Tuple = b.wrap(e.Tuple)
+		b.inside(e.Tuple) // it insists on a tuple, and would not take what simplify makes of one
 	case *hclsyntax.TemplateWrapExpr:
 		e.Wrapped = b.wrap(e.Wrapped)
 	}

@@ -63,6 +63,8 @@ func suggest(given string, known []string, intro string) string {
 		return ""
 	case len(known) > 20:
 		known = append(known[:20:20], "…")
+	case len(known) == 1 && intro == "There are":
+		intro = "There is only"
 	}
 	return " " + intro + " " + enumerate(known, "and") + "."
 }

@@ -39,12 +39,13 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		if hasUse {
 			l.checkName("mode", use, useAt)
 		}
+		l.evaluates(b.Body)
 		if len(b.Labels) != 1 || !l.checkName("mode", b.Labels[0], b.LabelRanges[0]) || l.anyBroken(b.Body) {
 			continue
 		}
 		name := b.Labels[0]
 		if at, ok := first[name]; ok {
-			l.clash(b.LabelRanges[0], at, "Duplicate mode block", "The settings of %q are already at %s. Merge the two, or give this one a name of its own and use = %q.", name, name)
+			l.clash(b.LabelRanges[0], at, "Duplicate mode block", "%q already has settings. Give this block a name of its own, and use = %q in it, or merge it with the one at %s.", name, name)
 			continue
 		}
 		first[name] = b.LabelRanges[0]
@@ -56,6 +57,18 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), At: f.at})
 	}
 	return modes
+}
+
+// evaluates reports the settings whose expressions are wrong, so that those of a mode that is not asked for are not found
+// wrong only when it is.
+func (l *loader) evaluates(body *hclsyntax.Body) {
+	f := l.fields(body, l.eval)
+	for _, a := range attributes(body) {
+		f.value(a)
+	}
+	for _, b := range body.Blocks {
+		l.evaluates(b.Body)
+	}
 }
 
 // anyBroken reports whether a body has a reference that was reported.

@@ -1,0 +1,9 @@
+lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+}
+node "n" {
+  on = "lan"
+  pods {
+  }
+}

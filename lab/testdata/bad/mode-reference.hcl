@@ -1,0 +1,7 @@
+lab "x" {}
+mode "vxlan" {
+  vni = var.vni
+  deep {
+    port = local.port
+  }
+}

@@ -1,0 +1,10 @@
+lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+}
+node "n" {
+  on "lan" { address = "192.168.1.0" }
+}
+node "m" {
+  on "lan" { address = "192.168.1.255" }
+}

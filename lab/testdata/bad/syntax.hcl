@@ -1,0 +1,4 @@
+lab "x" {}
+switch "lan" {
+  subnet = "10.0.0.0/8
+}

@@ -1,0 +1,4 @@
+lab "x" {}
+variable "nodes" {
+  type = number
+}
