@@ -191,6 +191,7 @@ func (r *reader) routes(v *visit, f *found) error {
 		list = append(list, some...)
 	}
 	types := map[int]string{unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_THROW: "throw", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit"}
+	taken := map[plan.Key]int{} // where among the objects a route of that key is
 	for _, route := range list {
 		kind, ok := types[route.Type]
 		if !ok || route.Protocol == unix.RTPROT_KERNEL || route.Table == unix.RT_TABLE_LOCAL {
@@ -223,9 +224,25 @@ func (r *reader) routes(v *visit, f *found) error {
 		if v6 && o.Metric == 1024 {
 			o.Metric = 0 // what the kernel takes where nothing is given
 		}
+		// The kernel may hold several routes to one destination: the wanted one is that, the others are extra.
+		if at, twice := taken[o.Key()]; !twice {
+			taken[o.Key()] = len(f.objects)
+		} else if other := f.objects[at].(plan.Route); r.wants(o) && !r.wants(other) {
+			other.Extra = true
+			f.objects[at], o = o, other
+		} else {
+			o.Extra = true
+		}
 		f.add(o)
 	}
 	return nil
+}
+
+// wants reports whether the plan has just this route.
+func (r *reader) wants(o plan.Route) bool {
+	wanted, ok := r.want.Get(o.Key()).(plan.Route)
+	o.On = wanted.On
+	return ok && wanted == o
 }
 
 func (r *reader) rules(v *visit, f *found) error {

@@ -107,13 +107,17 @@ type Route struct {
 	Metric    int
 	MTU       int
 	Onlink    bool
-	On        Key // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
+	Extra     bool // found next to another of the same destination; nothing wants that
+	On        Key  // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
 }
 
 func (r Route) Key() Key {
 	name := strconv.Itoa(r.Table) + " " + r.Dst.String()
 	if r.Metric != 0 {
 		name += " metric " + strconv.Itoa(r.Metric)
+	}
+	if r.Extra {
+		name += " via " + r.Via.String() + " dev " + r.Dev
 	}
 	return Key{r.Namespace, KindRoute, name}
 }
