@@ -25,19 +25,28 @@ hostname is the machine's; nothing of that is written to /etc. The exit status i
   sudo lab exec master/p1 -- ping -c1 p1.worker1
   sudo lab exec -l blue master -- bridge fdb show dev flannel.1`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 2 {
+			if len(commandLine(args)) == 0 {
 				return refuse("say where and what: lab exec worker1/p1 -- ip route")
 			}
 			return nil
 		},
 		ValidArgsFunction: c.completeTarget,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.enter(cmd, labName, args[0], args[1], args[2:])
+			line := commandLine(args)
+			return c.enter(cmd, labName, args[0], line[0], line[1:])
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	return cmd
+}
+
+// commandLine is what comes after the target; flags that follow the target are the command's, with or without "--".
+func commandLine(args []string) []string {
+	if len(args) > 1 && args[1] == "--" {
+		return args[2:]
+	}
+	return args[min(len(args), 1):]
 }
 
 func (c *command) shell() *cobra.Command {

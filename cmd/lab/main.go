@@ -10,11 +10,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"labnet/lab"
 	"labnet/testbed"
 )
 
@@ -133,6 +135,18 @@ answer is no (check failed, plan --exit-code found something to do).`,
   sudo lab up three-node --mode vxlan    # change its mode in place
   sudo lab compare three-node --quick    # measure the modes against one another
   sudo lab down three-node`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			var verbs []string
+			for _, v := range cmd.Commands() {
+				verbs = append(verbs, append(v.Aliases, v.Name())...)
+			}
+			slices.Sort(verbs)
+			return refuse("there is no verb %q.%s", args[0], lab.Suggest(args[0], verbs, "There are"))
+		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
