@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -154,10 +156,8 @@ func machines(s *plan.State) []machineDocument {
 	})
 	slices.SortFunc(objects, func(a, b plan.Object) int {
 		x, y := a.Key(), b.Key()
-		if x.Kind != y.Kind {
-			return int(x.Kind) - int(y.Kind)
-		}
-		return strings.Compare(x.Name, y.Name)
+		// The uplink first.
+		return cmp.Or(int(x.Kind)-int(y.Kind), rankOf(y.Name)-rankOf(x.Name), strings.Compare(x.Name, y.Name))
 	})
 	for _, o := range objects {
 		switch o := o.(type) {
@@ -183,6 +183,13 @@ func machines(s *plan.State) []machineDocument {
 	return out
 }
 
+func rankOf(link string) int {
+	if strings.HasPrefix(link, "eth") {
+		return 1
+	}
+	return 0
+}
+
 // rank puts switches first, then what is plugged into them.
 func rank(m machineDocument) int { return map[string]int{"switch": 0, "router": 1, "host": 2}[m.Kind] }
 
@@ -192,49 +199,44 @@ func (c *command) show(d labDocument, whole bool) {
 		mode = "  mode " + d.Mode + " (kernel datapath)"
 	}
 	fmt.Fprintf(c.out, "%s%s\n", d.Name, mode)
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	for i, m := range d.Machines {
-		if m.Kind == "pod" && !whole && len(d.Machines) > 30 {
+	pods := map[string][]machineDocument{}
+	var top []machineDocument
+	for _, m := range d.Machines {
+		if node, _, ok := strings.Cut(m.Name, "/"); ok {
+			pods[node] = append(pods[node], m)
+		} else {
+			top = append(top, m)
+		}
+	}
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for i, m := range top {
+		branch, stem := "├─ ", "│  "
+		if i == len(top)-1 {
+			branch, stem = "└─ ", "   "
+		}
+		own := pods[m.Name]
+		below := stem
+		if len(own) > 0 {
+			below += "│"
+		}
+		line(w, branch+m.Name, below, m)
+		if len(d.Machines) > 40 && !whole && len(own) > 0 {
+			fmt.Fprintf(w, "%s└─ %d pods\t\t\t\t\n", stem, len(own))
 			continue
 		}
-		branch := "├─"
-		if i == len(d.Machines)-1 {
-			branch = "└─"
-		}
-		name := m.Name
-		if m.Kind == "pod" {
-			branch, name = "│   "+branch, m.Name[strings.IndexByte(m.Name, '/')+1:]
-			if i == len(d.Machines)-1 {
-				branch = "    └─"
+		for j, p := range own {
+			twig := "├─ "
+			if j == len(own)-1 {
+				twig = "└─ "
 			}
-		}
-		label := branch + " " + name
-		kind := m.Kind
-		if m.Kind == "switch" {
-			ports := 0
-			for _, nic := range m.Interfaces {
-				if nic.Kind == "veth" {
-					ports++
-				}
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d ports\t\t\n", label, kind, ports)
-			continue
-		}
-		for _, nic := range m.Interfaces {
-			if nic.Kind == "veth" && len(nic.Addresses) == 0 {
-				continue // the node's side of a pod's veth
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\tmtu %d\t%s\n", label, kind, nic.Name, nic.MTU, strings.Join(nic.Addresses, " "))
-			label, kind = strings.Repeat(" ", 2)+"", ""
-			if m.Kind == "node" {
-				label = "│"
-			}
-		}
-		if kind != "" {
-			fmt.Fprintf(w, "%s\t%s\t\t\t\n", label, kind)
+			line(w, stem+twig+p.Name[strings.IndexByte(p.Name, '/')+1:], stem, p)
 		}
 	}
 	w.Flush()
+	for l := range strings.Lines(text.String()) {
+		fmt.Fprintln(c.out, strings.TrimRight(l, " \n"))
+	}
 	if d.Note != "" {
 		fmt.Fprintln(c.out, "Drift is unknown: "+d.Note+".")
 	}
@@ -247,5 +249,30 @@ func (c *command) show(d labDocument, whole bool) {
 			}
 			fmt.Fprintln(c.out, "  "+drift.Line)
 		}
+	}
+}
+
+// line writes a machine with the interfaces that have something to say: a node's ends of its pods' veths have not.
+func line(w io.Writer, label, below string, m machineDocument) {
+	if m.Kind == "switch" {
+		ports := 0
+		for _, nic := range m.Interfaces {
+			if nic.Kind == "veth" {
+				ports++
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d ports\t\t\n", label, m.Kind, ports)
+		return
+	}
+	kind := m.Kind
+	for _, nic := range m.Interfaces {
+		if nic.Kind == "veth" && len(nic.Addresses) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\tmtu %d\t%s\n", label, kind, nic.Name, nic.MTU, strings.Join(nic.Addresses, " "))
+		label, kind = below, ""
+	}
+	if kind != "" {
+		fmt.Fprintf(w, "%s\t%s\t\t\t\n", label, kind)
 	}
 }

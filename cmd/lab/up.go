@@ -118,17 +118,24 @@ func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string
 	defer lock.Release()
 	actual, err := testbed.Read(ctx, name, p.State)
 	if err != nil {
+		if _, unknown := testbed.Load(name); unknown != nil {
+			err = errors.Join(err, lock.Forget())
+		}
 		return nil, err
 	}
 	firstBuild := actual.Len() == 0
 	changes := plan.Diff(actual, p.State)
 	if err := lock.Save(r); err != nil {
+		if firstBuild {
+			err = errors.Join(err, lock.Forget())
+		}
 		return nil, err
 	}
 	if err := testbed.Apply(ctx, changes, observer(changes)); err != nil {
 		if !firstBuild {
 			return nil, fmt.Errorf("%w\nLab %s is half changed; run \"lab up\" again to complete it, or \"lab down %[2]s\".", err, name)
 		}
+		lock.Release()
 		if undo := testbed.Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
 			return nil, errors.Join(err, fmt.Errorf("removing what was built: %w", undo))
 		}

@@ -95,10 +95,10 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing", small(), small(), nil},
 		{"an attribute is changed in place", with(small(), wide), small(), []string{
-			"ip -n l.n link set eth0 mtu 1500",
+			"ip -n l.n link set dev eth0 mtu 1500",
 		}},
 		{"a link is set up", with(small(), down), small(), []string{
-			"ip -n l.n link set cni0 up",
+			"ip -n l.n link set dev cni0 up",
 		}},
 		{"a route is replaced", with(small(), moved), small(), []string{
 			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
@@ -112,23 +112,23 @@ func TestDiff(t *testing.T) {
 		{"a foreign link goes with all that is on it", with(small(),
 			Link{Namespace: "l.n", Name: "x", Type: "dummy", MTU: 1500},
 			NewAddress("l.n", "x", netip.MustParsePrefix("203.0.113.1/32"))), small(), []string{
-			"ip -n l.n link del x",
+			"ip -n l.n link del dev x",
 		}},
 		{"a pod goes", small(), without(small(), Key{"l.n.p", KindNamespace, ""}, pod.Key(), Key{"l.n", KindLink, "veth1"},
 			Key{"l.n.p", KindAddress, "eth0 10.0.0.2/24"}, Key{"l.n.p", KindRoute, "254 0.0.0.0/0"}, Key{"l.n.p", KindSysctl, "net/ipv4/conf/eth0/arp_notify"}), []string{
-			"ip -n l.n link del veth1",
+			"ip -n l.n link del dev veth1",
 			"ip netns del l.n.p",
 		}},
 		{"a bridge is made anew, and its ports", with(small(), other), small(), []string{
-			"ip -n l.n link del veth1",
-			"ip -n l.n link del cni0",
-			"ip -n l.n link add cni0 mtu 1500 txqueuelen 1000 type bridge",
-			"ip -n l.n link set cni0 up",
-			"ip -n l.n link add veth1 mtu 1500 txqueuelen 0 type veth peer name eth0 netns l.n.p",
-			"ip -n l.n link set veth1 master cni0 up",
+			"ip -n l.n link del dev veth1",
+			"ip -n l.n link del dev cni0",
+			"ip -n l.n link add name cni0 mtu 1500 txqueuelen 1000 type bridge",
+			"ip -n l.n link set dev cni0 up",
+			"ip -n l.n link add name veth1 mtu 1500 txqueuelen 0 type veth peer name eth0 netns l.n.p",
+			"ip -n l.n link set dev veth1 master cni0 up",
 			"bridge -n l.n link set dev veth1 hairpin on",
-			"ip -n l.n.p link set eth0 mtu 1500 txqueuelen 0",
-			"ip -n l.n.p link set eth0 up",
+			"ip -n l.n.p link set dev eth0 mtu 1500 txqueuelen 0",
+			"ip -n l.n.p link set dev eth0 up",
 			"ip netns exec l.n.p sysctl -qw net/ipv4/conf/eth0/arp_notify=1",
 			"ip -n l.n.p address add 10.0.0.2/24 broadcast 10.0.0.255 dev eth0",
 			"ip -n l.n.p route replace default via 10.0.0.1 dev eth0",

@@ -107,9 +107,9 @@ func (l Link) attributes() string {
 func (l Link) Add() []string {
 	ip := "ip -n " + l.Namespace + " link "
 	if !l.Makes() {
-		return append([]string{ip + "set " + l.Name + l.attributes()}, l.state(Link{})...)
+		return append([]string{ip + "set dev " + l.Name + l.attributes()}, l.state(Link{})...)
 	}
-	add := ip + "add " + l.Name
+	add := ip + "add name " + l.Name
 	if l.Lower != "" {
 		add = ip + "add link " + l.Lower + " name " + l.Name
 	}
@@ -118,7 +118,7 @@ func (l Link) Add() []string {
 	case "veth":
 		add += fmt.Sprintf(" peer name %s netns %s", l.Peer.Name, l.Peer.Namespace)
 	case "vxlan":
-		add = strings.Replace(add, " link "+l.Lower+" name ", " ", 1)
+		add = strings.Replace(add, " link "+l.Lower+" name ", " name ", 1)
 		add += fmt.Sprintf(" id %d local %s dev %s dstport %d", l.VXLAN.VNI, l.VXLAN.Local, l.Lower, l.VXLAN.Port)
 		if !l.VXLAN.Learning {
 			add += " nolearning"
@@ -156,7 +156,7 @@ func (l Link) state(before Link) []string {
 		set += " up"
 	}
 	if set != "" {
-		lines = append(lines, fmt.Sprintf("ip -n %s link set %s%s", l.Namespace, l.Name, set))
+		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
 	}
 	if l.Hairpin != before.Hairpin {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
@@ -181,13 +181,13 @@ func (l Link) Set(o Object) ([]string, bool) {
 	}
 	var lines []string
 	if set != "" {
-		lines = append(lines, fmt.Sprintf("ip -n %s link set %s%s", l.Namespace, l.Name, set))
+		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
 	}
 	return append(lines, l.state(before)...), true
 }
 
 func (l Link) Del() []string {
-	return []string{fmt.Sprintf("ip -n %s link del %s", l.Namespace, l.Name)}
+	return []string{fmt.Sprintf("ip -n %s link del dev %s", l.Namespace, l.Name)}
 }
 
 func onOff(b bool) string {
@@ -200,10 +200,10 @@ func onOff(b bool) string {
 // Qdisc is the root queueing discipline of a link.
 type Qdisc struct {
 	Namespace, Link string
-	Type            string // tbf, netem, pfifo; netem with a rate shapes by itself
+	Type            string // tbf, netem; netem with a rate shapes by itself
 	Rate            uint64 // bit/s
 	Burst           uint32 // tbf: bytes
-	Limit           uint32 // tbf: bytes; netem, pfifo: packets
+	Limit           uint32 // tbf: bytes; netem: packets
 	DelayUS         uint32
 	JitterUS        uint32
 	LossPPM         uint32 // millionths
@@ -230,8 +230,6 @@ func (q Qdisc) Add() []string {
 		if q.Rate > 0 {
 			s += fmt.Sprintf(" rate %dbit", q.Rate)
 		}
-	case "pfifo":
-		s += fmt.Sprintf(" limit %d", q.Limit)
 	}
 	return []string{s}
 }

@@ -55,7 +55,6 @@ const (
 	FeatureTBF      Feature = "tbf"
 	FeatureNetem    Feature = "netem"
 	FeatureNFTables Feature = "nftables"
-	FeatureCubic    Feature = "cubic"
 	// FeatureBridgeNetfilter is br_netfilter: bridged packets pass the firewall when a sysctl says so.
 	FeatureBridgeNetfilter Feature = "br_netfilter"
 )
@@ -69,8 +68,6 @@ func (f Feature) Remedy() string {
 		return "Load the module with \"modprobe sch_netem\" (Debian: in linux-image-amd64, not in the cloud kernel), or use a kernel built with CONFIG_NET_SCH_NETEM."
 	case FeatureNFTables:
 		return "Load the modules with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or use a kernel built with CONFIG_NF_TABLES and CONFIG_NFT_MASQ."
-	case FeatureCubic:
-		return "Load the module with \"modprobe tcp_cubic\"."
 	}
 	return "Load the module with \"modprobe " + string(f) + "\", or use a kernel that has it."
 }
@@ -80,5 +77,5 @@ type Features map[Feature]bool
 
 // AllFeatures is the kernel a plan is made for where none can be asked.
 func AllFeatures() Features {
-	return Features{FeatureBridge: true, FeatureVeth: true, FeatureVXLAN: true, FeatureTBF: true, FeatureNetem: true, FeatureNFTables: true, FeatureCubic: true, FeatureBridgeNetfilter: true}
+	return Features{FeatureBridge: true, FeatureVeth: true, FeatureVXLAN: true, FeatureTBF: true, FeatureNetem: true, FeatureNFTables: true, FeatureBridgeNetfilter: true}
 }

@@ -178,9 +178,13 @@ func (r Route) ip() string {
 	return "ip -n " + r.Namespace
 }
 
-func (r Route) Add() []string               { return []string{r.ip() + " route replace " + r.text()} }
-func (r Route) Set(Object) ([]string, bool) { return r.Add(), true }
-func (r Route) Del() []string               { return []string{r.ip() + " route del " + r.text()} }
+func (r Route) Add() []string { return []string{r.ip() + " route replace " + r.text()} }
+
+// Set: the next hop of an IPv6 route is looked up, and must not be found through the very route that is to be replaced.
+func (r Route) Set(before Object) ([]string, bool) {
+	return r.Add(), !r.Dst.Addr().Is6() || r.Dev == before.(Route).Dev
+}
+func (r Route) Del() []string { return []string{r.ip() + " route del " + r.text()} }
 
 // Rule is a policy routing rule.
 type Rule struct {

@@ -44,12 +44,11 @@ func defaultSysctls(namespace string) []Key {
 	}
 }
 
-// Table is a whole nftables table: its chains and rules as nft(8) lists them, without handles and counters' values.
+// Table is a whole nftables table: its chains and rules as nft(8) lists them, without comments.
 type Table struct {
 	Namespace string
 	Family    string // ip, ip6, inet, arp, bridge, netdev
 	Name      string
-	Comment   string
 	Body      string // chains as nft prints them, each line ended by a newline and indented by one tab
 }
 
@@ -60,9 +59,6 @@ func (t Table) Parents() []Key { return []Key{{t.Namespace, KindNamespace, ""}} 
 func (t Table) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
-	if t.Comment != "" {
-		fmt.Fprintf(&b, "\tcomment %q\n", t.Comment)
-	}
 	b.WriteString(t.Body)
 	b.WriteString("}\n")
 	return b.String()

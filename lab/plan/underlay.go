@@ -40,7 +40,9 @@ func underlay(c *Cluster, f Features, s *State) {
 	}
 }
 
-// space adds a namespace and the settings that a new namespace would otherwise take from the machine it is made on.
+// space adds a namespace and the settings that a new namespace would otherwise take from the machine it is made on. TCP's
+// congestion control is not among them: the kernel lets only the machine's own default be set there, so whoever measures
+// sets it on the socket.
 func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 	s.Add(Namespace{Name: ns, Alias: Owner{Lab: c.Name, Machine: machine, Role: role}.String()})
 	set := func(path, value string) { s.Add(Sysctl{Namespace: ns, Path: path, Value: value}) }
@@ -62,10 +64,27 @@ func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 		}
 		return
 	}
-	set(defaultIPv6Off, "0")
-	if f[FeatureCubic] {
-		set("net/ipv4/tcp_congestion_control", "cubic")
+	set(defaultIPv6Off, off(!c.SpeaksIPv6()))
+}
+
+// SpeaksIPv6 reports whether anything in the lab has an IPv6 address. Where nothing has, IPv6 is off: every link-local
+// address costs entries in the one neighbour table that all namespaces of the machine share.
+func (c *Cluster) SpeaksIPv6() bool {
+	for _, sw := range c.Lab.Switches {
+		for _, subnet := range sw.Subnets {
+			if subnet.Addr().Is6() {
+				return true
+			}
+		}
 	}
+	return slices.ContainsFunc(c.CIDRs(), func(p netip.Prefix) bool { return p.Addr().Is6() })
+}
+
+func off(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
 }
 
 // wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.

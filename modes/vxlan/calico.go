@@ -64,5 +64,15 @@ func (k calico) firewall(m Mode, pool netip.Prefix, n *plan.Node) plan.Table {
 `, family, m.port, pool)}
 }
 
-// own is the node's address: the kernel has none on the pods' veths, and takes that of the first interface.
-func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+// own: the kernel has no address on the pods' veths to choose. Of the others it takes, for IPv4, that of the first interface;
+// for IPv6 the one that has the most leading bits in common with the pod's (RFC 6724), which is the tunnel device's.
+func (calico) own(n *plan.Node, v6 bool) netip.Addr {
+	if v6 {
+		for family, block := range n.PodCIDRs {
+			if block.Addr().Is6() {
+				return vtep(n, family)
+			}
+		}
+	}
+	return n.Uplink().Address(v6).Addr()
+}

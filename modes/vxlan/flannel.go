@@ -27,7 +27,7 @@ func (f flannel) plan(m Mode, c *plan.Cluster, features plan.Features, s *plan.S
 		device := f.device(m, block.Addr().Is6())
 		// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
 		m.tunnel(s, c, n, family, 0, 0, func(n *plan.Node) string { return plan.MAC(device, n.Name) })
-		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv6/conf/" + device + "/accept_ra", Value: "0", Link: device})
+		attach.NoRouterAdvertisements(c, s, n.Namespace, device)
 	}
 	attach.Bridge(c, features, s, n, podMTU(c, n))
 	attach.Flannel(c, s, n)

@@ -1,11 +1,7 @@
-// Package suite holds what every mode must pass on a real kernel: what it promises is met by real packets, a second up
-// changes nothing, it changes from and to every other mode in place, drift is repaired, its state is the real program's,
-// and nothing is left behind.
 package suite
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -20,44 +16,7 @@ import (
 	"labnet/testbed/check"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
-		os.Exit(testbed.Enter(os.Args[2:]))
-	}
-	before := census()
-	code := m.Run()
-	if after := census(); os.Geteuid() == 0 && before != after {
-		fmt.Printf("the tests left something behind or touched the user's own network:\n--- before\n%s--- after\n%s", before, after)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// census describes the user's own network, without counters and ages, and the suite's namespaces.
-func census() string {
-	var b strings.Builder
-	for _, cmd := range []string{
-		"ip -d -o link", "ip -o address", "ip route show table all", "ip -6 route show table all", "ip rule", "ip -6 rule", "nft list ruleset",
-		"sysctl -a --pattern ^net[.](ipv4|ipv6|core|bridge)[.] -e", "findmnt -rn -o TARGET,FSTYPE",
-	} {
-		words := strings.Fields(cmd)
-		out, _ := exec.Command(words[0], words[1:]...).Output()
-		for line := range strings.Lines(string(out)) {
-			// Other tests may be at work on the same machine.
-			if strings.HasPrefix(line, testbed.NetnsDir+"/") && !strings.HasPrefix(line, testbed.NetnsDir+"/suite-") || strings.Contains(line, "expires") {
-				continue
-			}
-			b.WriteString(line)
-		}
-	}
-	entries, _ := os.ReadDir(testbed.NetnsDir)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "suite-") {
-			b.WriteString(e.Name() + "\n")
-		}
-	}
-	return b.String()
-}
+func TestMain(m *testing.M) { os.Exit(Main(m, "suite-")) }
 
 func needRoot(t *testing.T) plan.Features {
 	t.Helper()
@@ -177,9 +136,12 @@ func healthy(t *testing.T, p *plan.Plan) {
 func sh(t *testing.T, p *plan.Plan, format string) string {
 	t.Helper()
 	line := strings.ReplaceAll(format, "%s", p.Cluster.Name)
-	out, err := exec.Command("sh", "-euc", line).CombinedOutput()
+	out, err := exec.Command("sh", "-euxc", line).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", line, err, out)
+		if lines := strings.Split(string(out), "\n"); len(lines) > 10 {
+			out = []byte(strings.Join(lines[len(lines)-10:], "\n"))
+		}
+		t.Fatalf("%v:\n%s", err, out)
 	}
 	return string(out)
 }

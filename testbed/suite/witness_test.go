@@ -71,7 +71,7 @@ var (
 // ignored are attributes that tell one run from the next, not one mode from another.
 var ignored = map[string]bool{
 	"ifindex": true, "link_index": true, "link_netnsid": true, "address": true, "num_tx_queues": true, "num_rx_queues": true,
-	"bridge_id": true, "root_id": true, "gc_timer": true, "hello_timer": true, "tcn_timer": true, "topology_change_timer": true,
+	"bridge_id": true, "root_id": true, "gc_timer": true, "hello_timer": true, "tcn_timer": true, "topology_change_timer": true, "forward_delay_timer": true, "message_age_timer": true, "hold_timer": true,
 	"lladdr": true, "mac": true, "link": false, "ifalias": true, "valid_life_time": true, "preferred_life_time": true, "broadcast": false,
 	"stable-privacy": true, "nodad": true,
 }

@@ -18,7 +18,7 @@ func Matches(f Frame, e plan.Expectation) (ok bool, why string) {
 	case seen.Type != want.Type && want.Type == "":
 		return false, fmt.Sprintf("is encapsulated (%s), though nothing is to be", seen)
 	case seen.Type != want.Type && seen.Type == "":
-		return false, fmt.Sprintf("is not encapsulated (%s > %s), instead of %s", f.Outer.Src, f.Outer.Dst, want)
+		return false, fmt.Sprintf("is not encapsulated (%s > %s)", f.Outer.Src, f.Outer.Dst)
 	case seen.Type != want.Type:
 		return false, fmt.Sprintf("is %s instead of %s", seen, want)
 	case seen.VNI != want.VNI:

@@ -46,7 +46,7 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 		Namespace: n.Namespace, Name: BridgeName, Type: "bridge", MTU: mtu, TxQueueLen: 1000,
 		MAC: plan.MACOf(0x0a, 0x58, Gateway(n.PodCIDRs[0])),
 	})
-	noRouterAdvertisements(s, n.Namespace, BridgeName)
+	NoRouterAdvertisements(c, s, n.Namespace, BridgeName)
 	if f[plan.FeatureBridgeNetfilter] {
 		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-iptables", Value: "1"})
 	}
@@ -60,9 +60,11 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("veth", p.Title()), Peer: far, Master: BridgeName, Hairpin: true},
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr()), Peer: near},
 			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
-			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"},
 		)
-		noRouterAdvertisements(s, near.Namespace, near.Name)
+		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
+		if c.SpeaksIPv6() {
+			s.Add(plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+		}
 		for i, a := range p.Addresses {
 			gateway := Gateway(n.PodCIDRs[i])
 			s.Add(
@@ -119,7 +121,11 @@ func wanted(p *plan.Pod, v6 bool) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-func noRouterAdvertisements(s *plan.State, ns, link string) {
+// NoRouterAdvertisements is what every program sets on the devices it makes. It matters only where there is IPv6.
+func NoRouterAdvertisements(c *plan.Cluster, s *plan.State, ns, link string) {
+	if !c.SpeaksIPv6() {
+		return
+	}
 	s.Add(plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/" + link + "/accept_ra", Value: "0", Link: link})
 }
 

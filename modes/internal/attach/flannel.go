@@ -8,11 +8,12 @@ import (
 )
 
 // Flannel adds the firewall rules that flanneld makes for every backend, in the form of its EnableNFTables: traffic of
-// the pod network is forwarded, and masqueraded only where it leaves the pod network.
+// the pod network is forwarded, and masqueraded only where it leaves the pod network. Its comments
+// are left out: they cannot be set without nft(8).
 func Flannel(c *plan.Cluster, s *plan.State, n *plan.Node) {
 	tables := map[bool]plan.Table{
-		false: {Namespace: n.Namespace, Family: "ip", Name: "flannel-ipv4", Comment: "rules for flannel-ipv4"},
-		true:  {Namespace: n.Namespace, Family: "ip6", Name: "flannel-ipv6", Comment: "rules for flannel-ipv6"},
+		false: {Namespace: n.Namespace, Family: "ip", Name: "flannel-ipv4"},
+		true:  {Namespace: n.Namespace, Family: "ip6", Name: "flannel-ipv6"},
 	}
 	for i, block := range n.PodCIDRs {
 		t := tables[block.Addr().Is6()]
@@ -28,7 +29,6 @@ func flannelRules(family string, block, network netip.Prefix) string {
 		multicast = "ff00::/8"
 	}
 	return fmt.Sprintf(`	chain postrtg {
-		comment "chain to manage traffic masquerading by flannel"
 		type nat hook postrouting priority srcnat; policy accept;
 		meta mark 0x00004000 return
 		%[1]s saddr %[2]s %[1]s daddr %[3]s return
@@ -39,7 +39,6 @@ func flannelRules(family string, block, network netip.Prefix) string {
 	}
 
 	chain forward {
-		comment "chain to accept flannel traffic"
 		type filter hook forward priority filter; policy accept;
 		%[1]s saddr %[3]s accept
 		%[1]s daddr %[3]s accept

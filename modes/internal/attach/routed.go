@@ -46,7 +46,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: caliMAC, Peer: far},
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, TxQueueLen: 1000, MAC: mac, Peer: near},
 		)
-		noRouterAdvertisements(s, near.Namespace, near.Name)
+		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
 		set := func(path, value string) {
 			s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
 		}
@@ -59,7 +59,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 			gateway := gateway4
 			metric := caliMetric
 			if v6 {
-				gateway = gateway6
+				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
 				set("net/ipv6/conf/"+host+"/proxy_ndp", "1")
 			} else {
 				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: single(gateway), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot})

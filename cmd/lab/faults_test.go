@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+	"labnet/testbed/suite"
+)
+
+// The test binary is also lab itself, so that it can be killed, and a lab that kills itself after a given change.
+const (
+	asLab  = "LAB_TEST_AS_LAB"
+	dieEnv = "LAB_TEST_DIE_AFTER"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asLab) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	if after := os.Getenv(dieEnv); after != "" {
+		n, _ := strconv.Atoi(after)
+		dieAfter(n, os.Args[1], os.Args[2], os.Args[3])
+	}
+	os.Exit(suite.Main(m, "faults-"))
+}
+
+const tiny = `
+lab "faults-tiny" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 2
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+`
+
+// dieAfter does what "lab up" does and is killed, as by kill -9, after the nth change.
+func dieAfter(n int, file, instance, mode string) {
+	c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr, format: "text"}
+	die := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	s, err := c.find(file, choice{})
+	die(err)
+	f, err := features("up", false)
+	die(err)
+	p, err := c.build(s, choice{instance: instance, mode: mode}, f)
+	die(err)
+	_, err = bring(context.Background(), p, s.record(p), func(string) {}, func([]plan.Change) func(plan.Change) {
+		return func(plan.Change) {
+			if n--; n == 0 {
+				syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+		}
+	})
+	die(err)
+	os.Exit(0)
+}
+
+func again(env string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), env)
+	return cmd
+}
+
+// labRun runs lab in this process.
+func labRun(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(args, strings.NewReader(""), &out, &err)
+	return code, out.String(), err.String()
+}
+
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := labRun(t, args...)
+	if code != 0 {
+		t.Fatalf("lab %s: exit status %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+	return stdout
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: namespaces cannot be made")
+	}
+}
+
+func tinyFile(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tiny.hcl")
+	if err := os.WriteFile(file, []byte(tiny), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestKilledAfterEveryChange kills a first build and a change of mode after each of their changes. Then, in turn, down
+// removes everything or up completes it.
+func TestKilledAfterEveryChange(t *testing.T) {
+	needRoot(t)
+	file := tinyFile(t)
+	const name = "faults-every"
+	for _, tt := range []struct{ what, from, to string }{
+		{"a first build", "", "vxlan"},
+		{"a change of mode", "host-gw", "vxlan"},
+		{"a change back", "vxlan", "host-gw"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			for n := 1; ; n++ {
+				if tt.from != "" {
+					must(t, "up", file, "--name", name, "--mode", tt.from)
+				}
+				out, err := again(dieEnv+"="+strconv.Itoa(n), file, name, tt.to).CombinedOutput()
+				finished := err == nil
+				if !finished && !strings.Contains(err.Error(), "killed") {
+					t.Fatalf("after %d changes: %v\n%s", n, err, out)
+				}
+				if n%2 == 0 {
+					must(t, "up", file, "--name", name, "--mode", tt.to)
+					if code, plan, _ := labRun(t, "plan", file, "--name", name, "--mode", tt.to, "--exit-code"); code != 0 {
+						t.Fatalf("killed after %d changes, up did not complete it:\n%s", n, plan)
+					}
+				}
+				must(t, "down", name)
+				if left := leftovers(t, name); len(left) > 0 {
+					t.Fatalf("killed after %d changes, down left %s", n, left)
+				}
+				if finished {
+					t.Logf("%d changes", n-1)
+					return
+				}
+			}
+		})
+	}
+}
+
+func leftovers(t *testing.T, name string) []string {
+	t.Helper()
+	var left []string
+	for _, pattern := range []string{testbed.NetnsDir + "/" + name + "*", "/run/lab/" + name + "*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, found...)
+	}
+	return left
+}
+
+// TestKilledAtAnyMoment kills up, a change of mode and down at random moments, between changes and within them.
+func TestKilledAtAnyMoment(t *testing.T) {
+	needRoot(t)
+	file := tinyFile(t)
+	const name = "faults-moment"
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 45 {
+		var args []string
+		switch i % 3 {
+		case 0:
+			args = []string{"up", file, "--name", name}
+		case 1:
+			must(t, "up", file, "--name", name, "--mode", "host-gw")
+			args = []string{"up", file, "--name", name, "--mode", "vxlan"}
+		case 2:
+			must(t, "up", file, "--name", name)
+			args = []string{"down", name}
+		}
+		cmd := again(asLab+"=1", args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		delay := time.Duration(random.IntN(90)) * time.Millisecond
+		time.Sleep(delay)
+		cmd.Process.Kill()
+		cmd.Wait()
+		if i%2 == 0 {
+			must(t, "up", file, "--name", name)
+			if code, plan, _ := labRun(t, "plan", file, "--name", name, "--exit-code"); code != 0 {
+				t.Fatalf("%v killed after %v, up did not complete it:\n%s", args, delay, plan)
+			}
+		}
+		must(t, "down", name)
+		if left := leftovers(t, name); len(left) > 0 {
+			t.Fatalf("%v killed after %v, down left %s", args, delay, left)
+		}
+	}
+}
+
+// TestUpsAtOnce: two of one lab do not corrupt it, whichever comes first.
+func TestUpsAtOnce(t *testing.T) {
+	needRoot(t)
+	file := tinyFile(t)
+	const name = "faults-once"
+	t.Cleanup(func() { must(t, "down", name) })
+	var all []*exec.Cmd
+	for _, mode := range []string{"vxlan", "host-gw", "vxlan"} {
+		cmd := again(asLab+"=1", "up", file, "--name", name, "--mode", mode)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cmd)
+	}
+	for _, cmd := range all {
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, "up", file, "--name", name, "--mode", "vxlan")
+	if code, plan, _ := labRun(t, "plan", file, "--name", name, "--mode", "vxlan", "--exit-code"); code != 0 {
+		t.Errorf("the lab is not what was asked for last:\n%s", plan)
+	}
+}
+
+// TestInterrupted: Ctrl-C in a first build removes what was built.
+func TestInterrupted(t *testing.T) {
+	needRoot(t)
+	const name = "faults-interrupt"
+	cmd := again(asLab+"=1", "up", "scale", "--var", "nodes=30", "--name", name)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if len(leftovers(t, name+".")) > 3 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err == nil {
+		t.Skip("it was done before it could be interrupted")
+	}
+	if !strings.Contains(stderr.String(), "removed") {
+		t.Errorf("it does not say that what was built is gone: %s", stderr.String())
+	}
+	if left := leftovers(t, name); len(left) > 0 {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// TestNamespaceOfOthers: one that is not ours is never touched.
+func TestNamespaceOfOthers(t *testing.T) {
+	needRoot(t)
+	file := tinyFile(t)
+	const name = "faults-others"
+	ns := name + ".n1"
+	if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
+	code, _, stderr := labRun(t, "up", file, "--name", name)
+	if code != failed || !strings.Contains(stderr, ns) || !strings.Contains(stderr, "ip netns del") {
+		t.Errorf("exit status %d, and no word of what to do: %s", code, stderr)
+	}
+	must(t, "down", name)
+	if _, err := os.Stat(filepath.Join(testbed.NetnsDir, ns)); err != nil {
+		t.Errorf("down removed a namespace that was not its own: %v", err)
+	}
+	if left := leftovers(t, name); len(left) != 1 {
+		t.Errorf("half-made: %s", left)
+	}
+}

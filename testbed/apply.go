@@ -1,0 +1,430 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+// Apply makes the changes in their order, and calls done after each. It stops at the first that fails, and between two
+// when ctx is done.
+func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	a := &applier{visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
+	for _, c := range changes {
+		for _, ns := range namespaces(c.Object) {
+			a.left[ns]++
+		}
+		if l, ok := c.Object.(plan.Link); ok && c.Op != plan.Delete {
+			a.links[l.Key()] = l
+		}
+	}
+	return travel(func(t *traveller) error {
+		a.traveller = t
+		defer func() {
+			for _, v := range a.visits {
+				v.close()
+			}
+		}()
+		for _, c := range changes {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := a.change(c); err != nil {
+				return fmt.Errorf("%s %s: %w", map[plan.Op]string{plan.Create: "making", plan.Update: "changing", plan.Delete: "removing"}[c.Op], c.Object.Key(), err)
+			}
+			done(c)
+			for _, ns := range namespaces(c.Object) {
+				a.leave(ns)
+			}
+		}
+		return nil
+	})
+}
+
+// namespaces lists those that an object's change needs a connection into: a veth's peer has to be at hand.
+func namespaces(o plan.Object) []string {
+	if l, ok := o.(plan.Link); ok && l.Peer.Namespace != "" && l.Makes() {
+		return []string{l.Namespace, l.Peer.Namespace}
+	}
+	return []string{o.Key().Namespace}
+}
+
+// applier makes changes on one thread, with one netlink connection into every namespace that still has changes to come.
+type applier struct {
+	*traveller
+	visits map[string]*visit
+	left   map[string]int
+	links  map[plan.Key]plan.Link
+	in     string // where the thread is
+
+	fresh     map[string]bool   // namespaces made by this run
+	inherited map[string]string // sysctls as every fresh namespace has them
+}
+
+func (a *applier) visit(ns string) (*visit, error) {
+	if v := a.visits[ns]; v != nil {
+		return v, nil
+	}
+	place, err := Open(ns)
+	if err != nil {
+		return nil, err
+	}
+	v, err := a.call(place)
+	if err != nil {
+		place.Close()
+		return nil, err
+	}
+	a.in = ns
+	a.visits[ns] = v
+	return v, nil
+}
+
+func (a *applier) leave(ns string) {
+	if a.left[ns]--; a.left[ns] > 0 {
+		return
+	}
+	if v := a.visits[ns]; v != nil {
+		v.close()
+		delete(a.visits, ns)
+	}
+}
+
+// step into the namespace, for what is done by the thread itself and not over netlink.
+func (a *applier) step(v *visit) error {
+	if a.in == v.place.Name {
+		return nil
+	}
+	if err := a.enter(v.place); err != nil {
+		return err
+	}
+	a.in = v.place.Name
+	return nil
+}
+
+func (a *applier) change(c plan.Change) error {
+	if n, ok := c.Object.(plan.Namespace); ok {
+		switch c.Op {
+		case plan.Create:
+			if len(a.fresh) == 0 {
+				if err := mountPoint(); err != nil {
+					return err
+				}
+			}
+			v, err := a.create(n)
+			if err == nil {
+				a.in, a.visits[n.Name], a.fresh[n.Name] = n.Name, v, true
+			}
+			return err
+		case plan.Delete:
+			return remove(n.Name)
+		}
+	}
+	v, err := a.visit(c.Object.Key().Namespace)
+	if c.Op == plan.Delete {
+		if err == nil {
+			err = a.delete(v, c.Object)
+		}
+		if gone(err) {
+			return nil
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	switch o := c.Object.(type) {
+	case plan.Namespace:
+		return v.own(o)
+	case plan.Sysctl:
+		return a.sysctl(v, o)
+	case plan.Link:
+		before, _ := c.Before.(plan.Link)
+		return a.link(v, o, before)
+	case plan.Table:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return writeTable(o, c.Op == plan.Update)
+	case plan.Qdisc:
+		index, err := v.link(o.Link)
+		if err != nil {
+			return err
+		}
+		return v.QdiscReplace(newQdisc(o, index))
+	case plan.Address:
+		index, err := v.link(o.Link)
+		if err != nil {
+			return err
+		}
+		return v.AddrReplace(device(index), newAddr(o))
+	case plan.Neighbour:
+		n, err := v.neighbour(o)
+		if err != nil {
+			return err
+		}
+		return v.NeighSet(n)
+	case plan.FDB:
+		n, err := v.fdb(o)
+		if err != nil {
+			return err
+		}
+		return v.NeighAppend(n)
+	case plan.Route:
+		route, err := v.route(o)
+		if err != nil {
+			return err
+		}
+		return v.RouteReplace(route)
+	case plan.Rule:
+		return v.RuleAdd(newRule(o))
+	}
+	return fmt.Errorf("nobody knows how to make a %T", c.Object)
+}
+
+// gone reports whether something could not be deleted because it is not there.
+func gone(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) ||
+		errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+func (a *applier) delete(v *visit, o plan.Object) error {
+	switch o := o.(type) {
+	case plan.Link:
+		index, err := v.link(o.Name)
+		if err != nil {
+			return err
+		}
+		delete(v.index, o.Name)
+		return v.LinkDel(device(index))
+	case plan.Table:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return deleteTable(o)
+	case plan.Qdisc:
+		index, err := v.link(o.Link)
+		if err != nil {
+			return err
+		}
+		return v.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT}, QdiscType: o.Type})
+	case plan.Address:
+		index, err := v.link(o.Link)
+		if err != nil {
+			return err
+		}
+		return v.AddrDel(device(index), newAddr(o))
+	case plan.Neighbour:
+		n, err := v.neighbour(o)
+		if err != nil {
+			return err
+		}
+		return v.NeighDel(n)
+	case plan.FDB:
+		n, err := v.fdb(o)
+		if err != nil {
+			return err
+		}
+		return v.NeighDel(n)
+	case plan.Route:
+		if o.Scope == "multipath" { // its hops do not matter: the key finds it
+			o.Scope, o.Via, o.Dev = "", netip.Addr{}, ""
+		}
+		route, err := v.route(o)
+		if err != nil {
+			return err
+		}
+		return v.RouteDel(route)
+	case plan.Rule:
+		return v.RuleDel(newRule(o))
+	}
+	return fmt.Errorf("nobody knows how to remove a %T", o)
+}
+
+// sysctl writes only what is different: some writes lock the whole network stack, and even finding the file is slow. What
+// one fresh namespace has by itself, all have.
+func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
+	inherits := a.fresh[s.Namespace] && s.Link == ""
+	value, known := a.inherited[s.Path]
+	if !inherits || !known {
+		if err := a.step(v); err != nil {
+			return err
+		}
+		var err error
+		if value, err = readSysctl(s.Path); err != nil {
+			return err
+		}
+		if inherits {
+			a.inherited[s.Path] = value
+		}
+	}
+	if value == s.Value {
+		return nil
+	}
+	if err := a.step(v); err != nil {
+		return err
+	}
+	return os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0)
+}
+
+func (a *applier) link(v *visit, l, before plan.Link) error {
+	index := v.index[l.Name]
+	switch {
+	case before.Name == "" && l.Makes():
+		var err error
+		if index, err = a.make(v, l); err != nil {
+			return err
+		}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
+	case before.Name == "":
+		var err error
+		if index, err = v.link(l.Name); err != nil {
+			return err
+		}
+		// It came with its peer, which gave it these if it knew of this change.
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: true}
+		if _, together := a.links[plan.Key{Namespace: l.Peer.Namespace, Kind: plan.KindLink, Name: l.Peer.Name}]; !together {
+			before.MTU, before.MAC, before.TxQueueLen = 0, "", -1
+		}
+	}
+	var err error
+	if index == 0 {
+		if index, err = v.link(l.Name); err != nil {
+			return err
+		}
+	}
+	return a.set(v, index, l, before)
+}
+
+// set changes what is different about a device that exists.
+func (a *applier) set(v *visit, index int, l, before plan.Link) error {
+	dev := device(index)
+	if l.MAC != before.MAC && l.MAC != "" {
+		mac, err := net.ParseMAC(l.MAC)
+		if err != nil {
+			return err
+		}
+		if err := v.LinkSetHardwareAddr(dev, mac); err != nil {
+			return fmt.Errorf("address %s: %w", l.MAC, err)
+		}
+	}
+	if l.TxQueueLen != before.TxQueueLen {
+		if err := v.LinkSetTxQLen(dev, l.TxQueueLen); err != nil {
+			return fmt.Errorf("txqueuelen %d: %w", l.TxQueueLen, err)
+		}
+	}
+	if l.GSOMaxSegs != before.GSOMaxSegs {
+		segs := l.GSOMaxSegs
+		if segs == 0 {
+			segs = defaultGSOMaxSegs
+		}
+		if err := v.LinkSetGSOMaxSegs(dev, segs); err != nil {
+			return fmt.Errorf("gso_max_segs %d: %w", segs, err)
+		}
+	}
+	if l.Offloads != before.Offloads {
+		if err := a.step(v); err != nil {
+			return err
+		}
+		if err := setOffloads(l.Name, l.Offloads); err != nil {
+			return fmt.Errorf("offloads: %w", err)
+		}
+	}
+	if l.Master != before.Master {
+		master := 0
+		if l.Master != "" {
+			var err error
+			if master, err = v.link(l.Master); err != nil {
+				return err
+			}
+		}
+		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
+			return fmt.Errorf("master %s: %w", l.Master, err)
+		}
+	}
+	// Joining a bridge can change its MTU, so the MTU comes after that.
+	if l.MTU != before.MTU {
+		if err := v.LinkSetMTU(dev, l.MTU); err != nil {
+			return fmt.Errorf("mtu %d: %w", l.MTU, err)
+		}
+	}
+	if before.Down {
+		if err := v.LinkSetUp(dev); err != nil {
+			return fmt.Errorf("setting it up: %w", err)
+		}
+	}
+	if l.Hairpin != before.Hairpin {
+		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {
+			return fmt.Errorf("hairpin: %w", err)
+		}
+	}
+	return nil
+}
+
+// make creates a device, in place; a veth with both its ends.
+func (a *applier) make(v *visit, l plan.Link) (int, error) {
+	mac, err := net.ParseMAC(l.MAC)
+	if err != nil && l.MAC != "" {
+		return 0, err
+	}
+	base := netlink.LinkAttrs{Name: l.Name, MTU: l.MTU, TxQLen: l.TxQueueLen, HardwareAddr: mac, Flags: net.FlagUp}
+	var link netlink.Link
+	switch l.Type {
+	case "bridge":
+		link = &netlink.Bridge{LinkAttrs: base}
+	case "veth":
+		base.Flags = 0 // up once it is a bridge's port
+		peer, err := a.visit(l.Peer.Namespace)
+		if err != nil {
+			return 0, err
+		}
+		pair := &netlink.Veth{LinkAttrs: base, PeerName: l.Peer.Name, PeerNamespace: netlink.NsFd(peer.place.Fd())}
+		if other, ok := a.links[plan.Key{Namespace: l.Peer.Namespace, Kind: plan.KindLink, Name: l.Peer.Name}]; ok {
+			pair.PeerMTU, pair.PeerTxQLen = uint32(other.MTU), other.TxQueueLen
+			if pair.PeerHardwareAddr, err = net.ParseMAC(other.MAC); err != nil && other.MAC != "" {
+				return 0, err
+			}
+		}
+		link = pair
+	case "vxlan":
+		lower, err := v.link(l.Lower)
+		if err != nil {
+			return 0, err
+		}
+		link = &netlink.Vxlan{
+			LinkAttrs: base, VxlanId: l.VXLAN.VNI, VtepDevIndex: lower, SrcAddr: l.VXLAN.Local.AsSlice(), Port: l.VXLAN.Port, Learning: l.VXLAN.Learning,
+		}
+	default:
+		return 0, fmt.Errorf("nobody knows how to make a %s device", l.Type)
+	}
+	if err := v.LinkAdd(link); err != nil {
+		return 0, err
+	}
+	v.index[l.Name] = link.Attrs().Index
+	return link.Attrs().Index, nil
+}
+
+func setOffloads(link, offloads string) error {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	want, err := parseOffloads(offloads)
+	if err != nil {
+		return err
+	}
+	return e.Change(link, want)
+}

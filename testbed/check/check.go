@@ -1,0 +1,164 @@
+// Package check proves with real packets that a running lab does what its mode promises.
+//
+// Every endpoint has an echo server and a client, opened in its namespace; from there on everything happens in ordinary
+// goroutines. Every uplink is watched by a capture. Each packet carries the number of its flow, and a journal gathers
+// what was seen of a flow, wherever it was seen: at the receiver, at the sender, on the underlay. What a check says is
+// read from the journal.
+package check
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"labnet/lab/plan"
+)
+
+// Options says how much is checked; the zero value will do.
+type Options struct {
+	Pairs int // at most this many pairs; 0 is 400
+}
+
+const (
+	schema       = 1
+	defaultPairs = 400
+	// atOnce is how many pairs are tried at a time: enough that pairs which wait for nothing do not hold up the others,
+	// and few enough that their packets fit every queue on the way.
+	atOnce = 64
+)
+
+// run is a check that is going on.
+type run struct {
+	plan    *plan.Plan
+	ends    []*endpoint
+	uplinks map[*plan.Node]*uplink
+	journal *journal
+	ports   []int // of VXLAN
+	patience
+}
+
+// Run checks a running lab. It fails only where it could not check: what is wrong with the lab is in the report.
+// The lab is not changed, beyond what packets teach it, such as neighbours.
+func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, total int)) (*Report, error) {
+	start := time.Now()
+	all := p.Cluster.Endpoints()
+	pairs, total := choose(all, cmp.Or(opt.Pairs, defaultPairs))
+	r := &run{plan: p, ends: make([]*endpoint, len(all)), uplinks: map[*plan.Node]*uplink{}, journal: newJournal(), patience: patienceFor(p)}
+	for i, e := range all {
+		r.ends[i] = &endpoint{Endpoint: e}
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer r.close()
+	if err := r.open(ctx, pairs, &serving); err != nil {
+		return nil, err
+	}
+	checks, err := r.all(ctx, pairs, progress)
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{
+		Schema: schema, Lab: p.Cluster.Name, Mode: p.ModeName, OK: true,
+		Pairs: len(pairs), TotalPairs: total, Sampled: len(pairs) < total, Checks: checks,
+	}
+	for _, c := range checks {
+		report.OK = report.OK && c.OK
+	}
+	report.Seconds = time.Since(start).Seconds()
+	return report, nil
+}
+
+// open opens the sockets of all endpoints that take part, and the captures on their nodes' uplinks.
+func (r *run) open(ctx context.Context, pairs []pair, serving *sync.WaitGroup) error {
+	r.ports = []int{4789, 8472} // also where VXLAN is not promised: so that it is known where it is
+	room := headLen
+	takes := map[int]bool{}
+	for _, p := range pairs {
+		takes[p.from], takes[p.to] = true, true
+		e := r.plan.Expect(r.ends[p.from].Endpoint, r.ends[p.to].Endpoint)
+		room = max(room, e.MTU+1)
+		if e.Encap.Type == "vxlan" && !slices.Contains(r.ports, e.Encap.Port) {
+			r.ports = append(r.ports, e.Encap.Port)
+		}
+	}
+	for i, e := range r.ends {
+		if !takes[i] {
+			continue
+		}
+		if r.uplinks[e.Node] == nil {
+			u := &uplink{node: e.Node}
+			u.open()
+			r.uplinks[e.Node] = u
+		}
+		if err := e.open(ctx, r.journal, room, serving); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *run) close() {
+	for _, e := range r.ends {
+		e.close()
+	}
+	for _, u := range r.uplinks {
+		u.close()
+	}
+}
+
+// all tries the pairs, several at a time, and returns the checks in the order of the pairs.
+func (r *run) all(ctx context.Context, pairs []pair, progress func(done, total int)) ([]Check, error) {
+	results := make([][]Check, len(pairs))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range min(atOnce, len(pairs)) {
+		workers.Go(func() {
+			for i := range next {
+				results[i] = r.pair(ctx, r.ends[pairs[i].from], r.ends[pairs[i].to])
+				mu.Lock()
+				done++
+				progress(done, len(pairs))
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range pairs {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("check of %s: %w", r.plan.Cluster.Name, err)
+	}
+	return append([]Check{}, slices.Concat(results...)...), nil
+}
+
+// patience is how long packets are waited for.
+type patience struct {
+	answer  time.Duration // for an answer, over IPv4
+	answer6 time.Duration // and over IPv6, where addresses that were just set are not used at once
+	quiet   time.Duration // until a packet that has not come will not come
+	again   time.Duration // between repetitions
+}
+
+// patienceFor adds to what a packet needs on this machine what the lab's wires take by intention.
+func patienceFor(p *plan.Plan) patience {
+	var crossing time.Duration
+	for _, s := range p.Cluster.Lab.Switches {
+		crossing += s.Impair.Delay + s.Impair.Jitter
+	}
+	return patience{
+		answer:  time.Second + 4*crossing,
+		answer6: tentative + 4*crossing,
+		quiet:   250*time.Millisecond + 2*crossing,
+		again:   100*time.Millisecond + crossing,
+	}
+}

@@ -1,0 +1,168 @@
+package check
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes"
+)
+
+const twoNodes = `
+lab "two" {}
+switch "lan" { subnet = "192.168.205.0/24" }
+node "node" {
+  count = 2
+  on "lan" {}
+  pods = 2
+}
+network "pods" { cidr = "10.42.0.0/16" }
+mode "vxlan-calico" {
+  use  = "vxlan"
+  like = "calico"
+}
+`
+
+// dual is the same lab with both families.
+var dual = strings.NewReplacer(
+	`subnet = "192.168.205.0/24"`, `subnet = ["192.168.205.0/24", "fd00:205::/64"]`,
+	`cidr = "10.42.0.0/16"`, `cidr = ["10.42.0.0/16", "fd00:42::/48"]`,
+).Replace(twoNodes)
+
+// build makes a lab by the commands that "lab plan --shell" prints, and removes it when the test ends.
+func build(t *testing.T, text, instance, mode string) *plan.Plan {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: namespaces cannot be made")
+	}
+	l, _, diags := lab.Load("test.hcl", []byte(text), lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	p, diags := plan.Build(l, plan.Options{Instance: "ck-" + instance, Mode: mode, Modes: modes.All, Features: features()})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	remove := func() {
+		for _, ns := range p.State.Namespaces() {
+			_ = exec.Command("ip", "netns", "del", ns).Run() // one that is not there is what is wanted
+		}
+	}
+	remove()
+	t.Cleanup(remove)
+	var script []string
+	for _, c := range plan.Diff(&plan.State{}, p.State) {
+		script = append(script, c.Lines()...)
+	}
+	sh(t, strings.Join(script, "\n"))
+	return p
+}
+
+// features are those that the labs need, and what the kernel has of the rest.
+func features() plan.Features {
+	all := plan.AllFeatures()
+	_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
+	all[plan.FeatureBridgeNetfilter] = err == nil
+	allowed, _ := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+	all[plan.FeatureCubic] = slices.Contains(strings.Fields(string(allowed)), "cubic")
+	return all
+}
+
+func sh(t *testing.T, script string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-euc", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s\nof %s", err, out, script)
+	}
+}
+
+func run1(t *testing.T, p *plan.Plan) *Report {
+	t.Helper()
+	r, err := Run(t.Context(), p, Options{}, func(int, int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestHealthy(t *testing.T) {
+	for _, tt := range []struct{ name, lab, mode string }{
+		{"hostgw", twoNodes, "host-gw"},
+		{"vxlan", twoNodes, "vxlan"},
+		{"calico", twoNodes, "vxlan-calico"},
+		{"hostgw-dual", dual, "host-gw"},
+		{"vxlan-dual", dual, "vxlan"},
+		{"calico-dual", dual, "vxlan-calico"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := build(t, tt.lab, tt.name, tt.mode)
+			r := run1(t, p)
+			if !r.OK {
+				t.Error(text(r))
+			}
+			pairs := 28 // 6 endpoints have 30 ordered pairs; two of them are from node to node
+			if tt.lab == dual {
+				pairs *= 2
+			}
+			if r.Pairs != pairs || r.TotalPairs != pairs || r.Sampled || len(r.Checks) != pairs*len(Names) {
+				t.Errorf("%d of %d pairs, %d checks", r.Pairs, r.TotalPairs, len(r.Checks))
+			}
+			if r.Seconds > 6 {
+				t.Errorf("it took %.1f s", r.Seconds)
+			}
+		})
+	}
+}
+
+func text(r *Report) string {
+	var b strings.Builder
+	r.Text(&b, false)
+	return b.String()
+}
+
+// TestSabotage damages a healthy lab; LAB stands for its name. The check has to fail, by the right name.
+func TestSabotage(t *testing.T) {
+	for _, tt := range []struct {
+		name, mode, damage, want, detail string
+	}{
+		{"fdb", "vxlan", "bridge -n LAB.node1 fdb show dev flannel.1 | awk '/dst/ {print $1}' | xargs -n1 -I{} bridge -n LAB.node1 fdb del {} dev flannel.1",
+			Reach, "`bridge -n LAB.node1 fdb show`"},
+		{"route", "host-gw", "ip -n LAB.node1 route del 10.42.1.0/24", Reach, "no frame of it left node1 eth0"},
+		{"forwarding", "host-gw", "ip netns exec LAB.node1 sysctl -qw net.ipv4.ip_forward=0", Reach, "sysctl net.ipv4.ip_forward"},
+		{"firewall", "host-gw", "ip netns exec LAB.node2 nft 'add table ip t; add chain ip t c { type filter hook forward priority 0; }; add rule ip t c ip protocol udp drop'",
+			Reach, "it came to node2 eth0 and no further"},
+		{"port", "host-gw", "ip -n LAB.lan link set node2 nomaster", Reach, ""},
+		{"address", "host-gw", "ip -n LAB.node1.p1 address flush dev eth0", Reach, "`lab up`"},
+		{"namespace", "host-gw", "ip netns del LAB.node1.p1", Reach, "`lab up`"},
+		{"pod-mtu", "vxlan", "ip -n LAB.node1.p1 link set eth0 mtu 1400", MTU, "`ip -n LAB.node1.p1 link`"},
+		{"tunnel-mtu", "vxlan", "ip -n LAB.node1 link set flannel.1 mtu 1400", MTU, ""},
+		{"port-mtu", "vxlan", "ip -n LAB.lan link set node1 mtu 1400", MTU, "the switch"},
+		{"uplink-mtu", "vxlan", "ip -n LAB.node1 link set eth0 mtu 1400", MTU, ""},
+		{"mtu-up", "vxlan", "for n in 1 2; do for l in cni0 $(ip -n LAB.node$n -br link show master cni0 | cut -d@ -f1); do ip -n LAB.node$n link set $l mtu 1500; done; for p in 1 2; do ip -n LAB.node$n.p$p link set eth0 mtu 1500; done; done",
+			MTU, "higher than promised"},
+		{"pod-mtu-up", "vxlan", "ip -n LAB.node1.p1 link set eth0 mtu 1500; ip -n LAB.node1 link set cni0 mtu 1500; for v in $(ip -n LAB.node1 -br link show master cni0 | cut -d@ -f1); do ip -n LAB.node1 link set $v mtu 1500; done",
+			MTU, ""},
+		{"under", "vxlan", "ip -n LAB.node1 route replace 10.42.1.0/24 via 192.168.205.3", Wire, ""},
+		{"masquerade", "host-gw", "ip netns exec LAB.node1 nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 90; }; add rule ip t c ip saddr 10.42.0.0/16 oifname eth0 masquerade'",
+			Source, "nft list ruleset"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := build(t, twoNodes, tt.name, tt.mode)
+			sh(t, strings.ReplaceAll(tt.damage, "LAB", p.Cluster.Name))
+			start := time.Now()
+			r := run1(t, p)
+			if r.OK {
+				t.Fatal("the check passed")
+			}
+			detail := strings.ReplaceAll(tt.detail, "LAB", p.Cluster.Name)
+			if !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.OK && c.Name == tt.want && strings.Contains(c.Detail, detail) }) {
+				t.Errorf("no %s check fails with %q:\n%s", tt.want, detail, text(r))
+			}
+			t.Logf("%s\n%s", time.Since(start), text(r))
+		})
+	}
+}

@@ -1,0 +1,244 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+	"labnet/testbed/wire"
+)
+
+// probe is the checks of one pair.
+type probe struct {
+	*run
+	from, to *endpoint
+	want     plan.Expectation
+	checks   []Check
+}
+
+// pair makes all checks of a pair. Where nothing arrives the others could only say the same again.
+func (r *run) pair(ctx context.Context, from, to *endpoint) []Check {
+	p := &probe{run: r, from: from, to: to, want: r.plan.Expect(from.Endpoint, to.Endpoint)}
+	f := r.journal.begin()
+	defer f.end()
+	if p.reach(ctx, f) && p.want.Reachable {
+		p.source(f)
+		p.mtu(ctx)
+		p.wire(f)
+	}
+	return p.checks
+}
+
+func (p *probe) report(name string, ok bool, expected, seen, detail string) {
+	c := Check{Name: name, From: p.from.Title, To: p.to.Title, Family: "ipv4", OK: ok, Expected: expected, Seen: seen, Detail: detail}
+	if p.to.Address.Is6() {
+		c.Family = "ipv6"
+	}
+	if ok {
+		c.Detail = ""
+	}
+	p.checks = append(p.checks, c)
+}
+
+// send sends a packet of the flow, again and again until the flow is as wanted or time is up.
+func (p *probe) send(ctx context.Context, f *flow, kind byte, size int, patience time.Duration, wanted func(*flow) bool) (bool, error) {
+	data := f.payload(kind, size)
+	to := netip.AddrPortFrom(p.to.Address, p.to.port())
+	for end := time.Now().Add(patience); ; {
+		_, err := p.from.client.WriteToUDPAddrPort(data, to)
+		if errors.Is(err, unix.EMSGSIZE) {
+			return false, unix.EMSGSIZE
+		}
+		left := time.Until(end)
+		if f.wait(ctx, min(p.again, left), wanted) {
+			return true, nil
+		}
+		if left <= p.again || ctx.Err() != nil {
+			return false, err
+		}
+	}
+}
+
+func answered(f *flow) bool { return f.answers > 0 }
+func arrived(f *flow) bool  { return len(f.arrivals) > 0 }
+
+func (p *probe) reach(ctx context.Context, f *flow) bool {
+	patience, expected := p.answer, fmt.Sprintf("%s answers", p.to.Address)
+	if p.to.Address.Is6() {
+		patience = p.answer6
+	}
+	if !p.want.Reachable {
+		patience, expected = p.quiet, fmt.Sprintf("%s is not reached", p.to.Address)
+	}
+	for _, e := range []*endpoint{p.from, p.to} {
+		if e.err != nil {
+			p.report(Reach, false, expected, e.err.Error(), "nothing can be sent; `lab up` makes what is missing")
+			return false
+		}
+	}
+	sent := time.Now()
+	ok, err := p.send(ctx, f, request, headLen, patience, answered)
+	took := time.Since(sent)
+	p.drain()
+	if !p.want.Reachable {
+		got := f.arrived()
+		if len(got) > 0 {
+			p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+p.routes(p.from, p.to))
+			return false
+		}
+		p.report(Reach, true, expected, "nothing arrived", "")
+		return true
+	}
+	switch {
+	case ok:
+		p.report(Reach, true, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "")
+	case err != nil:
+		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+p.routes(p.from, p.to))
+	case len(f.arrived()) > 0:
+		where, look := p.trail(f, p.to, p.from, answer)
+		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+where+"; "+look)
+	default:
+		where, look := p.trail(f, p.from, p.to, request)
+		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), where+"; "+look)
+	}
+	return ok
+}
+
+func (p *probe) source(f *flow) {
+	for _, a := range f.arrived() {
+		if a.from != p.want.Source {
+			p.report(Source, false, p.want.Source.String(), a.from.String(), fmt.Sprintf(
+				"the sender's address is not the promised one: either it was translated, see `ip netns exec %s nft list ruleset`, or the sender chose another, see %s",
+				p.from.Node.Namespace, p.routes(p.from, p.to)))
+			return
+		}
+	}
+	p.report(Source, true, p.want.Source.String(), p.want.Source.String(), "")
+}
+
+// mtu sends a packet of exactly the promised size, and one of a byte more, in one piece or not at all.
+func (p *probe) mtu(ctx context.Context) {
+	headers := 20 + 8
+	if p.to.Address.Is6() {
+		headers = 40 + 8
+	}
+	size := p.want.MTU
+	expected := fmt.Sprintf("%d bytes pass whole, %d do not", size, size+1)
+	onWire := size + p.want.Encap.Overhead
+	if p.want.Wire {
+		expected = fmt.Sprintf("%d bytes pass whole (%d on the underlay), %d do not", size, onWire, size+1)
+	}
+	fits, over := p.journal.begin(), p.journal.begin()
+	defer fits.end()
+	defer over.end()
+
+	passed, err := p.send(ctx, fits, oneWay, size-headers, p.answer, arrived)
+	p.drain()
+	switch {
+	case errors.Is(err, unix.EMSGSIZE):
+		p.report(MTU, false, expected, fmt.Sprintf("%s itself refuses %d bytes", p.from.Title, size), p.limits())
+		return
+	case !passed:
+		where, _ := p.trail(fits, p.from, p.to, oneWay)
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes do not arrive, though shorter packets do", size), where+"; "+p.limits())
+		return
+	}
+	if seen, ok := p.inOne(fits, onWire); !ok {
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes %s", size, seen), p.blind(p.from.Node)+p.limits())
+		return
+	}
+	passed, err = p.send(ctx, over, oneWay, size+1-headers, p.quiet, arrived)
+	switch {
+	case passed:
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes arrive whole", size+1), "an MTU is higher than promised; "+p.limits())
+	case errors.Is(err, unix.EMSGSIZE):
+		p.report(MTU, true, expected, fmt.Sprintf("%d pass, %d are refused by the sender", size, size+1), "")
+	default:
+		p.report(MTU, true, expected, fmt.Sprintf("%d pass, %d are dropped on the way", size, size+1), "")
+	}
+}
+
+// inOne says whether a packet has left the sender's node in one frame, with a length of the IP packet as promised.
+func (p *probe) inOne(f *flow, length int) (seen string, ok bool) {
+	if !p.want.Wire {
+		return "", true
+	}
+	frames := f.seen(p.from.Node, true, oneWay)
+	if len(frames) == 0 {
+		return "arrive, but are not seen on the underlay", false
+	}
+	for _, f := range frames {
+		if f.Outer.Fragment {
+			return fmt.Sprintf("cross the underlay in fragments, the first of %d bytes", f.Length), false
+		}
+		if f.Length != length {
+			return fmt.Sprintf("are %d on the underlay", f.Length), false
+		}
+	}
+	return "", true
+}
+
+// wire holds the frames of the request, and between pods those of the answer, against what is promised of them.
+func (p *probe) wire(f *flow) {
+	expected := underlay(p.want)
+	ok, seen, detail := p.crossed(f, p.from, request, p.want)
+	if ok && p.from.Pod != nil && p.to.Pod != nil {
+		back := p.plan.Expect(p.to.Endpoint, p.from.Endpoint)
+		if right, other, where := p.crossed(f, p.to, answer, back); !right {
+			ok, expected, seen, detail = false, "of the answer: "+underlay(back), other, where
+		}
+	}
+	p.report(Wire, ok, expected, seen, detail)
+}
+
+func underlay(e plan.Expectation) string {
+	switch {
+	case !e.Wire:
+		return "nothing on the underlay"
+	case e.Encap.Type == "":
+		return "no encapsulation"
+	}
+	return e.Encap.String()
+}
+
+// crossed judges what the uplink of the sender's node sent.
+func (p *probe) crossed(f *flow, sender *endpoint, kind byte, want plan.Expectation) (ok bool, seen, detail string) {
+	device := sender.Node.Name + " " + sender.Node.Uplink().Name
+	frames := f.seen(sender.Node, true, kind)
+	for _, fr := range frames {
+		if ok, why := wire.Matches(fr, want); !ok {
+			return false, fmt.Sprintf("the frame that left %s %s", device, why), "look at " + p.routes(sender, p.other(sender))
+		}
+	}
+	switch {
+	case p.uplinks[sender.Node].err != nil:
+		return false, "nothing could be seen", p.uplinks[sender.Node].err.Error()
+	case !want.Wire:
+		return true, "nothing", ""
+	case len(frames) == 0:
+		return false, "no frame of it left " + device, p.blind(sender.Node) + "it arrived some other way; look at " + p.routes(sender, p.other(sender))
+	case want.Encap.Type == "":
+		return true, "no encapsulation", ""
+	}
+	return true, frames[0].Encap.String(), ""
+}
+
+func (p *probe) other(e *endpoint) *endpoint {
+	if e == p.from {
+		return p.to
+	}
+	return p.from
+}
+
+// drain has everything written down that has passed the two nodes' uplinks.
+func (p *probe) drain() {
+	p.uplinks[p.from.Node].drain(p.journal, p.ports)
+	if p.to.Node != p.from.Node {
+		p.uplinks[p.to.Node].drain(p.journal, p.ports)
+	}
+}

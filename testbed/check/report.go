@@ -1,0 +1,141 @@
+package check
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Report is what a check found.
+type Report struct {
+	Schema     int     `json:"schema"`
+	Lab        string  `json:"lab"`
+	Mode       string  `json:"mode"`
+	OK         bool    `json:"ok"`
+	Pairs      int     `json:"pairs"` // that were tried
+	TotalPairs int     `json:"total_pairs"`
+	Sampled    bool    `json:"sampled"`
+	Seconds    float64 `json:"seconds"`
+	Checks     []Check `json:"checks"`
+}
+
+// Check is one promise about the packets from one endpoint to another.
+type Check struct {
+	Name     string `json:"name"` // one of Names
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Family   string `json:"family"` // ipv4 or ipv6
+	OK       bool   `json:"ok"`
+	Expected string `json:"expected"`
+	Seen     string `json:"seen"`
+	Detail   string `json:"detail"` // where a check failed: where to look
+}
+
+// The checks, in the order in which they are made of a pair. Where the first fails the others say nothing.
+const (
+	Reach  = "reach"  // the receiver answers
+	Source = "source" // it sees the promised sender
+	MTU    = "mtu"    // a packet of the promised size passes whole, one byte more does not
+	Wire   = "wire"   // the underlay carries what was promised
+)
+
+// Names lists the checks.
+var Names = []string{Reach, Source, MTU, Wire}
+
+var about = map[string]string{
+	Reach:  "packets and answers arrive",
+	Source: "the receiver sees the promised sender",
+	MTU:    "the promised size passes whole, one byte more does not",
+	Wire:   "the underlay carries the promised encapsulation",
+}
+
+// columns is how wide the text is at most.
+const columns = 100
+
+// Text writes a line a check, and then every failure in full.
+func (r *Report) Text(w io.Writer, color bool) {
+	passed, total := map[string]int{}, map[string]int{}
+	dual := map[string]bool{}
+	for _, c := range r.Checks {
+		total[c.Name]++
+		dual[c.Family] = true
+		if c.OK {
+			passed[c.Name]++
+		}
+	}
+	for _, name := range Names {
+		if total[name] > 0 {
+			count := fmt.Sprintf("%d/%d", passed[name], total[name])
+			fmt.Fprintf(w, " %s %-7s %9s  %s\n", mark(passed[name] == total[name], color), name, count, about[name])
+		}
+	}
+	for _, c := range r.Checks {
+		if c.OK {
+			continue
+		}
+		family := ""
+		if len(dual) > 1 {
+			family = " over " + strings.Replace(c.Family, "ip", "IP", 1)
+		}
+		fmt.Fprintf(w, "\n %s %s: %s → %s%s\n", mark(false, color), c.Name, c.From, c.To, family)
+		for _, line := range [][2]string{{"expected", c.Expected}, {"seen", c.Seen}, {"detail", c.Detail}} {
+			if line[1] != "" {
+				fmt.Fprintf(w, "   %-9s %s\n", line[0], strings.Join(wrap(line[1], columns-13), "\n"+strings.Repeat(" ", 13)))
+			}
+		}
+	}
+	switch {
+	case len(r.Checks) == 0:
+		fmt.Fprintf(w, "Lab %s has no pod network with two ends: there is nothing to check.\n", r.Lab)
+		return
+	case !r.OK:
+		fmt.Fprintln(w)
+	}
+	verdict := "does what it promises"
+	if !r.OK {
+		verdict = "does not do what it promises"
+	}
+	fmt.Fprintf(w, "Lab %s in mode %s %s: ", r.Lab, r.Mode, verdict)
+	if r.Sampled {
+		fmt.Fprintf(w, "a sample of %d of its %d pairs (--pairs for more)", r.Pairs, r.TotalPairs)
+	} else {
+		fmt.Fprintf(w, "all its %d pairs", r.Pairs)
+	}
+	fmt.Fprintf(w, " in %.1f s.\n", r.Seconds)
+}
+
+func mark(ok, color bool) string {
+	sign, code := "✓", "32"
+	if !ok {
+		sign, code = "✗", "31"
+	}
+	if color {
+		return "\x1b[" + code + "m" + sign + "\x1b[0m"
+	}
+	return sign
+}
+
+// wrap breaks a text into lines of at most width characters, as far as its words allow. A command in backquotes is one
+// word, so that it can be copied.
+func wrap(text string, width int) []string {
+	quoted := false
+	words := strings.FieldsFunc(text, func(c rune) bool {
+		quoted = quoted != (c == '`')
+		return c == ' ' && !quoted
+	})
+	lines, used := []string{""}, 0
+	for _, word := range words {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case used == 0:
+			lines[len(lines)-1], used = word, n
+		case used+1+n <= width:
+			lines[len(lines)-1] += " " + word
+			used += 1 + n
+		default:
+			lines, used = append(lines, word), n
+		}
+	}
+	return lines
+}

@@ -1,0 +1,103 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"labnet/lab/plan"
+	"labnet/testbed/wire"
+)
+
+// trail says how far a packet came that did not arrive, and where to look.
+func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look string) {
+	want := p.plan.Expect(from.Endpoint, to.Endpoint)
+	there := fmt.Sprintf("look at `ip netns exec %[1]s sysctl net.%[2]s`, `ip netns exec %[1]s nft list ruleset` and %[3]s",
+		to.Node.Namespace, forwarding(to), p.routes(to, from))
+	if !want.Wire {
+		return "it got lost on " + from.Node.Name, there
+	}
+	out := from.Node.Name + " " + from.Node.Uplink().Name
+	in := to.Node.Name + " " + to.Node.Uplink().Name
+	left := f.seen(from.Node, true, kind)
+	if len(left) == 0 {
+		look = fmt.Sprintf("look at `ip netns exec %s sysctl net.%s` and %s", from.Node.Namespace, forwarding(from), p.routes(from, to))
+		if want.Encap.Type == "vxlan" {
+			look += fmt.Sprintf(", then for the tunnel at `bridge -n %[1]s fdb show` and `ip -n %[1]s neigh`", from.Node.Namespace)
+		}
+		return p.blind(from.Node) + "no " + frameOf(want) + " of it left " + out, look
+	}
+	// Only between pods an answer is promised to look as a request the other way round would.
+	if ok, why := wire.Matches(left[0], want); !ok && (kind != answer || from.Pod != nil && to.Pod != nil) {
+		return fmt.Sprintf("the frame that left %s %s", out, why), "look at " + p.routes(from, to)
+	}
+	if len(f.seen(to.Node, false, kind)) == 0 {
+		sw := p.plan.Cluster.NamespaceOf(from.Node.Uplink().Switch.Name)
+		return fmt.Sprintf("it left %s and did not come to %s", out, in),
+			fmt.Sprintf("look at the switch: `ip -n %[1]s -s link` and `bridge -n %[1]s link`", sw)
+	}
+	return "it came to " + in + " and no further", there
+}
+
+func frameOf(e plan.Expectation) string {
+	if e.Encap.Type == "" {
+		return "frame"
+	}
+	return e.Encap.Type + " frame"
+}
+
+func forwarding(e *endpoint) string {
+	if e.Address.Is6() {
+		return "ipv6.conf.all.forwarding"
+	}
+	return "ipv4.ip_forward"
+}
+
+// routes names the commands that show which way packets go.
+func (p *probe) routes(from, to *endpoint) string {
+	commands := fmt.Sprintf("`ip -n %s route get %s`", from.Namespace, to.Address)
+	if from.Pod != nil {
+		commands += fmt.Sprintf(" and `ip -n %s route get %s`", from.Node.Namespace, to.Address)
+	}
+	return commands
+}
+
+// limits names the commands that show the MTUs on the way.
+func (p *probe) limits() string {
+	spaces := []string{p.from.Namespace, p.from.Node.Namespace}
+	if p.want.Wire {
+		for _, n := range []*plan.Node{p.from.Node, p.to.Node} {
+			spaces = append(spaces, p.plan.Cluster.NamespaceOf(n.Uplink().Switch.Name))
+		}
+	}
+	spaces = slices.Compact(append(spaces, p.to.Node.Namespace, p.to.Namespace))
+	for i, ns := range spaces {
+		spaces[i] = fmt.Sprintf("`ip -n %s link`", ns)
+	}
+	return "look at the MTUs on the way: " + strings.Join(spaces, ", ")
+}
+
+// blind says why a frame may have been there that was not seen.
+func (p *probe) blind(n *plan.Node) string {
+	u := p.uplinks[n]
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.err != nil:
+		return fmt.Sprintf("nothing could be seen (%v); ", u.err)
+	case u.lost > 0:
+		return fmt.Sprintf("the capture lost %d frames because of other traffic, check again without it; ", u.lost)
+	}
+	return ""
+}
+
+// reason is an error without the addresses, which the report has anyway.
+func reason(err error) string {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,152 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Opening a file of /proc/sys/net for the first time in a namespace takes the kernel over 100 µs; thousands of pods make
+// that seconds. What the kernel also tells over netlink is read there: the settings of links come with the links, those
+// of "all" and "default" in one more dump a family.
+
+// Positions in the arrays that come with a link: include/uapi/linux/ip.h and ipv6.h.
+var (
+	inet  = map[string]int{"forwarding": 1, "proxy_arp": 3, "rp_filter": 8, "arp_announce": 18, "arp_ignore": 19, "arp_notify": 22, "route_localnet": 26}
+	inet6 = map[string]int{"forwarding": 0, "accept_ra": 3, "proxy_ndp": 22, "disable_ipv6": 26, "accept_dad": 27}
+)
+
+// Attributes of RTM_GETNETCONF: include/uapi/linux/netconf.h.
+const (
+	netconfIfindex = 1
+	netconfAll     = -1
+	netconfDefault = -2
+)
+
+var netconf = map[uint16]string{2: "forwarding", 3: "rp_filter"}
+
+// devconf holds settings by their path below /proc/sys.
+type devconf map[string]string
+
+// get returns a setting, and whether netlink told it.
+func (d devconf) get(path string) (string, bool) {
+	if path == "net/ipv4/ip_forward" {
+		path = "net/ipv4/conf/all/forwarding"
+	}
+	value, ok := d[path]
+	return value, ok
+}
+
+// linkList is netlink's LinkList, which also collects the settings that come with the links.
+func (v *visit) linkList(d devconf) ([]netlink.Link, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.Sockets = v.raw
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	var links []netlink.Link
+	for _, m := range messages {
+		l, err := netlink.LinkDeserialize(nil, m)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+		if l.Attrs().Index == loopback {
+			continue
+		}
+		attributes, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range attributes {
+			if a.Attr.Type&nl.NLA_TYPE_MASK == unix.IFLA_AF_SPEC {
+				if err := d.link(l.Attrs().Name, a.Value); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return links, nil
+}
+
+func (d devconf) link(name string, spec []byte) error {
+	families, err := nl.ParseRouteAttr(spec)
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		// IFLA_INET_CONF counts from one, IFLA_INET6_CONF from zero.
+		var where string
+		var positions map[string]int
+		var conf uint16
+		first := 0
+		switch f.Attr.Type & nl.NLA_TYPE_MASK {
+		case unix.AF_INET:
+			where, positions, conf, first = "net/ipv4/conf/", inet, 1, 1
+		case unix.AF_INET6:
+			where, positions, conf = "net/ipv6/conf/", inet6, 2
+		default:
+			continue
+		}
+		attributes, err := nl.ParseRouteAttr(f.Value)
+		if err != nil {
+			return err
+		}
+		for _, a := range attributes {
+			if a.Attr.Type != conf {
+				continue
+			}
+			for setting, i := range positions {
+				if at := (i - first) * 4; at+4 <= len(a.Value) {
+					d[where+name+"/"+setting] = strconv.Itoa(int(int32(binary.NativeEndian.Uint32(a.Value[at:]))))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// common reads the settings of "all" and "default".
+func (v *visit) common(d devconf) error {
+	for _, family := range []struct {
+		af    uint8
+		where string
+	}{{unix.AF_INET, "net/ipv4/conf/"}, {unix.AF_INET6, "net/ipv6/conf/"}} {
+		for _, of := range []struct {
+			index int32
+			name  string
+		}{{netconfAll, "all"}, {netconfDefault, "default"}} {
+			req := nl.NewNetlinkRequest(unix.RTM_GETNETCONF, 0)
+			req.Sockets = v.raw
+			req.AddData(&netconfMessage{family.af})
+			req.AddData(nl.NewRtAttr(netconfIfindex, nl.Uint32Attr(uint32(of.index))))
+			messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNETCONF)
+			if err != nil {
+				return err
+			}
+			for _, m := range messages {
+				attributes, err := nl.ParseRouteAttr(m[4:])
+				if err != nil {
+					return err
+				}
+				for _, a := range attributes {
+					if setting, ok := netconf[a.Attr.Type]; ok && len(a.Value) == 4 {
+						d[family.where+of.name+"/"+setting] = strconv.Itoa(int(int32(binary.NativeEndian.Uint32(a.Value))))
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// netconfMessage is struct netconfmsg, padded.
+type netconfMessage struct{ family uint8 }
+
+func (m *netconfMessage) Len() int          { return 4 }
+func (m *netconfMessage) Serialize() []byte { return []byte{m.family, 0, 0, 0} }

@@ -1,0 +1,161 @@
+package testbed
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"labnet/lab/plan"
+)
+
+// ErrNotRoot is returned by everything that works on namespaces.
+var ErrNotRoot = errors.New("working on network namespaces needs root")
+
+// Instance is a lab on this machine.
+type Instance struct {
+	Name     string
+	Machines []plan.Owner // switches, machines and pods, by namespace; none where a killed process left only a folder
+}
+
+// Instances lists the labs of this machine, by what their namespaces say of themselves.
+func Instances(ctx context.Context) ([]Instance, error) {
+	owners, err := census(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]*Instance{}
+	for _, dir := range runtimeFolders() {
+		byName[dir] = &Instance{Name: dir}
+	}
+	for _, name := range sortedNames(owners) {
+		o := owners[name]
+		if o.Lab == "" {
+			continue
+		}
+		if byName[o.Lab] == nil {
+			byName[o.Lab] = &Instance{Name: o.Lab}
+		}
+		byName[o.Lab].Machines = append(byName[o.Lab].Machines, o)
+	}
+	var all []Instance
+	for _, i := range byName {
+		all = append(all, *i)
+	}
+	slices.SortFunc(all, func(a, b Instance) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func sortedNames(owners map[string]plan.Owner) []string {
+	names := make([]string, 0, len(owners))
+	for n := range owners {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// census asks every named namespace that begins with the prefix whose it is. One that is nobody's has the zero Owner.
+func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
+	entries, err := os.ReadDir(NetnsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	owners := map[string]plan.Owner{}
+	err = travel(func(t *traveller) error {
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), prefix) {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			place, err := Open(e.Name())
+			if err != nil {
+				continue // no namespace: a leftover, or gone since
+			}
+			v, err := t.call(place)
+			if err != nil {
+				place.Close()
+				return err
+			}
+			lo, err := v.LinkByIndex(loopback)
+			v.close()
+			if err != nil {
+				return fmt.Errorf("namespace %s: %w", e.Name(), err)
+			}
+			owners[e.Name()], _ = plan.ParseOwner(lo.Attrs().Alias)
+		}
+		return nil
+	})
+	return owners, err
+}
+
+// owned returns the namespaces of a lab. One that the plan needs and that is somebody else's is an error.
+func owned(ctx context.Context, lab string, want *plan.State) ([]string, error) {
+	owners, err := census(ctx, lab+".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	var foreign []error
+	for _, name := range sortedNames(owners) {
+		switch {
+		case owners[name].Lab == lab:
+			names = append(names, name)
+		case want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) != nil:
+			foreign = append(foreign, fmt.Errorf("namespace %s exists already and is no lab's; remove it with \"ip netns del %[1]s\", or choose another name for the lab with --name", name))
+		}
+	}
+	return names, errors.Join(foreign...)
+}
+
+// Down removes a lab, wholly: its namespaces, and what it keeps below /run/lab. progress is told the names of the
+// namespaces. A lab that is not there is no error.
+func Down(ctx context.Context, lab string, progress func(string)) error {
+	if os.Geteuid() != 0 {
+		return ErrNotRoot
+	}
+	if !isFolderName(lab) {
+		return nil
+	}
+	var lock *Lock
+	if _, err := os.Stat(folder(lab)); err == nil {
+		if lock, err = Acquire(ctx, lab, true); err != nil {
+			return err
+		}
+		defer lock.Release()
+	}
+	owners, err := census(ctx, lab+".")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range sortedNames(owners) {
+		if owners[name].Lab != lab {
+			continue
+		}
+		if err := remove(name); err != nil {
+			errs = append(errs, err)
+		}
+		progress(name)
+	}
+	if lock != nil {
+		// Only where this lab was at work: files that a killed process had not come to mounting.
+		leftovers, _ := filepath.Glob(filepath.Join(NetnsDir, lab+".*"))
+		for _, path := range leftovers {
+			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 && isStale(path) {
+				errs = append(errs, os.Remove(path))
+			}
+		}
+		errs = append(errs, os.RemoveAll(folder(lab)))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,145 @@
+package testbed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// runDir is where labs keep what helps but is not needed: losing it costs "status by name", never "down".
+const runDir = "/run/lab"
+
+func folder(lab string) string { return filepath.Join(runDir, lab) }
+
+func isFolderName(lab string) bool {
+	return lab != "" && lab != "." && lab != ".." && !strings.ContainsRune(lab, filepath.Separator)
+}
+
+func runtimeFolders() []string {
+	entries, _ := os.ReadDir(runDir)
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// ErrBusy says that another process holds a lab's lock.
+var ErrBusy = errors.New("another lab command is working on it")
+
+// Lock keeps other processes from changing a lab. The kernel drops it when its holder dies.
+type Lock struct {
+	lab  string
+	file *os.File
+}
+
+// Acquire locks a lab; it waits for another holder, or returns ErrBusy.
+func Acquire(ctx context.Context, lab string, wait bool) (*Lock, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	for {
+		lock, err := try(lab)
+		if err == nil || !errors.Is(err, ErrBusy) || !wait {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func try(lab string) (*Lock, error) {
+	path := filepath.Join(folder(lab), "lock")
+	for {
+		if err := os.MkdirAll(folder(lab), 0o755); err != nil {
+			return nil, fmt.Errorf("lab %s: %w", lab, err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a down removed the folder in between
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lab %s: %w", lab, err)
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("lab %s: %w", lab, ErrBusy)
+			}
+			return nil, fmt.Errorf("lab %s: locking %s: %w", lab, path, err)
+		}
+		// The file may have been removed by the holder before; then somebody else can lock its successor.
+		held, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(held, now) {
+			return &Lock{lab, f}, nil
+		}
+		f.Close()
+	}
+}
+
+// Release gives the lock back.
+func (l *Lock) Release() error { return l.file.Close() }
+
+// Record is what a running lab was made from, so that it can be planned again by its name.
+type Record struct {
+	Schema   int               `json:"schema"`
+	Instance string            `json:"instance"`
+	File     string            `json:"file"`
+	Source   string            `json:"source"`
+	Vars     map[string]string `json:"vars"`
+	Mode     string            `json:"mode"`
+	Tool     string            `json:"tool"`
+	Saved    time.Time         `json:"saved"`
+}
+
+const recordSchema = 1
+
+// Save writes the record; a reader sees the old one or the new one whole.
+func (l *Lock) Save(r Record) error {
+	r.Schema, r.Saved = recordSchema, time.Now()
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(folder(l.lab), "definition.json")
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		os.Remove(path + ".new")
+		return fmt.Errorf("lab %s: recording its definition: %w", l.lab, err)
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Forget removes what was kept, when nothing was built.
+func (l *Lock) Forget() error { return os.RemoveAll(folder(l.lab)) }
+
+// Load reads what a lab was made from.
+func Load(lab string) (*Record, error) {
+	text, err := os.ReadFile(filepath.Join(folder(lab), "definition.json"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, err
+	}
+	if r.Schema != recordSchema {
+		return nil, fmt.Errorf("it was written by another version of lab (%s)", r.Tool)
+	}
+	return r, nil
+}

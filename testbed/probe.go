@@ -1,0 +1,142 @@
+package testbed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+// Probe asks the kernel what it has, by trying it in a namespace that is thrown away. Unless load is set it tries nothing
+// that would make the kernel load a module.
+func Probe(load bool) (plan.Features, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	f := plan.Features{}
+	err := travel(func(t *traveller) error {
+		t.stray = true
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("making a namespace to probe the kernel in: %w", err)
+		}
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		for _, p := range probes {
+			if !load && !present(p.modules) {
+				continue
+			}
+			if err := p.try(h); err == nil {
+				f[p.feature] = true
+			} else if errors.Is(err, unix.EPERM) {
+				return fmt.Errorf("probing the kernel for %s: %w (a container without CAP_NET_ADMIN?)", p.feature, err)
+			}
+		}
+		return nil
+	})
+	return f, err
+}
+
+var probes = []struct {
+	feature plan.Feature
+	modules []string
+	try     func(*netlink.Handle) error
+}{
+	{plan.FeatureBridge, []string{"bridge"}, func(h *netlink.Handle) error {
+		return h.LinkAdd(&netlink.Bridge{LinkAttrs: named("probe0")})
+	}},
+	{plan.FeatureVeth, []string{"veth"}, func(h *netlink.Handle) error {
+		return h.LinkAdd(&netlink.Veth{LinkAttrs: named("probe1"), PeerName: "probe2"})
+	}},
+	{plan.FeatureVXLAN, []string{"vxlan"}, func(h *netlink.Handle) error {
+		return h.LinkAdd(&netlink.Vxlan{LinkAttrs: named("probe3"), VxlanId: 1, Port: 4789})
+	}},
+	{plan.FeatureTBF, []string{"sch_tbf"}, func(h *netlink.Handle) error {
+		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "tbf", Rate: 1e9, Burst: 15000, Limit: 1 << 20}, loopback))
+	}},
+	{plan.FeatureNetem, []string{"sch_netem"}, func(h *netlink.Handle) error {
+		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "netem", DelayUS: 1, Limit: 1000}, loopback))
+	}},
+	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
+		return writeTable(plan.Table{Family: "ip", Name: "probe", Body: "\tchain c {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n\t\tmasquerade\n\t}\n"}, false)
+	}},
+	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {
+		_, err := readSysctl("net/bridge/bridge-nf-call-iptables")
+		return err
+	}},
+}
+
+func named(name string) netlink.LinkAttrs {
+	a := netlink.NewLinkAttrs()
+	a.Name = name
+	return a
+}
+
+// present reports whether the modules are loaded or built in, so that trying what they do loads nothing.
+func present(modules []string) bool {
+	loaded, err := os.ReadFile("/proc/modules")
+	if errors.Is(err, os.ErrNotExist) {
+		return true // a kernel without modules
+	}
+	builtin, _ := os.ReadFile(filepath.Join("/lib/modules", Kernel(), "modules.builtin"))
+	for _, m := range modules {
+		_, err := os.Stat("/sys/module/" + m)
+		if err != nil && !strings.Contains("\n"+string(loaded), "\n"+m+" ") && !strings.Contains(string(builtin), "/"+m+".ko") {
+			return false
+		}
+	}
+	return true
+}
+
+// Kernel is the running kernel's release.
+func Kernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// Capacity refuses a plan that this machine cannot bear: limits of the kernel that all namespaces share.
+func Capacity(s *plan.State) error {
+	namespaces := len(s.Namespaces())
+	if limit, err := readSysctl("user/max_net_namespaces"); err == nil {
+		var most int
+		if _, err := fmt.Sscan(limit, &most); err == nil && namespaces > most {
+			return fmt.Errorf("the lab needs %d network namespaces, and this machine allows %d; raise it with \"sysctl -w user.max_net_namespaces=%d\"", namespaces, most, namespaces+1000)
+		}
+	}
+	var m unix.Sysinfo_t
+	if err := unix.Sysinfo(&m); err != nil {
+		return err
+	}
+	// A namespace with its links takes about 300 KiB of kernel memory.
+	const each = 300 << 10
+	if need, free := uint64(namespaces)*each, (uint64(m.Freeram)+uint64(m.Bufferram))*uint64(m.Unit); need > free+cached() {
+		return fmt.Errorf("the lab needs about %d MiB of kernel memory for its %d namespaces, and %d MiB are free; make it smaller", need>>20, namespaces, (free+cached())>>20)
+	}
+	return nil
+}
+
+// cached is memory that the kernel gives back when asked.
+func cached() uint64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib uint64
+		if _, err := fmt.Sscanf(line, "Cached: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	return 0
+}

@@ -1,0 +1,348 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+// Read returns what the namespaces of a lab hold, also those that are no longer wanted. Left out is what the kernel makes
+// by itself: lo's addresses, link-local addresses, connected routes, the local table, default rules, learnt neighbours.
+// Of sysctls only the wanted ones are read; of what the plan leaves to the kernel, such as a device's MAC address, the
+// wanted value is returned.
+func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	names, err := owned(ctx, lab, want)
+	if err != nil {
+		return nil, err
+	}
+	sysctls := map[string][]plan.Sysctl{}
+	want.Each(func(o plan.Object) {
+		if s, ok := o.(plan.Sysctl); ok {
+			sysctls[s.Namespace] = append(sysctls[s.Namespace], s)
+		}
+	})
+	r := &reader{want: want, state: &plan.State{}, sysctls: sysctls}
+	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
+	work := make(chan string)
+	var threads sync.WaitGroup
+	var errs [2]error
+	for i := range errs {
+		threads.Go(func() {
+			errs[i] = travel(func(t *traveller) error {
+				var failed []error
+				for name := range work {
+					if len(failed) == 0 {
+						if err := r.namespace(t, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+							failed = append(failed, fmt.Errorf("namespace %s: %w", name, err))
+						}
+					}
+				}
+				return errors.Join(failed...)
+			})
+		})
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- name
+	}
+	close(work)
+	threads.Wait()
+	if err := errors.Join(append(errs[:], ctx.Err())...); err != nil {
+		return nil, err
+	}
+	r.pair()
+	r.state.Resolve()
+	return r.state, nil
+}
+
+type reader struct {
+	want    *plan.State
+	sysctls map[string][]plan.Sysctl
+
+	mu    sync.Mutex
+	state *plan.State
+	veths []veth
+}
+
+// found is what one namespace holds.
+type found struct {
+	objects []plan.Object
+	veths   []veth
+	names   map[int]string // of its links, by index
+
+	settings devconf
+}
+
+func (f *found) add(o plan.Object) { f.objects = append(f.objects, o) }
+
+func (r *reader) namespace(t *traveller, name string) error {
+	place, err := Open(name)
+	if err != nil {
+		return err
+	}
+	v, err := t.call(place)
+	if err != nil {
+		place.Close()
+		return err
+	}
+	defer v.close()
+	f := &found{names: map[int]string{}, settings: devconf{}}
+	for _, step := range []struct {
+		what string
+		read func(*visit, *found) error
+	}{
+		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+	} {
+		if err := step.read(v, f); err != nil {
+			return fmt.Errorf("reading its %s: %w", step.what, err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Add(f.objects...)
+	r.veths = append(r.veths, f.veths...)
+	return nil
+}
+
+// again repeats a dump that the kernel says has changed while it was read.
+func again[T any](dump func() (T, error)) (T, error) {
+	var out T
+	var err error
+	for range 5 {
+		if out, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return out, err
+		}
+	}
+	return out, err
+}
+
+func address(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
+}
+
+func prefix(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(address(n.IP), bits)
+}
+
+func scopeName(scope int) string {
+	switch scope {
+	case unix.RT_SCOPE_UNIVERSE:
+		return ""
+	case unix.RT_SCOPE_LINK:
+		return "link"
+	case unix.RT_SCOPE_HOST:
+		return "host"
+	}
+	return fmt.Sprint(scope)
+}
+
+func (r *reader) addresses(v *visit, f *found) error {
+	list, err := again(func() ([]netlink.Addr, error) { return v.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		p := prefix(a.IPNet)
+		if a.LinkIndex == loopback && p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
+			continue
+		}
+		o := plan.Address{
+			Namespace: v.place.Name, Link: f.names[a.LinkIndex], Prefix: p,
+			Scope: scopeName(a.Scope), NoPrefixRoute: a.Flags&unix.IFA_F_NOPREFIXROUTE != 0,
+		}
+		if a.Broadcast != nil {
+			o.Broadcast = address(a.Broadcast)
+		}
+		f.add(o)
+	}
+	return nil
+}
+
+func (r *reader) routes(v *visit, f *found) error {
+	var list []netlink.Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		some, err := again(func() ([]netlink.Route, error) {
+			return v.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return err
+		}
+		list = append(list, some...)
+	}
+	types := map[int]string{unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_THROW: "throw", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit"}
+	for _, route := range list {
+		kind, ok := types[route.Type]
+		if !ok || route.Protocol == unix.RTPROT_KERNEL || route.Table == unix.RT_TABLE_LOCAL {
+			continue
+		}
+		v6 := route.Family == netlink.FAMILY_V6
+		o := plan.Route{
+			Namespace: v.place.Name, Table: route.Table, Type: kind, Dst: plan.Everywhere(v6),
+			Scope: scopeName(int(route.Scope)), Protocol: int(route.Protocol), Metric: route.Priority, MTU: route.MTU,
+			Onlink: route.Flags&int(netlink.FLAG_ONLINK) != 0,
+		}
+		if route.Dst != nil {
+			o.Dst = prefix(route.Dst)
+		}
+		hop := route.LinkIndex
+		if route.Gw != nil {
+			o.Via = address(route.Gw)
+		}
+		if len(route.MultiPath) > 0 {
+			hop = route.MultiPath[0].LinkIndex
+			o.Via = address(route.MultiPath[0].Gw)
+			o.Scope = "multipath"
+		}
+		if kind == "" {
+			o.Dev = f.names[hop]
+		}
+		if route.Src != nil {
+			o.Src = address(route.Src)
+		}
+		if v6 && o.Metric == 1024 {
+			o.Metric = 0 // what the kernel takes where nothing is given
+		}
+		f.add(o)
+	}
+	return nil
+}
+
+func (r *reader) rules(v *visit, f *found) error {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		list, err := again(func() ([]netlink.Rule, error) { return v.RuleList(family) })
+		if err != nil {
+			return err
+		}
+		for _, rule := range list {
+			if isDefaultRule(rule) {
+				continue
+			}
+			o := plan.Rule{
+				Namespace: v.place.Name, V6: family == netlink.FAMILY_V6, Priority: rule.Priority,
+				From: prefix(rule.Src), To: prefix(rule.Dst), Mark: rule.Mark, Table: rule.Table,
+			}
+			if rule.Mask != nil {
+				o.Mask = *rule.Mask
+			}
+			f.add(o)
+		}
+	}
+	return nil
+}
+
+func isDefaultRule(r netlink.Rule) bool {
+	tables := map[int]int{0: unix.RT_TABLE_LOCAL, 32766: unix.RT_TABLE_MAIN, 32767: unix.RT_TABLE_DEFAULT}
+	table, ok := tables[max(r.Priority, 0)]
+	return ok && table == r.Table && r.Src == nil && r.Dst == nil && r.Mark == 0
+}
+
+func (r *reader) neighbours(v *visit, f *found) error {
+	list, err := again(func() ([]netlink.Neigh, error) { return v.NeighList(0, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	for _, n := range list {
+		if n.State&netlink.NUD_PERMANENT == 0 || n.IP == nil || n.Family == unix.AF_BRIDGE || n.IP.IsMulticast() || n.LinkIndex == loopback {
+			continue
+		}
+		f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.names[n.LinkIndex], Addr: address(n.IP), MAC: n.HardwareAddr.String()})
+	}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		proxies, err := again(func() ([]netlink.Neigh, error) { return v.NeighProxyList(0, family) })
+		if err != nil {
+			return err
+		}
+		for _, n := range proxies {
+			f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.names[n.LinkIndex], Addr: address(n.IP), Proxy: true})
+		}
+	}
+	for _, o := range f.objects {
+		l, ok := o.(plan.Link)
+		if !ok || l.Type != "vxlan" {
+			continue
+		}
+		entries, err := again(func() ([]netlink.Neigh, error) { return v.NeighList(v.index[l.Name], unix.AF_BRIDGE) })
+		if err != nil {
+			return err
+		}
+		for _, n := range entries {
+			if n.IP != nil && n.State&netlink.NUD_PERMANENT != 0 && n.Flags&netlink.NTF_SELF != 0 {
+				f.add(plan.FDB{Namespace: v.place.Name, Link: l.Name, MAC: n.HardwareAddr.String(), Dst: address(n.IP)})
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reader) tables(v *visit, f *found) error {
+	tables, err := readTables(v.place.Name)
+	for _, t := range tables {
+		f.add(t)
+	}
+	return err
+}
+
+// wantedSysctls reads the wanted sysctls of links that exist; the thread is in the namespace, so /proc/sys/net is too.
+func (r *reader) wantedSysctls(v *visit, f *found) error {
+	if len(r.sysctls[v.place.Name]) == 0 {
+		return nil
+	}
+	if err := v.common(f.settings); err != nil {
+		return err
+	}
+	for _, s := range r.sysctls[v.place.Name] {
+		if value, ok := f.settings.get(s.Path); ok {
+			s.Value = value
+			f.add(s)
+			continue
+		}
+		if s.Link != "" && s.Link != "lo" && v.index[s.Link] == 0 {
+			continue
+		}
+		value, err := readSysctl(s.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.Value = value
+		f.add(s)
+	}
+	return nil
+}
+
+func readSysctl(path string) (string, error) {
+	fd, err := unix.Open("/proc/sys/"+path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var b [256]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return strings.TrimSpace(string(b[:n])), nil
+}

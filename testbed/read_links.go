@@ -1,0 +1,236 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+// fallback devices appear in every namespace once their module is loaded.
+var fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip6gre0", "ip_vti0", "ip6_vti0"}
+
+// defaultGSOMaxSegs is what every device has unless told otherwise.
+const defaultGSOMaxSegs = 65535
+
+func (r *reader) links(v *visit, f *found) error {
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	v.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
+	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings) })
+	if err != nil {
+		return err
+	}
+	for _, l := range list {
+		v.index[l.Attrs().Name] = l.Attrs().Index
+		f.names[l.Attrs().Index] = l.Attrs().Name
+	}
+	hairpins := map[int]bool{}
+	if slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "bridge" }) {
+		if hairpins, err = again(v.hairpins); err != nil {
+			return err
+		}
+	}
+	for _, l := range list {
+		a := l.Attrs()
+		if a.Index == loopback {
+			f.add(plan.Namespace{Name: v.place.Name, Alias: aliasOf(a)})
+			continue
+		}
+		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
+		if !isWanted && slices.Contains(fallback, a.Name) {
+			continue
+		}
+		o := plan.Link{
+			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
+			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: hairpins[a.Index], GSOMaxSegs: int(a.GSOMaxSegs),
+		}
+		if isWanted && wanted.MAC == "" {
+			o.MAC = ""
+		}
+		// A bridge takes the smallest limit of its ports.
+		if o.GSOMaxSegs == defaultGSOMaxSegs || o.Type == "bridge" {
+			o.GSOMaxSegs = 0
+		}
+		if wanted.Offloads != "" {
+			if o.Offloads, err = readOffloads(a.Name, wanted.Offloads); err != nil {
+				return err
+			}
+		}
+		switch l := l.(type) {
+		case *netlink.Vxlan:
+			o.Lower = f.names[l.VtepDevIndex]
+			o.VXLAN = plan.VXLAN{VNI: l.VxlanId, Port: l.Port, Local: address(l.SrcAddr), Learning: l.Learning}
+		case *netlink.Veth:
+			pair := veth{link: o, index: a.Index, peer: a.ParentIndex}
+			if w := wanted.Peer; w.Namespace != "" {
+				pair.confirmed = v.sees(w.Namespace, a.NetNsID)
+			}
+			f.veths = append(f.veths, pair)
+			continue
+		default:
+			if a.NetNsID < 0 {
+				o.Lower = f.names[a.ParentIndex]
+			}
+		}
+		f.add(o)
+	}
+	return nil
+}
+
+// aliasOf is a namespace's alias. A loopback device that is down is drift, and shows as an alias that is not wanted.
+func aliasOf(lo *netlink.LinkAttrs) string {
+	if lo.RawFlags&unix.IFF_UP == 0 {
+		return lo.Alias + " down"
+	}
+	return lo.Alias
+}
+
+// veth is one end of a pair whose other end has yet to be found.
+type veth struct {
+	link        plan.Link
+	index, peer int
+	confirmed   bool // its peer's namespace is the wanted one
+}
+
+// sees reports whether this namespace knows the other under that number.
+func (v *visit) sees(namespace string, id int) bool {
+	if namespace == v.place.Name {
+		return id < 0
+	}
+	other, err := Open(namespace)
+	if err != nil {
+		return false
+	}
+	defer other.Close()
+	got, err := v.GetNetNsIdByFd(other.Fd())
+	return err == nil && got == id && id >= 0
+}
+
+// pair joins the ends of veth pairs: an end whose peer is where the plan wants it is given that name; others stay without
+// a peer, which the plan wants of none.
+func (r *reader) pair() {
+	byName := map[plan.End]*veth{}
+	for i := range r.veths {
+		e := &r.veths[i]
+		byName[plan.End{Namespace: e.link.Namespace, Name: e.link.Name}] = e
+	}
+	for i := range r.veths {
+		e := &r.veths[i]
+		wanted, _ := r.want.Get(e.link.Key()).(plan.Link)
+		if other := byName[wanted.Peer]; other != nil && e.confirmed && other.index == e.peer && other.peer == e.index {
+			e.link.Peer = wanted.Peer
+		}
+	}
+	for _, e := range r.veths {
+		r.state.Add(e.link)
+	}
+}
+
+// hairpins reads which bridge ports may send a frame back, in one dump for all of them.
+func (v *visit) hairpins() (map[int]bool, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.Sockets = v.raw
+	req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
+	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return nil, err
+	}
+	hairpins := map[int]bool{}
+	for _, m := range messages {
+		attributes, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range attributes {
+			if a.Attr.Type&nl.NLA_TYPE_MASK != unix.IFLA_PROTINFO {
+				continue
+			}
+			port, err := nl.ParseRouteAttr(a.Value)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range port {
+				if p.Attr.Type == nl.IFLA_BRPORT_MODE {
+					hairpins[int(int32(binary.NativeEndian.Uint32(m[4:8])))] = p.Value[0] != 0
+				}
+			}
+		}
+	}
+	return hairpins, nil
+}
+
+// readOffloads reads the features that the plan names, in its form.
+func readOffloads(link, wanted string) (string, error) {
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return "", err
+	}
+	defer e.Close()
+	features, err := e.Features(link)
+	if err != nil {
+		return "", err
+	}
+	var words []string
+	for word := range strings.FieldsSeq(wanted) {
+		name, _, _ := strings.Cut(word, "=")
+		words = append(words, name+"="+map[bool]string{true: "on", false: "off"}[features[name]])
+	}
+	return strings.Join(words, " "), nil
+}
+
+// qdiscs reads root qdiscs. Those that the kernel attaches by itself are left out.
+func (r *reader) qdiscs(v *visit, f *found) error {
+	list, err := again(func() ([]netlink.Qdisc, error) { return v.QdiscList(nil) })
+	if err != nil {
+		return err
+	}
+	for _, q := range list {
+		a := q.Attrs()
+		if a.Parent != netlink.HANDLE_ROOT || a.LinkIndex == loopback || a.Handle == 0 && q.Type() != "noqueue" || slices.Contains([]string{"noqueue", "pfifo_fast", "fq_codel", "mq"}, q.Type()) && a.Handle>>16 == 0 {
+			continue
+		}
+		o := plan.Qdisc{Namespace: v.place.Name, Link: f.names[a.LinkIndex], Type: q.Type()}
+		if wanted, ok := r.want.Get(o.Key()).(plan.Qdisc); ok && sameQdisc(newQdisc(wanted, a.LinkIndex), q) {
+			o = wanted
+		}
+		f.add(o)
+	}
+	return nil
+}
+
+// newQdisc is the qdisc as netlink wants it. The kernel keeps times in ticks, so only this form can be compared.
+func newQdisc(q plan.Qdisc, index int) netlink.Qdisc {
+	a := netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
+	switch q.Type {
+	case "tbf":
+		return &netlink.Tbf{QdiscAttrs: a, Rate: q.Rate / 8, Limit: q.Limit, Buffer: netlink.Xmittime(q.Rate/8, q.Burst)}
+	case "netem":
+		return netlink.NewNetem(a, netlink.NetemQdiscAttrs{
+			Latency: q.DelayUS, Jitter: q.JitterUS, Limit: q.Limit, Loss: float32(q.LossPPM) / 1e4, Rate64: q.Rate / 8,
+		})
+	}
+	return &netlink.GenericQdisc{QdiscAttrs: a, QdiscType: q.Type}
+}
+
+func sameQdisc(want, got netlink.Qdisc) bool {
+	switch want := want.(type) {
+	case *netlink.Tbf:
+		got, ok := got.(*netlink.Tbf)
+		return ok && want.Rate == got.Rate && want.Limit == got.Limit && math.Abs(float64(want.Buffer)-float64(got.Buffer)) <= 1
+	case *netlink.Netem:
+		got, ok := got.(*netlink.Netem)
+		return ok && want.Latency == got.Latency && want.Jitter == got.Jitter && want.Limit == got.Limit && want.Loss == got.Loss && want.Rate64 == got.Rate64
+	}
+	return want.Type() == got.Type()
+}

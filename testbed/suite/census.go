@@ -1,0 +1,84 @@
+// Package suite holds what every mode must pass on a real kernel: what it promises is met by real packets, a second up
+// changes nothing, it changes from and to every other mode in place, drift is repaired, its state is the real program's,
+// and nothing is left behind.
+package suite
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"labnet/testbed"
+)
+
+// Census describes what labs must leave as it was: the user's own links, addresses, routes, rules, firewall, sysctls and
+// mounts; and what they must not leave behind: namespaces, folders and processes of labs whose names begin with the prefix.
+func Census(prefix string) string {
+	var b strings.Builder
+	for _, cmd := range []string{
+		"ip -d -o link", "ip -o address", "ip route show table all", "ip -6 route show table all", "ip rule", "ip -6 rule", "nft list ruleset",
+		"sysctl -a -e --pattern ^net[.](ipv4|ipv6|core|bridge)[.]", "findmnt -rn -o TARGET,FSTYPE",
+	} {
+		words := strings.Fields(cmd)
+		out, _ := exec.Command(words[0], words[1:]...).Output()
+		for line := range strings.Lines(string(out)) {
+			// Named namespaces of others, and what changes by itself.
+			if strings.HasPrefix(line, testbed.NetnsDir) || strings.Contains(line, "expires") || strings.Contains(line, "nf_conntrack_count") {
+				continue
+			}
+			b.WriteString(line)
+		}
+	}
+	for _, dir := range []string{testbed.NetnsDir, "/run/lab"} {
+		names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+		for _, n := range names {
+			fmt.Fprintln(&b, n)
+		}
+	}
+	return b.String()
+}
+
+// Main runs tests and fails when they leave something behind. It also is the program that lab calls itself as.
+func Main(m *testing.M, prefix string) int {
+	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
+		return testbed.Enter(os.Args[2:])
+	}
+	if os.Geteuid() != 0 {
+		return m.Run()
+	}
+	before := Census(prefix)
+	code := m.Run()
+	after := Census(prefix)
+	for range 20 { // a killed process may still be on its way out
+		if after == before {
+			return code
+		}
+		time.Sleep(100 * time.Millisecond)
+		after = Census(prefix)
+	}
+	fmt.Printf("The tests left something behind, or touched the user's own network:\n%s", difference(before, after))
+	return 1
+}
+
+func difference(before, after string) string {
+	var b strings.Builder
+	was := map[string]int{}
+	for line := range strings.Lines(before) {
+		was[line]++
+	}
+	for line := range strings.Lines(after) {
+		if was[line]--; was[line] < 0 {
+			b.WriteString("+ " + line)
+		}
+	}
+	for line, n := range was {
+		if n > 0 {
+			b.WriteString("- " + line)
+		}
+	}
+	return b.String()
+}
