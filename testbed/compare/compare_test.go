@@ -108,7 +108,7 @@ func TestRun(t *testing.T) {
 	}
 	for i, want := range []report.Proof{
 		{Mode: "host-gw", Wire: "super", OK: true, Encapsulation: "none"},
-		{Mode: "vxlan", Wire: "super", OK: true, Encapsulation: "vxlan vni 1, udp port 8472, 192.168.77.1 > 192.168.77.2"},
+		{Mode: "vxlan", Wire: "super", OK: true, Encapsulation: "vxlan vni 1, udp port 8472, 192.168.77.2 > 192.168.77.3"},
 	} {
 		got := r.Proof[i]
 		if got.Frames < 20 {

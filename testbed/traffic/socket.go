@@ -42,7 +42,7 @@ func (s *socket) close() {
 func connect(ctx context.Context, cfg Config) (client, server *socket, err error) {
 	listener, err := open(ctx, cfg, cfg.Server)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w", cfg.Server.Addr, err)
+		return nil, nil, fmt.Errorf("open a socket on %s: %w", cfg.Server.Addr, err)
 	}
 	defer listener.close()
 	if err := unix.Listen(listener.fd, 1); err != nil {
@@ -50,39 +50,50 @@ func connect(ctx context.Context, cfg Config) (client, server *socket, err error
 	}
 	address, err := unix.Getsockname(listener.fd)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("listen on %s: %w", cfg.Server.Addr, err)
 	}
 	client, err = open(ctx, cfg, cfg.Client)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open a socket on %s: %w", cfg.Client.Addr, err)
 	}
-	defer func() {
-		if err != nil {
-			client.close()
-		}
-	}()
-	// An interrupted connect goes on by itself; calling it again waits for it, or finds it done.
-	err = again(func() error { return unix.Connect(client.fd, address) })
-	if err != nil && !errors.Is(err, unix.EISCONN) {
-		if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EALREADY) {
-			err = unix.ETIMEDOUT
-		}
+	if err := client.connect(address); err != nil {
+		client.close()
 		return nil, nil, fmt.Errorf("connect %s to %s: %w", cfg.Client.Addr, cfg.Server.Addr, err)
 	}
+	server, err = listener.accept(ctx, cfg)
+	if err != nil {
+		client.close()
+		return nil, nil, fmt.Errorf("accept on %s: %w", cfg.Server.Addr, err)
+	}
+	return client, server, nil
+}
+
+func (s *socket) connect(to unix.Sockaddr) error {
+	// A connect that was interrupted goes on by itself; calling it again waits for it, or finds it done.
+	err := again(func() error { return unix.Connect(s.fd, to) })
+	switch err {
+	case unix.EISCONN:
+		return nil
+	case unix.EINPROGRESS, unix.EALREADY: // that is how the socket's timeout shows
+		return unix.ETIMEDOUT
+	}
+	return err
+}
+
+func (s *socket) accept(ctx context.Context, cfg Config) (*socket, error) {
 	var fd int
-	err = again(func() (err error) {
-		fd, _, err = unix.Accept4(listener.fd, unix.SOCK_CLOEXEC)
+	err := again(func() (err error) {
+		fd, _, err = unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
 		return err
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("accept on %s: %w", cfg.Server.Addr, err)
+		return nil, err
 	}
-	server = guard(ctx, fd)
-	if err = prepare(fd, cfg.Congestion); err != nil {
-		server.close()
-		return nil, nil, err
+	if err := prepare(fd, cfg.Congestion); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
 	}
-	return client, server, nil
+	return guard(ctx, fd), nil
 }
 
 // open makes a socket where the side wants it, bound to the side's address.

@@ -244,6 +244,11 @@ func TestErrorsSayWhereAndWhat(t *testing.T) {
 	if _, err := RunTransactions(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Errorf("an address that is not here: %v", err)
 	}
+	cfg = loopback("127.0.0.1", time.Millisecond)
+	cfg.Server.Addr = netip.MustParseAddr("::1")
+	if _, err := RunStream(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "connect 127.0.0.1 to ::1") {
+		t.Errorf("two families: %v", err)
+	}
 	broken := errors.New("broken")
 	cfg = loopback("127.0.0.1", time.Millisecond)
 	err := run(t.Context(), cfg, func(s *socket) error { return ping(s, make([]byte, 1)) }, func(*socket) error { return broken })
