@@ -27,6 +27,11 @@ func (t Transactions) Percentile(percent float64) time.Duration {
 
 // RunTransactions sends a byte, waits for the byte that the server sends back, and does so again.
 func RunTransactions(ctx context.Context, cfg Config) (Transactions, error) {
+	return transact(ctx, cfg, echo)
+}
+
+// transact runs the client against a server that answers in its own way.
+func transact(ctx context.Context, cfg Config, serve func(*socket, []byte) error) (Transactions, error) {
 	// Nanoseconds to three digits; no round trip takes longer than the sockets wait.
 	r := Transactions{Latency: hdrhistogram.New(1, 2*limit.Nanoseconds(), 3)}
 	request, reply := make([]byte, 1), make([]byte, 1)
@@ -59,7 +64,7 @@ func RunTransactions(ctx context.Context, cfg Config) (Transactions, error) {
 		}
 		return s.finish()
 	}
-	err := run(ctx, cfg, client, func(s *socket) error { return echo(s, reply) })
+	err := run(ctx, cfg, client, func(s *socket) error { return serve(s, reply) })
 	return r, err
 }
 
