@@ -1,0 +1,216 @@
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func read(t *testing.T) *Results {
+	t.Helper()
+	r, err := Read("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// first keeps the first rounds, as an interrupted comparison does.
+func first(r *Results, rounds int) *Results {
+	r.Rounds, r.Order = rounds, r.Order[:rounds]
+	r.Samples = slices.DeleteFunc(r.Samples, func(s Sample) bool { return s.Round > rounds })
+	r.Derive()
+	return r
+}
+
+func render(t *testing.T, r *Results, format string, color bool) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Write(&b, format, color); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestGolden(t *testing.T) {
+	failed := first(read(t), 3)
+	failed.Proof[1] = Proof{Mode: "vxlan", Wire: "super", Encapsulation: failed.Proof[1].Encapsulation, Frames: 3,
+		Detail: "a frame is not encapsulated (10.42.0.2 > 10.42.1.2), instead of vxlan vni 1, udp port 8472, 192.168.205.4 > 192.168.205.2"}
+	failed.Warnings = []string{"same-node is not measured: no node has two pods"}
+	for _, tt := range []struct {
+		golden, format string
+		results        *Results
+		color          bool
+	}{
+		{"results.json", "json", read(t), false},
+		{"results.txt", "text", read(t), false},
+		{"results.md", "md", read(t), false},
+		{"results.csv", "csv", read(t), false},
+		{"results.html", "html", read(t), false},
+		{"three-rounds.txt", "text", failed, false},
+		{"three-rounds.color.txt", "text", failed, true},
+		{"three-rounds.md", "md", failed, false},
+		{"three-rounds.html", "html", failed, false},
+		{"nothing.txt", "text", first(read(t), 0), false},
+	} {
+		t.Run(tt.golden, func(t *testing.T) {
+			got := render(t, tt.results, tt.format, tt.color)
+			path := filepath.Join("testdata", tt.golden)
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("-update writes it anew, if it is better:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTextFits(t *testing.T) {
+	for _, rounds := range []int{3, 10} {
+		r := first(read(t), rounds)
+		r.Warnings = []string{strings.Repeat("much to say, ", 30)}
+		for line := range strings.Lines(render(t, r, "text", false)) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
+				t.Errorf("%d columns: %s", n, line)
+			}
+		}
+	}
+}
+
+// The page must load nothing, and be well formed enough for a strict parser; void elements aside.
+func TestHTMLStandsAlone(t *testing.T) {
+	r := read(t)
+	r.Lab = `<script>alert("lab")</script>`
+	page := render(t, r, "html", false)
+	for _, sign := range []string{"http://", "https://", "src=", "href=", "@import", "url(", "<script"} {
+		if strings.Contains(page, sign) {
+			t.Errorf("the page contains %s", sign)
+		}
+	}
+	d := xml.NewDecoder(strings.NewReader(page))
+	d.Strict, d.AutoClose, d.Entity = true, xml.HTMLAutoClose, xml.HTMLEntity
+	circles := 0
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "circle" {
+			circles++
+		}
+	}
+	if circles != len(r.Samples) {
+		t.Errorf("%d dots for %d samples", circles, len(r.Samples))
+	}
+}
+
+func TestCSVIsARowASample(t *testing.T) {
+	r := read(t)
+	rows, err := csv.NewReader(strings.NewReader(render(t, r, "csv", false))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != len(r.Samples)+1 {
+		t.Errorf("%d rows for %d samples", len(rows), len(r.Samples))
+	}
+	if got := fmt.Sprint(rows[1][7], " ", rows[1][8]); got != fmt.Sprint(r.Samples[0].Round, " ", r.Samples[0].Value) {
+		t.Errorf("the first row has %s", got)
+	}
+}
+
+// The fields that scripts rely on are there, and lists are lists even when they are empty.
+func TestJSONContract(t *testing.T) {
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(render(t, read(t), "json", false)), &doc); err != nil {
+		t.Fatal(err)
+	}
+	has := func(m map[string]any, names string) {
+		t.Helper()
+		for _, n := range strings.Fields(names) {
+			if _, ok := m[n]; !ok {
+				t.Errorf("no %s in %v", n, m)
+			}
+		}
+	}
+	has(doc, "schema tool machine lab seed samples summary proof")
+	has(doc["samples"].([]any)[0].(map[string]any), "mode datapath wire path measure metric params round value unit")
+	has(doc["summary"].([]any)[0].(map[string]any), "mode wire path measure metric params n median low high unit baseline ratio ratio_low ratio_high p tier")
+	has(doc["proof"].([]any)[0].(map[string]any), "mode wire ok encapsulation frames detail")
+
+	empty := &Results{}
+	empty.Derive()
+	if err := json.Unmarshal([]byte(render(t, empty, "json", false)), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{"argv", "modes", "order", "endpoints", "samples", "summary", "proof", "warnings", "notes"} {
+		if _, ok := doc[n].([]any); !ok {
+			t.Errorf("%s is %v", n, doc[n])
+		}
+	}
+}
+
+func TestSaveAndRead(t *testing.T) {
+	want := read(t)
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	for range 2 { // the second one replaces the first
+		if err := want.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("the folder holds %v", entries)
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Read(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty folder: %v", err)
+	}
+	for text, want := range map[string]string{"{": "unexpected end", `{"schema":99}`: "schema 99"} {
+		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestUnknownFormat(t *testing.T) {
+	if err := read(t).Write(io.Discard, "pdf", false); err == nil {
+		t.Error("pdf is no format")
+	}
+}

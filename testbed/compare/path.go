@@ -1,0 +1,159 @@
+package compare
+
+import (
+	"fmt"
+
+	"labnet/lab/plan"
+	"labnet/lab/report"
+	"labnet/testbed"
+	"labnet/testbed/traffic"
+)
+
+// The paths. Between hosts no mode is at work: that number is the same for all of them, and a comparison that finds a
+// difference there has been disturbed.
+const (
+	hostHost  = "host-host"  // from one node to another
+	sameNode  = "same-node"  // between two pods of a node
+	crossNode = "cross-node" // between pods of two nodes
+)
+
+// Paths lists the paths in the order in which they are measured.
+var Paths = []string{hostHost, sameNode, crossNode}
+
+// route is a path in one instance.
+type route struct{ from, to plan.Endpoint }
+
+// subject is a variant as it is measured.
+type subject struct {
+	Variant
+	routes map[string]route
+	across *route                    // between pods of two nodes, for the proof; also where it is not measured
+	places map[string]*testbed.Place // by namespace
+}
+
+// open finds the variant's paths and opens the namespaces at their ends.
+func (r *run) open(v Variant) error {
+	s := &subject{Variant: v, routes: map[string]route{}, places: map[string]*testbed.Place{}}
+	r.subjects = append(r.subjects, s)
+	all := routes(v.Plan.Cluster)
+	for _, path := range r.cfg.Paths {
+		if why := all.missing(path, v.Plan); why != "" {
+			r.warn("%s: %s is not measured: %s", v.Mode, path, why)
+			continue
+		}
+		s.routes[path] = all[path]
+	}
+	if across := all[crossNode]; all.missing(crossNode, v.Plan) == "" {
+		s.across = &across
+		if err := s.enter(across); err != nil {
+			return err
+		}
+	}
+	for _, path := range r.cfg.Paths {
+		way, ok := s.routes[path]
+		if !ok {
+			continue
+		}
+		if err := s.enter(way); err != nil {
+			return err
+		}
+		r.results.Endpoints = append(r.results.Endpoints, report.Endpoints{
+			Mode: v.Mode, Path: path, From: way.from.Title, To: way.to.Title,
+			FromAddress: way.from.Address.String(), ToAddress: way.to.Address.String(),
+		})
+	}
+	return nil
+}
+
+// enter opens the namespaces of a way.
+func (s *subject) enter(way route) error {
+	for _, namespace := range []string{way.from.Namespace, way.to.Namespace, way.from.Node.Namespace} {
+		if s.places[namespace] != nil {
+			continue
+		}
+		place, err := testbed.Open(namespace)
+		if err != nil {
+			return err
+		}
+		s.places[namespace] = place
+	}
+	return nil
+}
+
+func (r *run) close() {
+	for _, s := range r.subjects {
+		for _, p := range s.places {
+			_ = p.Close()
+		}
+	}
+}
+
+type ways map[string]route
+
+// routes chooses the ends of every path that the cluster has, the same ones every time: the first pod that has a pod on
+// another node, and the first of those; the nodes of these two; the first two pods of the first node that has two. Where
+// the network has two families the first one is measured.
+func routes(c *plan.Cluster) ways {
+	all := ways{}
+	add := func(path string, from, to plan.Endpoint) {
+		if _, ok := all[path]; !ok {
+			all[path] = route{from, to}
+		}
+	}
+	var nodes, pods []plan.Endpoint
+	for _, e := range c.Endpoints() {
+		switch {
+		case e.Address.Is6() != c.CIDRs()[0].Addr().Is6():
+		case e.Pod == nil:
+			nodes = append(nodes, e)
+		default:
+			pods = append(pods, e)
+		}
+	}
+	pairs(pods, func(from, to plan.Endpoint) {
+		if from.Node == to.Node {
+			add(sameNode, from, to)
+		} else {
+			add(crossNode, from, to)
+		}
+	})
+	pairs(nodes, func(from, to plan.Endpoint) {
+		if across, ok := all[crossNode]; !ok || from.Node == across.from.Node && to.Node == across.to.Node {
+			add(hostHost, from, to)
+		}
+	})
+	return all
+}
+
+func pairs(of []plan.Endpoint, f func(from, to plan.Endpoint)) {
+	for i, from := range of {
+		for _, to := range of[i+1:] {
+			f(from, to)
+		}
+	}
+}
+
+// missing says why a path cannot be measured, or nothing.
+func (w ways) missing(path string, p *plan.Plan) string {
+	way, ok := w[path]
+	if !ok {
+		return map[string]string{
+			hostHost:  "there are no two nodes",
+			sameNode:  "no node has two pods",
+			crossNode: "no two nodes have pods",
+		}[path]
+	}
+	if !p.Expect(way.from, way.to).Reachable || !p.Expect(way.to, way.from).Reachable {
+		return fmt.Sprintf("in this mode %s does not reach %s", way.from.Title, way.to.Title)
+	}
+	return ""
+}
+
+// traffic returns how the engine gets from one end of a path to the other.
+func (r *run) traffic(s *subject, way route) traffic.Config {
+	return traffic.Config{
+		Client: traffic.Side{Open: s.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: r.client},
+		Server: traffic.Side{Open: s.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: r.server},
+		Warmup: r.cfg.Warmup, Window: r.cfg.Window, Congestion: congestion,
+	}
+}
