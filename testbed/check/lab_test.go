@@ -74,7 +74,9 @@ func features() plan.Features {
 
 func sh(t *testing.T, script string) {
 	t.Helper()
-	if out, err := exec.Command("sh", "-euc", script).CombinedOutput(); err != nil {
+	cmd := exec.Command("sh", "-eu")
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\nof %s", err, out, script)
 	}
 }

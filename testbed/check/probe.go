@@ -70,7 +70,7 @@ func arrived(f *flow) bool  { return len(f.arrivals) > 0 }
 func (p *probe) reach(ctx context.Context, f *flow) bool {
 	patience, expected := p.answer, fmt.Sprintf("%s answers", p.to.Address)
 	if p.to.Address.Is6() {
-		patience = p.answer6
+		patience = max(patience, time.Until(p.settled).Round(100*time.Millisecond))
 	}
 	if !p.want.Reachable {
 		patience, expected = p.quiet, fmt.Sprintf("%s is not reached", p.to.Address)
