@@ -141,7 +141,7 @@ func TestSabotage(t *testing.T) {
 		{"namespace", "host-gw", "ip netns del LAB.node1.p1", Reach, "`lab up`"},
 		{"pod-mtu", "vxlan", "ip -n LAB.node1.p1 link set eth0 mtu 1400", MTU, "`ip -n LAB.node1.p1 link`"},
 		{"tunnel-mtu", "vxlan", "ip -n LAB.node1 link set flannel.1 mtu 1400", MTU, ""},
-		{"port-mtu", "vxlan", "ip -n LAB.lan link set node1 mtu 1400", MTU, "the switch"},
+		{"port-mtu", "vxlan", "ip -n LAB.lan link set node1 mtu 1400", MTU, "it left node1 eth0 and did not come to node2 eth0"},
 		{"uplink-mtu", "vxlan", "ip -n LAB.node1 link set eth0 mtu 1400", MTU, ""},
 		{"mtu-up", "vxlan", "for n in 1 2; do for l in cni0 $(ip -n LAB.node$n -br link show master cni0 | cut -d@ -f1); do ip -n LAB.node$n link set $l mtu 1500; done; for p in 1 2; do ip -n LAB.node$n.p$p link set eth0 mtu 1500; done; done",
 			MTU, "higher than promised"},
