@@ -93,7 +93,7 @@ func (r *run) open(ctx context.Context, pairs []pair, serving *sync.WaitGroup) e
 			u.open()
 			r.uplinks[e.Node] = u
 		}
-		if err := e.open(ctx, r.journal, room, serving); err != nil {
+		if err := e.open(ctx, r.journal, room, r.settled, serving); err != nil {
 			return err
 		}
 	}
@@ -143,11 +143,15 @@ func (r *run) all(ctx context.Context, pairs []pair, progress func(done, total i
 
 // patience is how long packets are waited for.
 type patience struct {
-	answer  time.Duration // for an answer, over IPv4
-	answer6 time.Duration // and over IPv6, where addresses that were just set are not used at once
+	answer  time.Duration // for an answer
+	settled time.Time     // but at least until then over IPv6, where addresses that were just set are not used at once
 	quiet   time.Duration // until a packet that has not come will not come
 	again   time.Duration // between repetitions
 }
+
+// tentative is how long IPv6 addresses may take to be usable: up to two seconds for the detection of duplicates (RFC 4862),
+// on the endpoints and on the gateways between them, and more where many interfaces were just made.
+const tentative = 5 * time.Second
 
 // patienceFor adds to what a packet needs on this machine what the lab's wires take by intention.
 func patienceFor(p *plan.Plan) patience {
@@ -157,7 +161,7 @@ func patienceFor(p *plan.Plan) patience {
 	}
 	return patience{
 		answer:  time.Second + 4*crossing,
-		answer6: tentative + 4*crossing,
+		settled: time.Now().Add(tentative),
 		quiet:   250*time.Millisecond + 2*crossing,
 		again:   100*time.Millisecond + crossing,
 	}

@@ -26,20 +26,18 @@ type endpoint struct {
 	client *net.UDPConn // has none: the kernel picks the source address, as it does for any program
 }
 
-// tentative is how long an IPv6 address may take to be usable after it was set.
-const tentative = 3 * time.Second
-
-// open opens the endpoint's sockets, and serves them until they are closed. It fails only when nothing can work.
-func (e *endpoint) open(ctx context.Context, j *journal, room int, serving *sync.WaitGroup) error {
+// open opens the endpoint's sockets, and serves them until they are closed. An IPv6 address may take until settled to be
+// usable. It fails only when nothing can work.
+func (e *endpoint) open(ctx context.Context, j *journal, room int, settled time.Time, serving *sync.WaitGroup) error {
 	place, err := testbed.Open(e.Namespace)
 	if err != nil {
 		e.err = err
 		return nil
 	}
 	defer place.Close()
-	for end := time.Now().Add(tentative); ; {
+	for {
 		err = place.Do(func() error { return e.listen(ctx) })
-		if !errors.Is(err, unix.EADDRNOTAVAIL) || e.Address.Is4() || time.Now().After(end) {
+		if !errors.Is(err, unix.EADDRNOTAVAIL) || e.Address.Is4() || time.Now().After(settled) {
 			break
 		}
 		select {

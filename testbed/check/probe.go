@@ -70,7 +70,7 @@ func arrived(f *flow) bool  { return len(f.arrivals) > 0 }
 func (p *probe) reach(ctx context.Context, f *flow) bool {
 	patience, expected := p.answer, fmt.Sprintf("%s answers", p.to.Address)
 	if p.to.Address.Is6() {
-		patience = p.answer6
+		patience = max(patience, time.Until(p.settled).Round(100*time.Millisecond))
 	}
 	if !p.want.Reachable {
 		patience, expected = p.quiet, fmt.Sprintf("%s is not reached", p.to.Address)
@@ -88,7 +88,7 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	if !p.want.Reachable {
 		got := f.arrived()
 		if len(got) > 0 {
-			p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+p.routes(p.from, p.to))
+			p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
 			return false
 		}
 		p.report(Reach, true, expected, "nothing arrived", "")
@@ -98,7 +98,7 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	case ok:
 		p.report(Reach, true, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "")
 	case err != nil:
-		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+p.routes(p.from, p.to))
+		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+routes(p.from, p.to.Address))
 	case len(f.arrived()) > 0:
 		where, look := p.trail(f, p.to, p.from, answer)
 		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+where+"; "+look)
@@ -114,7 +114,7 @@ func (p *probe) source(f *flow) {
 		if a.from != p.want.Source {
 			p.report(Source, false, p.want.Source.String(), a.from.String(), fmt.Sprintf(
 				"the sender's address is not the promised one: either it was translated, see `ip netns exec %s nft list ruleset`, or the sender chose another, see %s",
-				p.from.Node.Namespace, p.routes(p.from, p.to)))
+				p.from.Node.Namespace, routes(p.from, p.to.Address)))
 			return
 		}
 	}
@@ -186,10 +186,10 @@ func (p *probe) inOne(f *flow, length int) (seen string, ok bool) {
 // wire holds the frames of the request, and between pods those of the answer, against what is promised of them.
 func (p *probe) wire(f *flow) {
 	expected := underlay(p.want)
-	ok, seen, detail := p.crossed(f, p.from, request, p.want)
+	ok, seen, detail := p.crossed(f, p.from, p.to, request, p.want)
 	if ok && p.from.Pod != nil && p.to.Pod != nil {
 		back := p.plan.Expect(p.to.Endpoint, p.from.Endpoint)
-		if right, other, where := p.crossed(f, p.to, answer, back); !right {
+		if right, other, where := p.crossed(f, p.to, p.from, answer, back); !right {
 			ok, expected, seen, detail = false, "of the answer: "+underlay(back), other, where
 		}
 	}
@@ -207,12 +207,12 @@ func underlay(e plan.Expectation) string {
 }
 
 // crossed judges what the uplink of the sender's node sent.
-func (p *probe) crossed(f *flow, sender *endpoint, kind byte, want plan.Expectation) (ok bool, seen, detail string) {
+func (p *probe) crossed(f *flow, sender, receiver *endpoint, kind byte, want plan.Expectation) (ok bool, seen, detail string) {
 	device := sender.Node.Name + " " + sender.Node.Uplink().Name
 	frames := f.seen(sender.Node, true, kind)
 	for _, fr := range frames {
 		if ok, why := wire.Matches(fr, want); !ok {
-			return false, fmt.Sprintf("the frame that left %s %s", device, why), "look at " + p.routes(sender, p.other(sender))
+			return false, fmt.Sprintf("the frame that left %s %s", device, why), "look at " + routes(sender, receiver.Address)
 		}
 	}
 	switch {
@@ -221,18 +221,11 @@ func (p *probe) crossed(f *flow, sender *endpoint, kind byte, want plan.Expectat
 	case !want.Wire:
 		return true, "nothing", ""
 	case len(frames) == 0:
-		return false, "no frame of it left " + device, p.blind(sender.Node) + "it arrived some other way; look at " + p.routes(sender, p.other(sender))
+		return false, "no frame of it left " + device, p.blind(sender.Node) + "it arrived some other way; look at " + routes(sender, receiver.Address)
 	case want.Encap.Type == "":
 		return true, "no encapsulation", ""
 	}
 	return true, frames[0].Encap.String(), ""
-}
-
-func (p *probe) other(e *endpoint) *endpoint {
-	if e == p.from {
-		return p.to
-	}
-	return p.from
 }
 
 // drain has everything written down that has passed the two nodes' uplinks.

@@ -96,13 +96,12 @@ func (r *Report) Text(w io.Writer, color bool) {
 	if !r.OK {
 		verdict = "does not do what it promises"
 	}
-	fmt.Fprintf(w, "Lab %s in mode %s %s: ", r.Lab, r.Mode, verdict)
+	fmt.Fprintf(w, "Lab %s in mode %s %s.\n", r.Lab, r.Mode, verdict)
 	if r.Sampled {
-		fmt.Fprintf(w, "a sample of %d of its %d pairs (--pairs for more)", r.Pairs, r.TotalPairs)
+		fmt.Fprintf(w, "Tried a sample of %d of its %d pairs in %.1f s; --pairs tries more.\n", r.Pairs, r.TotalPairs, r.Seconds)
 	} else {
-		fmt.Fprintf(w, "all its %d pairs", r.Pairs)
+		fmt.Fprintf(w, "Tried all its %d pairs in %.1f s.\n", r.Pairs, r.Seconds)
 	}
-	fmt.Fprintf(w, " in %.1f s.\n", r.Seconds)
 }
 
 func mark(ok, color bool) string {

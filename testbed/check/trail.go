@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,8 +15,15 @@ import (
 // trail says how far a packet came that did not arrive, and where to look.
 func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look string) {
 	want := p.plan.Expect(from.Endpoint, to.Endpoint)
+	sender, receiver := from.Address, to.Address
+	switch got := f.arrived(); {
+	case kind == answer && len(got) > 0:
+		receiver = got[0].from // a node may have sent from another address than its endpoint's
+	case p.want.Source.IsValid():
+		sender = p.want.Source
+	}
 	there := fmt.Sprintf("look at `ip netns exec %[1]s sysctl net.%[2]s`, `ip netns exec %[1]s nft list ruleset` and %[3]s",
-		to.Node.Namespace, forwarding(to), p.routes(to, from))
+		to.Node.Namespace, forwarding(to.Address), routes(to, sender))
 	if !want.Wire {
 		return "it got lost on " + from.Node.Name, there
 	}
@@ -23,7 +31,7 @@ func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look strin
 	in := to.Node.Name + " " + to.Node.Uplink().Name
 	left := f.seen(from.Node, true, kind)
 	if len(left) == 0 {
-		look = fmt.Sprintf("look at `ip netns exec %s sysctl net.%s` and %s", from.Node.Namespace, forwarding(from), p.routes(from, to))
+		look = fmt.Sprintf("look at `ip netns exec %s sysctl net.%s` and %s", from.Node.Namespace, forwarding(from.Address), routes(from, receiver))
 		if want.Encap.Type == "vxlan" {
 			look += fmt.Sprintf(", then for the tunnel at `bridge -n %[1]s fdb show` and `ip -n %[1]s neigh`", from.Node.Namespace)
 		}
@@ -31,7 +39,7 @@ func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look strin
 	}
 	// Only between pods an answer is promised to look as a request the other way round would.
 	if ok, why := wire.Matches(left[0], want); !ok && (kind != answer || from.Pod != nil && to.Pod != nil) {
-		return fmt.Sprintf("the frame that left %s %s", out, why), "look at " + p.routes(from, to)
+		return fmt.Sprintf("the frame that left %s %s", out, why), "look at " + routes(from, receiver)
 	}
 	if len(f.seen(to.Node, false, kind)) == 0 {
 		sw := p.plan.Cluster.NamespaceOf(from.Node.Uplink().Switch.Name)
@@ -48,18 +56,18 @@ func frameOf(e plan.Expectation) string {
 	return e.Encap.Type + " frame"
 }
 
-func forwarding(e *endpoint) string {
-	if e.Address.Is6() {
+func forwarding(a netip.Addr) string {
+	if a.Is6() {
 		return "ipv6.conf.all.forwarding"
 	}
 	return "ipv4.ip_forward"
 }
 
-// routes names the commands that show which way packets go.
-func (p *probe) routes(from, to *endpoint) string {
-	commands := fmt.Sprintf("`ip -n %s route get %s`", from.Namespace, to.Address)
+// routes names the commands that show which way packets to an address go.
+func routes(from *endpoint, to netip.Addr) string {
+	commands := fmt.Sprintf("`ip -n %s route get %s`", from.Namespace, to)
 	if from.Pod != nil {
-		commands += fmt.Sprintf(" and `ip -n %s route get %s`", from.Node.Namespace, to.Address)
+		commands += fmt.Sprintf(" and `ip -n %s route get %s`", from.Node.Namespace, to)
 	}
 	return commands
 }
