@@ -70,7 +70,7 @@ func (f *fields) duration(name string) time.Duration {
 
 // percent reads a share such as "1%", or 1 for the same.
 func (f *fields) percent(name string) float64 {
-	v, at, ok := f.get(name)
+	v, _, ok := f.get(name)
 	if !ok {
 		return 0
 	}

@@ -135,7 +135,7 @@ func (s *source) record(p *plan.Plan) testbed.Record {
 func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	r, err := testbed.Load(name)
 	if err != nil {
-		return nil, fmt.Errorf("the definition of lab %s: %w\nIt is kept under /run/lab; \"lab up FILE\" writes it again.", name, err)
+		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; \"lab up FILE\" writes it again", name, err)
 	}
 	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}
 	return c.build(s, choice{mode: r.Mode, instance: r.Instance}, f)

@@ -133,7 +133,7 @@ func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string
 	}
 	if err := testbed.Apply(ctx, changes, observer(changes)); err != nil {
 		if !firstBuild {
-			return nil, fmt.Errorf("%w\nLab %s is half changed; run \"lab up\" again to complete it, or \"lab down %[2]s\".", err, name)
+			return nil, fmt.Errorf("%w\nlab %s is half changed: \"lab up\" again completes it, \"lab down %[2]s\" removes it", err, name)
 		}
 		lock.Release()
 		if undo := testbed.Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
@@ -142,7 +142,7 @@ func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string
 		if ctx.Err() != nil {
 			return nil, errors.New("interrupted; what was built has been removed")
 		}
-		return nil, fmt.Errorf("%w\nWhat was built has been removed.", err)
+		return nil, fmt.Errorf("%w\nwhat was built has been removed", err)
 	}
 	return changes, nil
 }
