@@ -283,3 +283,29 @@ func TestNamespaceOfOthers(t *testing.T) {
 		t.Errorf("half-made: %s", left)
 	}
 }
+
+// TestFullRun: with a full /run there is one line about it, and nothing is made.
+func TestFullRun(t *testing.T) {
+	needRoot(t)
+	file := tinyFile(t)
+	for _, room := range []string{"size=4k,nr_inodes=1", "size=4k,nr_inodes=5"} {
+		t.Run(room, func(t *testing.T) {
+			// In mounts of its own, so that the machine's /run stays as it is.
+			script := `mount -t tmpfs -o "$1" none /run && shift && "$@"; code=$?; find /run -type f -o -mindepth 2 -type d; exit $code`
+			cmd := exec.Command("unshare", "-m", "sh", "-c", script, "sh", room, os.Args[0], "up", file, "--name", "faults-full")
+			cmd.Env = append(os.Environ(), asLab+"=1")
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			if err == nil || cmd.ProcessState.ExitCode() != failed {
+				t.Errorf("%v, not exit status %d", err, failed)
+			}
+			if !strings.Contains(stderr.String(), "no space left on device") || strings.Contains(stderr.String(), "goroutine") {
+				t.Errorf("not a clear word about it: %s", stderr.String())
+			}
+			if left := strings.TrimSpace(stdout.String()); left != "" {
+				t.Errorf("left behind:\n%s", left)
+			}
+		})
+	}
+}

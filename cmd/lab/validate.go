@@ -58,7 +58,7 @@ func (c *command) validate() *cobra.Command {
 			for _, n := range p.Cluster.Nodes {
 				pods += len(n.Pods)
 			}
-			fmt.Fprintf(c.out, "%s is right: lab %s, %d switches, %d machines, %d pods%s.\n", s.name, l.Name, len(l.Switches), len(l.Machines), pods, inMode(p))
+			fmt.Fprintf(c.out, "%s is right: lab %s%s; switches %d, machines %d, pods %d.\n", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods)
 			return nil
 		},
 	}
