@@ -94,7 +94,7 @@ func (r *Results) plot(s section) plot {
 	for i, m := range s.Modes {
 		row := plotModes{Mode: m.Mode, Y: i*plotRow + plotRow/2, Median: x(m.Median)}
 		if m.Low != nil {
-			row.Low, row.Span = x(*m.Low), x(*m.High)-x(*m.Low)
+			row.Low, row.Span = x(*m.Low), math.Round(10*(x(*m.High)-x(*m.Low)))/10
 		}
 		for _, sample := range r.Samples {
 			if sample.kind() != s.kind || sample.Mode != m.Mode {

@@ -26,9 +26,6 @@ import (
 // Open calls a function where sockets are to be opened: in a namespace, say. The sockets stay there.
 type Open func(func() error) error
 
-// Here opens sockets where the process is.
-func Here(f func() error) error { return f() }
-
 // Unpinned leaves a thread to the scheduler.
 const Unpinned = -1
 

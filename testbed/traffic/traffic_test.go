@@ -16,11 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// here opens sockets where the test runs.
+func here(f func() error) error { return f() }
+
 func loopback(address string, window time.Duration) Config {
 	a := netip.MustParseAddr(address)
 	client, server := CPUs()
 	return Config{
-		Client: Side{Here, a, client}, Server: Side{Here, a, server},
+		Client: Side{here, a, client}, Server: Side{here, a, server},
 		Warmup: 20 * time.Millisecond, Window: window, Congestion: "cubic",
 	}
 }
