@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -219,8 +219,16 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		if err != nil {
 			return err
 		}
-		return v.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT}, QdiscType: o.Type})
+		kind, _, _ := strings.Cut(o.Type, " ") // what hangs below it goes along
+		parent := uint32(netlink.HANDLE_ROOT)
+		if kind == "ingress" || kind == "clsact" {
+			parent = netlink.HANDLE_INGRESS
+		}
+		return v.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: parent}, QdiscType: kind})
 	case plan.Address:
+		if o.Odd != "" {
+			return a.odd(v, func() error { return v.removeAddress(o) })
+		}
 		index, err := v.link(o.Link)
 		if err != nil {
 			return err
@@ -239,8 +247,8 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		}
 		return v.NeighDel(n)
 	case plan.Route:
-		if o.Scope == "multipath" { // its hops do not matter: the key finds it
-			o.Scope, o.Via, o.Dev = "", netip.Addr{}, ""
+		if o.Odd != "" {
+			return a.odd(v, func() error { return v.removeRoute(o) })
 		}
 		route, err := v.route(o)
 		if err != nil {
@@ -248,9 +256,20 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		}
 		return v.RouteDel(route)
 	case plan.Rule:
+		if o.Odd != "" {
+			return a.odd(v, func() error { return v.removeRule(o) })
+		}
 		return v.RuleDel(newRule(o))
 	}
 	return fmt.Errorf("nobody knows how to remove a %T", o)
+}
+
+// odd removes what a plan has no words for; that is looked for in the namespace itself.
+func (a *applier) odd(v *visit, remove func() error) error {
+	if err := a.step(v); err != nil {
+		return err
+	}
+	return remove()
 }
 
 // sysctl writes only what is different: some writes lock the whole network stack, and even finding the file is slow. What

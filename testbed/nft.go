@@ -80,6 +80,11 @@ func readTables(ns string) ([]plan.Table, error) {
 			b.WriteString("\t}\n")
 			bodies = append(bodies, b.String())
 		}
+		// What is not a chain has no place in the plan. (The library forgets that this number is in network order.)
+		use := binaryutil.BigEndian.Uint32(binaryutil.NativeEndian.PutUint32(t.Use))
+		if others := int(use) - len(bodies); others > 0 {
+			bodies = append(bodies, fmt.Sprintf("\t?%d sets or objects\n", others))
+		}
 		out = append(out, plan.Table{Namespace: ns, Family: family, Name: t.Name, Body: strings.Join(bodies, "\n")})
 	}
 	return out, nil

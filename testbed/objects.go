@@ -75,8 +75,6 @@ func (v *visit) fdb(f plan.FDB) (*netlink.Neigh, error) {
 	}, err
 }
 
-var routeTypes = map[string]int{"": unix.RTN_UNICAST, "blackhole": unix.RTN_BLACKHOLE, "throw": unix.RTN_THROW, "unreachable": unix.RTN_UNREACHABLE, "prohibit": unix.RTN_PROHIBIT}
-
 func (v *visit) route(r plan.Route) (*netlink.Route, error) {
 	route := &netlink.Route{
 		Table: r.Table, Type: routeTypes[r.Type], Dst: ipNet(r.Dst), Scope: scopeOf(r.Scope), Protocol: netlink.RouteProtocol(r.Protocol),

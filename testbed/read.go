@@ -120,29 +120,9 @@ func (r *reader) namespace(t *traveller, name string) error {
 	return nil
 }
 
-// again repeats a dump that the kernel says has changed while it was read.
-func again[T any](dump func() (T, error)) (T, error) {
-	var out T
-	var err error
-	for range 5 {
-		if out, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return out, err
-		}
-	}
-	return out, err
-}
-
 func address(ip net.IP) netip.Addr {
 	a, _ := netip.AddrFromSlice(ip)
 	return a.Unmap()
-}
-
-func prefix(n *net.IPNet) netip.Prefix {
-	if n == nil {
-		return netip.Prefix{}
-	}
-	bits, _ := n.Mask.Size()
-	return netip.PrefixFrom(address(n.IP), bits)
 }
 
 func scopeName(scope int) string {
@@ -157,123 +137,6 @@ func scopeName(scope int) string {
 	return fmt.Sprint(scope)
 }
 
-func (r *reader) addresses(v *visit, f *found) error {
-	list, err := again(func() ([]netlink.Addr, error) { return v.AddrList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return err
-	}
-	for _, a := range list {
-		p := prefix(a.IPNet)
-		if a.LinkIndex == loopback && p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
-			continue
-		}
-		o := plan.Address{
-			Namespace: v.place.Name, Link: f.names[a.LinkIndex], Prefix: p,
-			Scope: scopeName(a.Scope), NoPrefixRoute: a.Flags&unix.IFA_F_NOPREFIXROUTE != 0,
-		}
-		if a.Broadcast != nil {
-			o.Broadcast = address(a.Broadcast)
-		}
-		f.add(o)
-	}
-	return nil
-}
-
-func (r *reader) routes(v *visit, f *found) error {
-	var list []netlink.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		some, err := again(func() ([]netlink.Route, error) {
-			return v.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-		})
-		if err != nil {
-			return err
-		}
-		list = append(list, some...)
-	}
-	types := map[int]string{unix.RTN_UNICAST: "", unix.RTN_BLACKHOLE: "blackhole", unix.RTN_THROW: "throw", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit"}
-	taken := map[plan.Key]int{} // where among the objects a route of that key is
-	for _, route := range list {
-		kind, ok := types[route.Type]
-		if !ok || route.Protocol == unix.RTPROT_KERNEL || route.Table == unix.RT_TABLE_LOCAL {
-			continue
-		}
-		v6 := route.Family == netlink.FAMILY_V6
-		o := plan.Route{
-			Namespace: v.place.Name, Table: route.Table, Type: kind, Dst: plan.Everywhere(v6),
-			Scope: scopeName(int(route.Scope)), Protocol: int(route.Protocol), Metric: route.Priority, MTU: route.MTU,
-			Onlink: route.Flags&int(netlink.FLAG_ONLINK) != 0,
-		}
-		if route.Dst != nil {
-			o.Dst = prefix(route.Dst)
-		}
-		hop := route.LinkIndex
-		if route.Gw != nil {
-			o.Via = address(route.Gw)
-		}
-		if len(route.MultiPath) > 0 {
-			hop = route.MultiPath[0].LinkIndex
-			o.Via = address(route.MultiPath[0].Gw)
-			o.Scope = "multipath"
-		}
-		if kind == "" {
-			o.Dev = f.names[hop]
-		}
-		if route.Src != nil {
-			o.Src = address(route.Src)
-		}
-		if v6 && o.Metric == 1024 {
-			o.Metric = 0 // what the kernel takes where nothing is given
-		}
-		// The kernel may hold several routes to one destination: the wanted one is that, the others are extra.
-		if at, twice := taken[o.Key()]; !twice {
-			taken[o.Key()] = len(f.objects)
-		} else if other := f.objects[at].(plan.Route); r.wants(o) && !r.wants(other) {
-			other.Extra = true
-			f.objects[at], o = o, other
-		} else {
-			o.Extra = true
-		}
-		f.add(o)
-	}
-	return nil
-}
-
-// wants reports whether the plan has just this route.
-func (r *reader) wants(o plan.Route) bool {
-	wanted, ok := r.want.Get(o.Key()).(plan.Route)
-	o.On = wanted.On
-	return ok && wanted == o
-}
-
-func (r *reader) rules(v *visit, f *found) error {
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		list, err := again(func() ([]netlink.Rule, error) { return v.RuleList(family) })
-		if err != nil {
-			return err
-		}
-		for _, rule := range list {
-			if isDefaultRule(rule) {
-				continue
-			}
-			o := plan.Rule{
-				Namespace: v.place.Name, V6: family == netlink.FAMILY_V6, Priority: rule.Priority,
-				From: prefix(rule.Src), To: prefix(rule.Dst), Mark: rule.Mark, Table: rule.Table,
-			}
-			if rule.Mask != nil {
-				o.Mask = *rule.Mask
-			}
-			f.add(o)
-		}
-	}
-	return nil
-}
-
-func isDefaultRule(r netlink.Rule) bool {
-	tables := map[int]int{0: unix.RT_TABLE_LOCAL, 32766: unix.RT_TABLE_MAIN, 32767: unix.RT_TABLE_DEFAULT}
-	table, ok := tables[max(r.Priority, 0)]
-	return ok && table == r.Table && r.Src == nil && r.Dst == nil && r.Mark == 0
-}
-
 func (r *reader) neighbours(v *visit, f *found) error {
 	list, err := again(func() ([]netlink.Neigh, error) { return v.NeighList(0, netlink.FAMILY_ALL) })
 	if err != nil {
@@ -283,7 +146,7 @@ func (r *reader) neighbours(v *visit, f *found) error {
 		if n.State&netlink.NUD_PERMANENT == 0 || n.IP == nil || n.Family == unix.AF_BRIDGE || n.IP.IsMulticast() || n.LinkIndex == loopback {
 			continue
 		}
-		f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.names[n.LinkIndex], Addr: address(n.IP), MAC: n.HardwareAddr.String()})
+		f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.link(n.LinkIndex), Addr: address(n.IP), MAC: n.HardwareAddr.String()})
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		proxies, err := again(func() ([]netlink.Neigh, error) { return v.NeighProxyList(0, family) })
@@ -291,7 +154,7 @@ func (r *reader) neighbours(v *visit, f *found) error {
 			return err
 		}
 		for _, n := range proxies {
-			f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.names[n.LinkIndex], Addr: address(n.IP), Proxy: true})
+			f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.link(n.LinkIndex), Addr: address(n.IP), Proxy: true})
 		}
 	}
 	for _, o := range f.objects {

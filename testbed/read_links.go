@@ -9,7 +9,6 @@ import (
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
@@ -22,11 +21,9 @@ var fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0"
 const defaultGSOMaxSegs = 65535
 
 func (r *reader) links(v *visit, f *found) error {
-	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
+	if _, err := v.socket(); err != nil {
 		return err
 	}
-	v.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings) })
 	if err != nil {
 		return err
@@ -189,20 +186,30 @@ func readOffloads(link, wanted string) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
-// qdiscs reads root qdiscs. Those that the kernel attaches by itself are left out.
+// qdiscs reads root qdiscs, with what hangs below them, and ingress qdiscs. Those that the kernel attaches by itself have
+// no handle, and are left out.
 func (r *reader) qdiscs(v *visit, f *found) error {
 	list, err := again(func() ([]netlink.Qdisc, error) { return v.QdiscList(nil) })
 	if err != nil {
 		return err
 	}
+	below := map[int]string{} // by link: what hangs below its root
+	for _, q := range list {
+		if a := q.Attrs(); a.Handle != 0 && a.Parent != netlink.HANDLE_ROOT && a.Parent != netlink.HANDLE_INGRESS {
+			below[a.LinkIndex] += " " + q.Type()
+		}
+	}
 	for _, q := range list {
 		a := q.Attrs()
-		if a.Parent != netlink.HANDLE_ROOT || a.LinkIndex == loopback || a.Handle == 0 && q.Type() != "noqueue" || slices.Contains([]string{"noqueue", "pfifo_fast", "fq_codel", "mq"}, q.Type()) && a.Handle>>16 == 0 {
+		if a.Handle == 0 || a.Parent != netlink.HANDLE_ROOT && a.Parent != netlink.HANDLE_INGRESS {
 			continue
 		}
-		o := plan.Qdisc{Namespace: v.place.Name, Link: f.names[a.LinkIndex], Type: q.Type()}
+		o := plan.Qdisc{Namespace: v.place.Name, Link: f.link(a.LinkIndex), Type: q.Type()}
 		if wanted, ok := r.want.Get(o.Key()).(plan.Qdisc); ok && sameQdisc(newQdisc(wanted, a.LinkIndex), q) {
 			o = wanted
+		}
+		if a.Parent == netlink.HANDLE_ROOT {
+			o.Type += below[a.LinkIndex] // no lab wants that
 		}
 		f.add(o)
 	}

@@ -209,7 +209,15 @@ type Qdisc struct {
 	LossPPM         uint32 // millionths
 }
 
-func (q Qdisc) Key() Key       { return Key{q.Namespace, KindQdisc, q.Link} }
+// ingress reports whether it is the one that a link can have besides its root: no lab wants that, but it can be found.
+func (q Qdisc) ingress() bool { return q.Type == "ingress" || q.Type == "clsact" }
+
+func (q Qdisc) Key() Key {
+	if q.ingress() {
+		return Key{q.Namespace, KindQdisc, q.Link + " " + q.Type}
+	}
+	return Key{q.Namespace, KindQdisc, q.Link}
+}
 func (q Qdisc) Parents() []Key { return []Key{{q.Namespace, KindLink, q.Link}} }
 func (q Qdisc) Add() []string {
 	s := fmt.Sprintf("tc -n %s qdisc replace dev %s root handle 1: %s", q.Namespace, q.Link, q.Type)
@@ -237,5 +245,8 @@ func (q Qdisc) Set(before Object) ([]string, bool) {
 	return q.Add(), q.Type == before.(Qdisc).Type
 }
 func (q Qdisc) Del() []string {
+	if q.ingress() {
+		return []string{fmt.Sprintf("tc -n %s qdisc del dev %s %s", q.Namespace, q.Link, q.Type)}
+	}
 	return []string{fmt.Sprintf("tc -n %s qdisc del dev %s root", q.Namespace, q.Link)}
 }

@@ -13,9 +13,12 @@ type Address struct {
 	Broadcast       netip.Addr   // IPv4 only; the zero Addr for none
 	Scope           string       // "" global, "link", "host"
 	NoPrefixRoute   bool
+	Odd             string // see [Route]
 }
 
-func (a Address) Key() Key       { return Key{a.Namespace, KindAddress, a.Link + " " + a.Prefix.String()} }
+func (a Address) Key() Key {
+	return Key{a.Namespace, KindAddress, a.Link + " " + a.Prefix.String() + odd(a.Odd)}
+}
 func (a Address) Parents() []Key { return []Key{{a.Namespace, KindLink, a.Link}} }
 func (a Address) Add() []string {
 	s := fmt.Sprintf("ip -n %s address add %s", a.Namespace, a.Prefix)
@@ -36,7 +39,7 @@ func (a Address) Add() []string {
 }
 func (a Address) Set(Object) ([]string, bool) { return nil, false }
 func (a Address) Del() []string {
-	return []string{fmt.Sprintf("ip -n %s address del %s dev %s", a.Namespace, a.Prefix, a.Link)}
+	return []string{fmt.Sprintf("ip -n %s address del %s%s dev %s", a.Namespace, a.Prefix, odd(a.Odd), a.Link)}
 }
 
 // Neighbour is a permanent neighbour entry, or with Proxy an address that the machine answers for.
@@ -107,8 +110,18 @@ type Route struct {
 	Metric    int
 	MTU       int
 	Onlink    bool
-	Extra     bool // found next to another of the same destination; nothing wants that
-	On        Key  // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
+	On        Key // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
+	// Odd is what was found of a route that no lab has, as ip(8) writes it: several next hops, a type of service. It is
+	// part of the key, so that what is odd stands beside what is wanted, and goes.
+	Odd string
+}
+
+// odd is a word more in a command or a key.
+func odd(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " " + s
 }
 
 func (r Route) Key() Key {
@@ -116,10 +129,7 @@ func (r Route) Key() Key {
 	if r.Metric != 0 {
 		name += " metric " + strconv.Itoa(r.Metric)
 	}
-	if r.Extra {
-		name += " via " + r.Via.String() + " dev " + r.Dev
-	}
-	return Key{r.Namespace, KindRoute, name}
+	return Key{r.Namespace, KindRoute, name + odd(r.Odd)}
 }
 
 func (r Route) Parents() []Key {
@@ -172,7 +182,7 @@ func (r Route) text() string {
 	if r.Onlink {
 		s += " onlink"
 	}
-	return s
+	return s + odd(r.Odd)
 }
 
 func (r Route) ip() string {
@@ -198,6 +208,7 @@ type Rule struct {
 	From, To   netip.Prefix
 	Mark, Mask uint32
 	Table      int
+	Odd        string // see [Route]
 }
 
 func (r Rule) Key() Key {
@@ -219,7 +230,10 @@ func (r Rule) selector() string {
 	if r.Mark != 0 || r.Mask != 0 {
 		s += fmt.Sprintf(" fwmark %#x/%#x", r.Mark, r.Mask)
 	}
-	return s + " lookup " + strconv.Itoa(r.Table)
+	if r.Table != 0 {
+		s += " lookup " + strconv.Itoa(r.Table)
+	}
+	return s + odd(r.Odd)
 }
 func (r Rule) line(verb string) []string {
 	family := ""

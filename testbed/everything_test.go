@@ -1,0 +1,134 @@
+package testbed_test
+
+import (
+	"net/netip"
+
+	"labnet/lab/plan"
+)
+
+// everything is a small lab with an object of every kind, and of every shape a kind has: more than any one mode wants.
+//
+//	  p1            p1
+//	  │ eth0        │ eth0
+//	  │ veth0       │ veth0
+//	cni0 n1       cni0 n2      vx0 on eth0, routes, rules, neighbours, firewall
+//	  │ eth0        │ eth0
+//	  └──── br0 ────┘ lan
+func everything(lab string) *plan.State {
+	s := &plan.State{}
+	space := func(name, role, forwards string) string {
+		ns := lab + "." + name
+		s.Add(
+			plan.Namespace{Name: ns, Alias: plan.Owner{Lab: lab, Machine: name, Role: role}.String()},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv4/ip_forward", Value: forwards},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/all/forwarding", Value: forwards},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv4/conf/default/rp_filter", Value: "0"},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/default/disable_ipv6", Value: "0"},
+		)
+		return ns
+	}
+	lan := space("lan", "switch", "0")
+	s.Add(plan.Link{Namespace: lan, Name: "br0", Type: "bridge", MTU: 1500, MAC: "02:00:00:00:00:01", TxQueueLen: 1000})
+	for i, name := range []string{"n1", "n2"} {
+		b := byte(i + 1)
+		ns, pod := space(name, "node", "1"), space(name+".p1", "pod", "0")
+		near, far := plan.End{Namespace: ns, Name: "eth0"}, plan.End{Namespace: lan, Name: name}
+		inside, outside := plan.End{Namespace: pod, Name: "eth0"}, plan.End{Namespace: ns, Name: "veth0"}
+		other := 3 - b
+		v4 := func(a, b, c, d byte, bits int) netip.Prefix {
+			return netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b, c, d}), bits)
+		}
+		v6 := func(net, host byte, bits int) netip.Prefix {
+			return netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 7: net, 15: host}), bits)
+		}
+		s.Add(
+			plan.Link{Namespace: ns, Name: "eth0", Type: "veth", MTU: 1500, TxQueueLen: 1000, MAC: plan.MACOf(2, 0, v4(192, 168, 205, b, 24).Addr()), Peer: far},
+			plan.Link{Namespace: lan, Name: name, Type: "veth", MTU: 1500, TxQueueLen: 500, Peer: near, Master: "br0"},
+			plan.Link{Namespace: ns, Name: "vx0", Type: "vxlan", MTU: 1450, MAC: "02:11:00:00:00:0" + string('0'+b), Lower: "eth0", GSOMaxSegs: 17,
+				VXLAN: plan.VXLAN{VNI: 7, Port: 8472, Local: v4(192, 168, 205, b, 24).Addr()}},
+			plan.Link{Namespace: ns, Name: "cni0", Type: "bridge", MTU: 1450, TxQueueLen: 1000},
+			plan.Link{Namespace: ns, Name: "veth0", Type: "veth", MTU: 1450, Peer: inside, Master: "cni0", Hairpin: true},
+			plan.Link{Namespace: pod, Name: "eth0", Type: "veth", MTU: 1450, Peer: outside},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv4/conf/eth0/proxy_arp", Value: "1", Link: "eth0"},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv4/neigh/eth0/gc_stale_time", Value: "77", Link: "eth0"},
+			plan.Qdisc{Namespace: ns, Link: "eth0", Type: "tbf", Rate: 100_000_000, Burst: 15_000, Limit: 150_000},
+
+			plan.NewAddress(ns, "eth0", v4(192, 168, 205, b, 24)),
+			plan.Address{Namespace: ns, Link: "eth0", Prefix: v6(0, b, 64)},
+			plan.Address{Namespace: ns, Link: "vx0", Prefix: v4(10, 42, b, 0, 32)},
+			plan.Address{Namespace: ns, Link: "vx0", Prefix: v6(9, b, 128), NoPrefixRoute: true},
+			plan.NewAddress(ns, "cni0", v4(10, 42, b, 1, 24)),
+			plan.Address{Namespace: ns, Link: "cni0", Prefix: v4(169, 254, 7, 1, 32), Scope: "link"},
+			plan.Address{Namespace: ns, Link: "lo", Prefix: v4(10, 99, 0, b, 32)},
+			plan.Address{Namespace: pod, Link: "eth0", Prefix: v4(10, 42, b, 2, 24), NoPrefixRoute: true},
+			plan.Address{Namespace: pod, Link: "eth0", Prefix: v6(b, 2, 64)},
+
+			plan.Neighbour{Namespace: ns, Link: "vx0", Addr: v4(10, 42, other, 0, 32).Addr(), MAC: "02:11:00:00:00:0" + string('0'+other)},
+			plan.Neighbour{Namespace: ns, Link: "vx0", Addr: v6(9, other, 128).Addr(), MAC: "02:11:00:00:00:0" + string('0'+other)},
+			plan.Neighbour{Namespace: ns, Link: "eth0", Addr: v4(10, 77, 0, 1, 32).Addr(), Proxy: true},
+			plan.Neighbour{Namespace: ns, Link: "eth0", Addr: v6(7, 1, 128).Addr(), Proxy: true},
+			plan.FDB{Namespace: ns, Link: "vx0", MAC: "02:11:00:00:00:0" + string('0'+other), Dst: v4(192, 168, 205, other, 32).Addr()},
+			plan.FDB{Namespace: ns, Link: "vx0", MAC: "00:00:00:00:00:00", Dst: v4(192, 168, 205, other, 32).Addr()},
+			plan.FDB{Namespace: ns, Link: "vx0", MAC: "00:00:00:00:00:00", Dst: v4(192, 168, 205, 9, 32).Addr()},
+		)
+		route := func(r plan.Route) {
+			r.Namespace = ns
+			if r.Table == 0 {
+				r.Table = plan.TableMain
+			}
+			if r.Protocol == 0 {
+				r.Protocol = plan.ProtocolBoot
+			}
+			s.Add(r)
+		}
+		route(plan.Route{Dst: plan.Everywhere(false), Via: v4(192, 168, 205, other, 32).Addr(), Dev: "eth0"})
+		route(plan.Route{Dst: plan.Everywhere(true), Via: v6(0, other, 64).Addr(), Dev: "eth0"})
+		route(plan.Route{Dst: v4(10, 42, other, 0, 24), Via: v4(10, 42, other, 0, 32).Addr(), Dev: "vx0", Onlink: true})
+		route(plan.Route{Dst: v6(other, 0, 64), Via: v6(9, other, 128).Addr(), Dev: "vx0", Onlink: true})
+		route(plan.Route{Dst: v4(10, 50, 0, 0, 16), Via: v4(192, 168, 205, other, 32).Addr(), Dev: "eth0", Metric: 20, MTU: 1400, Src: v4(10, 99, 0, b, 32).Addr(), Protocol: 186})
+		route(plan.Route{Dst: v4(10, 50, 0, 0, 16), Via: v4(192, 168, 205, other, 32).Addr(), Dev: "eth0", Metric: 30})
+		route(plan.Route{Dst: v4(10, 51, 0, 0, 16), Via: v4(192, 168, 205, other, 32).Addr(), Dev: "eth0", Table: 1000})
+		route(plan.Route{Dst: v6(0x51, 0, 64), Dev: "eth0", Table: 1000, Metric: 5, MTU: 1300})
+		route(plan.Route{Dst: v4(10, 42, b, 0, 26), Type: "blackhole", Protocol: plan.ProtocolFelix})
+		route(plan.Route{Dst: v4(10, 52, 0, 0, 16), Type: "throw", Table: 100})
+		route(plan.Route{Dst: v4(10, 53, 0, 0, 16), Type: "unreachable"})
+		route(plan.Route{Dst: v6(0x53, 0, 64), Type: "blackhole"})
+		route(plan.Route{Dst: v4(10, 42, b, 9, 32), Dev: "veth0", Scope: "link"})
+		route(plan.Route{Dst: v4(10, 54, 0, 0, 16), Dev: "cni0"})
+		s.Add(
+			plan.Rule{Namespace: ns, Priority: 100, From: v4(10, 42, b, 0, 24), Table: 1000},
+			plan.Rule{Namespace: ns, Priority: 101, To: v4(10, 52, 0, 0, 16), Mark: 0x10, Mask: 0xf0, Table: 100},
+			plan.Rule{Namespace: ns, Priority: 101, Mark: 0x20, Mask: 0xffffffff, Table: 100},
+			plan.Rule{Namespace: ns, V6: true, Priority: 100, From: v6(b, 0, 64), Table: 1000},
+			plan.Route{Namespace: pod, Table: plan.TableMain, Protocol: plan.ProtocolBoot, Dst: v4(169, 254, 1, 1, 32), Dev: "eth0", Scope: "link"},
+			plan.Route{Namespace: pod, Table: plan.TableMain, Protocol: plan.ProtocolBoot, Dst: plan.Everywhere(false), Via: v4(169, 254, 1, 1, 32).Addr(), Dev: "eth0"},
+			plan.Table{Namespace: ns, Family: "ip", Name: "masq", Body: masquerading},
+			plan.Table{Namespace: ns, Family: "ip6", Name: "empty"},
+			plan.Table{Namespace: ns, Family: "inet", Name: "mixed", Body: mixed},
+		)
+	}
+	s.Resolve()
+	return s
+}
+
+const masquerading = `	chain postrtg {
+		type nat hook postrouting priority srcnat; policy accept;
+		meta mark 0x00004000 return
+		ip saddr 10.42.1.0/24 ip daddr 10.42.0.0/16 return
+		ip saddr != 10.42.1.0/26 ip daddr 10.42.0.1 return
+		ip saddr 10.42.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
+		oifname "eth0" masquerade
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		iifname != "eth0" accept
+		tcp dport 80 drop
+	}
+`
+
+const mixed = `	chain raw {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport 4789 notrack
+	}
+`

@@ -1,0 +1,107 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+// addresses reads the addresses of all links, without lo's own and those that IPv6 gives to every link.
+func (r *reader) addresses(v *visit, f *found) error {
+	messages, err := v.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, make(fixed, addressHeader))
+	if err != nil {
+		return err
+	}
+	for _, m := range messages {
+		a, err := f.address(v.place.Name, m)
+		if err != nil {
+			return err
+		}
+		if ip := a.Prefix.Addr(); ip.IsValid() && !ip.IsLoopback() && !(ip.Is6() && ip.IsLinkLocalUnicast()) {
+			f.add(a)
+		}
+	}
+	return nil
+}
+
+func (f *found) address(ns string, m []byte) (plan.Address, error) {
+	family, bits, flags := m[0], int(m[1]), uint32(m[2])
+	a := plan.Address{Namespace: ns, Link: f.link(int(binary.NativeEndian.Uint32(m[4:]))), Scope: scopeName(int(m[3]))}
+	if !isIP(family) {
+		return a, nil
+	}
+	var local, far netip.Addr
+	var odd []string
+	err := attributes(m[addressHeader:], func(kind uint16, value []byte) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local = addrOf(value)
+		case unix.IFA_ADDRESS:
+			far = addrOf(value)
+		case unix.IFA_BROADCAST:
+			a.Broadcast = addrOf(value)
+		case unix.IFA_FLAGS:
+			flags = uint32(number(value))
+		case unix.IFA_RT_PRIORITY:
+			if n := number(value); n != 0 {
+				odd = append(odd, "metric "+strconv.Itoa(n))
+			}
+		}
+	})
+	if !local.IsValid() {
+		local = far
+	}
+	if far != local {
+		odd = append(odd, "peer "+far.String())
+	}
+	a.Prefix = netip.PrefixFrom(local, bits)
+	a.NoPrefixRoute = flags&unix.IFA_F_NOPREFIXROUTE != 0
+	a.Odd = strings.Join(odd, " ")
+	return a, err
+}
+
+// removeAddress removes an address that has something odd.
+func (v *visit) removeAddress(a plan.Address) error {
+	f := &found{names: map[int]string{}}
+	if err := v.names(f); err != nil {
+		return err
+	}
+	return v.echo(unix.RTM_NEWADDR, addressHeader, func(m []byte) bool {
+		o, err := f.address(a.Namespace, m)
+		return err == nil && o == a
+	})
+}
+
+// connection is a route that the kernel keeps for an address.
+type connection struct {
+	link string
+	dst  netip.Prefix
+}
+
+// unconnected finds addresses whose route somebody has deleted. They are then like addresses made without it, and that is
+// what makes the difference seen: the kernel makes the route again only together with the address.
+func (f *found) unconnected(routes map[connection]bool) {
+	down := map[string]bool{}
+	for _, o := range f.objects {
+		if l, ok := o.(plan.Link); ok && l.Down {
+			down[l.Name] = true
+		}
+	}
+	for _, e := range f.veths {
+		if e.link.Down {
+			down[e.link.Name] = true
+		}
+	}
+	for i, o := range f.objects {
+		a, ok := o.(plan.Address)
+		if ok && !a.Prefix.IsSingleIP() && a.Odd == "" && !down[a.Link] && !routes[connection{a.Link, a.Prefix.Masked()}] {
+			a.NoPrefixRoute = true
+			f.objects[i] = a
+		}
+	}
+}

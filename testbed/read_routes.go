@@ -1,0 +1,207 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+)
+
+const rtaNexthopID = 30 // RTA_NH_ID of linux/rtnetlink.h
+
+var routeTypes = map[string]int{
+	"": unix.RTN_UNICAST, "blackhole": unix.RTN_BLACKHOLE, "throw": unix.RTN_THROW, "unreachable": unix.RTN_UNREACHABLE,
+	"prohibit": unix.RTN_PROHIBIT, "local": unix.RTN_LOCAL, "broadcast": unix.RTN_BROADCAST, "anycast": unix.RTN_ANYCAST, "multicast": unix.RTN_MULTICAST,
+}
+
+// metricNames are those of a route's settings that it has besides the MTU.
+var metricNames = map[uint16]string{
+	unix.RTAX_LOCK: "lock", unix.RTAX_WINDOW: "window", unix.RTAX_ADVMSS: "advmss", unix.RTAX_HOPLIMIT: "hoplimit", unix.RTAX_INITCWND: "initcwnd",
+	unix.RTAX_INITRWND: "initrwnd", unix.RTAX_FEATURES: "features", unix.RTAX_QUICKACK: "quickack", unix.RTAX_RTO_MIN: "rto_min",
+}
+
+// routes reads the routes of all tables but the local one.
+func (r *reader) routes(v *visit, f *found) error {
+	messages, err := v.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make(fixed, routeHeader))
+	if err != nil {
+		return err
+	}
+	connected := map[connection]bool{}
+	taken := map[plan.Key]int{} // where among the objects the route of a key is
+	for _, m := range messages {
+		o, kernels, err := f.route(v.place.Name, m)
+		if err != nil {
+			return err
+		}
+		if kernels {
+			connected[connection{o.Dev, o.Dst}] = true
+			continue
+		}
+		if o.Table == 0 {
+			continue
+		}
+		// The kernel may hold several routes to one destination: one is that of the key, the wanted one if it is there.
+		at, twice := taken[o.Key()]
+		switch {
+		case !twice:
+			taken[o.Key()] = len(f.objects)
+		case r.wantsRoute(o):
+			other := f.objects[at].(plan.Route)
+			f.objects[at], o = o, beside(other)
+		default:
+			o = beside(o)
+		}
+		f.add(o)
+	}
+	f.unconnected(connected)
+	return nil
+}
+
+// wantsRoute reports whether the plan has just this route.
+func (r *reader) wantsRoute(o plan.Route) bool {
+	wanted, ok := r.want.Get(o.Key()).(plan.Route)
+	wanted.On = plan.Key{}
+	return ok && wanted == o
+}
+
+// beside is a route that was found next to another of its destination: its hop is in its key.
+func beside(r plan.Route) plan.Route {
+	r.Odd = strings.TrimSpace(hop(r.Via, r.Dev) + " " + r.Odd)
+	r.Via, r.Dev = netip.Addr{}, ""
+	return r
+}
+
+func hop(via netip.Addr, dev string) string {
+	var words []string
+	if via.IsValid() {
+		words = append(words, "via "+via.String())
+	}
+	if dev != "" {
+		words = append(words, "dev "+dev)
+	}
+	return strings.Join(words, " ")
+}
+
+// route reads a message; kernels tells that it is one which the kernel keeps for an address. A message that is of no
+// concern gives a route without table.
+func (f *found) route(ns string, m []byte) (r plan.Route, kernels bool, err error) {
+	family, bits, from, tos, protocol := m[0], int(m[1]), int(m[2]), m[3], m[5]
+	flags := binary.NativeEndian.Uint32(m[8:])
+	r = plan.Route{
+		Namespace: ns, Table: int(m[4]), Protocol: int(protocol), Scope: scopeName(int(m[6])), Onlink: flags&unix.RTNH_F_ONLINK != 0,
+	}
+	var odd []string
+	if tos != 0 {
+		odd = append(odd, fmt.Sprintf("tos %#02x", tos))
+	}
+	dst := unspecified(family)
+	err = attributes(m[routeHeader:], func(kind uint16, value []byte) {
+		switch kind {
+		case unix.RTA_TABLE:
+			r.Table = number(value)
+		case unix.RTA_DST:
+			dst = addrOf(value)
+		case unix.RTA_SRC:
+			odd = append(odd, "from "+netip.PrefixFrom(addrOf(value), from).String())
+		case unix.RTA_GATEWAY:
+			r.Via = addrOf(value)
+		case unix.RTA_VIA: // a next hop of the other family
+			odd = append(odd, "via inet6 "+addrOf(value[2:]).String())
+		case unix.RTA_OIF:
+			r.Dev = f.link(number(value))
+		case unix.RTA_PREFSRC:
+			r.Src = addrOf(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = number(value)
+		case unix.RTA_METRICS:
+			var words []string
+			r.MTU, words = settings(value)
+			odd = append(odd, words...)
+		case unix.RTA_MULTIPATH:
+			odd = append(odd, f.hops(value)...)
+		case rtaNexthopID:
+			odd = append(odd, "nhid "+strconv.Itoa(number(value)))
+		case unix.RTA_FLOW:
+			odd = append(odd, fmt.Sprintf("realm %d", number(value)))
+		case unix.RTA_ENCAP_TYPE:
+			odd = append(odd, fmt.Sprintf("encap %d", number(value)))
+		}
+	})
+	r.Dst = netip.PrefixFrom(dst, bits)
+	r.Odd = strings.Join(odd, " ")
+	kind, known := nameOf(routeTypes, int(m[7]))
+	if !known {
+		kind = strconv.Itoa(int(m[7]))
+	}
+	r.Type = kind
+	if kind != "" && kind != "local" {
+		r.Dev = "" // IPv6 names lo
+	}
+	if family == unix.AF_INET6 && r.Metric == 1024 {
+		r.Metric = 0 // what the kernel takes where nothing is given
+	}
+	switch {
+	case !isIP(family) || r.Table == unix.RT_TABLE_LOCAL || flags&unix.RTM_F_CLONED != 0:
+		r.Table = 0
+	case protocol == unix.RTPROT_KERNEL:
+		return r, true, err
+	}
+	return r, false, err
+}
+
+// settings returns the MTU, and in words what else is set.
+func settings(m []byte) (mtu int, odd []string) {
+	_ = attributes(m, func(kind uint16, value []byte) {
+		switch {
+		case kind == unix.RTAX_MTU:
+			mtu = number(value)
+		case kind == unix.RTAX_CC_ALGO:
+			odd = append(odd, "congctl "+text(value))
+		case number(value) != 0:
+			name, ok := metricNames[kind]
+			if !ok {
+				name = fmt.Sprintf("metric%d", kind)
+			}
+			odd = append(odd, name+" "+strconv.Itoa(number(value)))
+		}
+	})
+	return mtu, odd
+}
+
+// hops are the next hops of a multipath route, in words.
+func (f *found) hops(m []byte) []string {
+	var words []string
+	for len(m) >= unix.SizeofRtNexthop {
+		n := int(binary.NativeEndian.Uint16(m))
+		if n < unix.SizeofRtNexthop || n > len(m) {
+			break
+		}
+		var via netip.Addr
+		_ = attributes(m[unix.SizeofRtNexthop:n], func(kind uint16, value []byte) {
+			if kind == unix.RTA_GATEWAY {
+				via = addrOf(value)
+			}
+		})
+		words = append(words, "nexthop "+hop(via, f.link(number(m[4:8]))))
+		m = m[min((n+3)&^3, len(m)):]
+	}
+	return words
+}
+
+// removeRoute removes a route that has something odd.
+func (v *visit) removeRoute(r plan.Route) error {
+	f := &found{names: map[int]string{}}
+	if err := v.names(f); err != nil {
+		return err
+	}
+	r.On = plan.Key{}
+	return v.echo(unix.RTM_NEWROUTE, routeHeader, func(m []byte) bool {
+		o, kernels, err := f.route(r.Namespace, m)
+		return err == nil && !kernels && (o == r || beside(o) == r)
+	})
+}
