@@ -169,7 +169,7 @@ func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine
 		}
 	}
 	if !slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "on" }) {
-		l.errorf(missing(b.Body), "Not connected", "A %s is on at least one switch: add on \"…\" {}.%s", b.Type, suggest("", slices.Sorted(maps.Keys(l.switches)), "Switches:"))
+		l.errorf(missing(b.Body), "Not connected", "A %s is on at least one switch: add on \"…\" {}.%s", b.Type, Suggest("", slices.Sorted(maps.Keys(l.switches)), "Switches:"))
 	}
 	l.gateways(m, f)
 	if m.Kind == Node {
@@ -189,7 +189,7 @@ func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 	}
 	s, ok := l.switches[b.Labels[0]]
 	if !ok {
-		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
+		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), Suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
 		return
 	}
 	if l.links++; l.links > maxLinks {

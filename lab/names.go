@@ -48,8 +48,8 @@ func shorten(s string) string {
 	return s
 }
 
-// suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
-func suggest(given string, known []string, intro string) string {
+// Suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
+func Suggest(given string, known []string, intro string) string {
 	best, least := "", 3
 	for _, k := range known {
 		if d := distance(strings.ToLower(given), k, least); d < least && d < len(k) {
@@ -108,6 +108,3 @@ func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // ValidName reports whether a lab, a machine or a pod can have that name.
 func ValidName(name string) bool { return len(name) <= maxName && validName.MatchString(name) }
-
-// Suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
-func Suggest(given string, known []string, intro string) string { return suggest(given, known, intro) }

@@ -118,7 +118,7 @@ func (f *fields) words(name, what string, known []string) []string {
 		case known == nil:
 			f.l.checkName(what, it.text, it.at)
 		case !slices.Contains(known, it.text):
-			f.l.errorf(it.at, "Unknown "+what, "There is no %s %q.%s", what, shorten(it.text), suggest(it.text, known, "There are"))
+			f.l.errorf(it.at, "Unknown "+what, "There is no %s %q.%s", what, shorten(it.text), Suggest(it.text, known, "There are"))
 		}
 		words = append(words, it.text)
 	}

@@ -85,10 +85,10 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			known, what = s.locals, "local value"
 		}
 		if name == "" {
-			return wrong("Incomplete reference", "Write %s.NAME.%s", root, suggest("", known, "The file declares"))
+			return wrong("Incomplete reference", "Write %s.NAME.%s", root, Suggest("", known, "The file declares"))
 		}
 		if !s.declared[root+"."+name] {
-			return wrong("Unknown "+what, "The file declares no %s %q.%s", what, name, suggest(name, known, "It declares"))
+			return wrong("Unknown "+what, "The file declares no %s %q.%s", what, name, Suggest(name, known, "It declares"))
 		}
 	case "count":
 		if !s.count {
@@ -105,7 +105,7 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			return wrong("Unknown name", "Of each there are only each.key and each.value.")
 		}
 	default:
-		hint := suggest(root, []string{"var", "local", "count", "each"}, "References begin with")
+		hint := Suggest(root, []string{"var", "local", "count", "each"}, "References begin with")
 		if s.declared["var."+root] {
 			hint = fmt.Sprintf(" Did you mean var.%s?", root)
 		} else if s.declared["local."+root] {

@@ -63,7 +63,7 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 			l.errorf(a.NameRange, "Block expected", "%q is a block, not an attribute: write %s instead of %s = ….", a.Name, example(a.Name, s.blocks[a.Name]), a.Name)
 		default:
 			l.broken[a] = true
-			l.errorf(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", upper(s.a), a.Name, suggest(a.Name, s.attrs, upper(s.a)+" takes"))
+			l.errorf(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", upper(s.a), a.Name, Suggest(a.Name, s.attrs, upper(s.a)+" takes"))
 		}
 	}
 	for _, b := range body.Blocks {
@@ -75,7 +75,7 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 		case slices.Contains(s.attrs, b.Type):
 			l.errorf(b.TypeRange, "Attribute expected", "%q is an attribute, not a block: write %s = ….", b.Type, b.Type)
 		default:
-			l.errorf(b.TypeRange, "Unknown block", "%s has no block %q.%s", upper(s.a), b.Type, suggest(b.Type, blocks, upper(s.a)+" takes"))
+			l.errorf(b.TypeRange, "Unknown block", "%s has no block %q.%s", upper(s.a), b.Type, Suggest(b.Type, blocks, upper(s.a)+" takes"))
 		}
 	}
 	for _, name := range s.required {

@@ -195,7 +195,7 @@ func (l *loader) declared(name string, blocks map[string]*hclsyntax.Block, at hc
 	if blocks[name] != nil {
 		return true
 	}
-	l.errorf(at, "Unknown variable", "The definition declares no variable %q.%s", shorten(name), suggest(name, slices.Sorted(maps.Keys(blocks)), "It declares"))
+	l.errorf(at, "Unknown variable", "The definition declares no variable %q.%s", shorten(name), Suggest(name, slices.Sorted(maps.Keys(blocks)), "It declares"))
 	return false
 }
 
