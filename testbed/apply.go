@@ -372,6 +372,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
+		before.Hairpin = false // that belongs to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {

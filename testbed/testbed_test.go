@@ -14,7 +14,12 @@ import (
 // prefix begins the names of all labs that these tests make.
 const prefix = "tb-"
 
-func TestMain(m *testing.M) { os.Exit(suite.Main(m, prefix)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == killArg {
+		os.Exit(upAndDie(os.Args[2:]))
+	}
+	os.Exit(suite.Main(m, prefix))
+}
 
 func probe(tb testing.TB) plan.Features {
 	tb.Helper()

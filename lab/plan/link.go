@@ -151,6 +151,7 @@ func (l Link) state(before Link) []string {
 		} else {
 			set += " master " + l.Master
 		}
+		before.Hairpin = false // that belongs to the port, not to the device
 	}
 	if before.Name == "" || before.Down {
 		set += " up"
