@@ -59,25 +59,34 @@ func sortedNames(owners map[string]plan.Owner) []string {
 	return names
 }
 
-// census asks every named namespace that begins with the prefix whose it is. One that is nobody's has the zero Owner.
-func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
+// named lists the names of namespaces that begin with the prefix.
+func named(prefix string) ([]string, error) {
 	entries, err := os.ReadDir(NetnsDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// census asks every named namespace that begins with the prefix whose it is. One that is nobody's has the zero Owner.
+func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
+	names, err := named(prefix)
 	if err != nil {
 		return nil, err
 	}
 	owners := map[string]plan.Owner{}
 	err = travel(func(t *traveller) error {
-		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), prefix) {
-				continue
-			}
+		for _, name := range names {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			place, err := Open(e.Name())
+			place, err := Open(name)
 			if err != nil {
 				continue // no namespace: a leftover, or gone since
 			}
@@ -89,32 +98,13 @@ func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
 			lo, err := v.LinkByIndex(loopback)
 			v.close()
 			if err != nil {
-				return fmt.Errorf("namespace %s: %w", e.Name(), err)
+				return fmt.Errorf("namespace %s: %w", name, err)
 			}
-			owners[e.Name()], _ = plan.ParseOwner(lo.Attrs().Alias)
+			owners[name], _ = plan.ParseOwner(lo.Attrs().Alias)
 		}
 		return nil
 	})
 	return owners, err
-}
-
-// owned returns the namespaces of a lab. One that the plan needs and that is somebody else's is an error.
-func owned(ctx context.Context, lab string, want *plan.State) ([]string, error) {
-	owners, err := census(ctx, lab+".")
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	var foreign []error
-	for _, name := range sortedNames(owners) {
-		switch {
-		case owners[name].Lab == lab:
-			names = append(names, name)
-		case want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) != nil:
-			foreign = append(foreign, fmt.Errorf("namespace %s exists already and is no lab's; remove it with \"ip netns del %[1]s\", or choose another name for the lab with --name", name))
-		}
-	}
-	return names, errors.Join(foreign...)
 }
 
 // Down removes a lab, wholly: its namespaces, and what it keeps below /run/lab. progress is told the names of the

@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
@@ -38,6 +40,9 @@ func nameOf[V comparable](m map[string]V, v V) (string, bool) {
 
 // readTables reads all tables of the namespace that the thread is in.
 func readTables(ns string) ([]plan.Table, error) {
+	if any, err := hasTables(); err != nil || !any {
+		return nil, err
+	}
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
 		return nil, err
@@ -46,9 +51,6 @@ func readTables(ns string) ([]plan.Table, error) {
 	tables, err := conn.ListTables()
 	if err != nil {
 		return nil, err
-	}
-	if len(tables) == 0 {
-		return nil, nil
 	}
 	chains, err := conn.ListChains()
 	if err != nil {
@@ -88,6 +90,17 @@ func readTables(ns string) ([]plan.Table, error) {
 		out = append(out, plan.Table{Namespace: ns, Family: family, Name: t.Name, Body: strings.Join(bodies, "\n")})
 	}
 	return out, nil
+}
+
+// hasTables asks in one message: most namespaces are pods and have none.
+func hasTables() (bool, error) {
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_DUMP)
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC, Version: nl.NFNETLINK_V0})
+	messages, err := req.Execute(unix.NETLINK_NETFILTER, unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE)
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EINVAL) {
+		return false, nil // a kernel without nftables
+	}
+	return len(messages) > 0, err
 }
 
 func header(c *nftables.Chain) string {

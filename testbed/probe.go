@@ -51,13 +51,13 @@ var probes = []struct {
 	try     func(*netlink.Handle) error
 }{
 	{plan.FeatureBridge, []string{"bridge"}, func(h *netlink.Handle) error {
-		return h.LinkAdd(&netlink.Bridge{LinkAttrs: named("probe0")})
+		return h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("probe0")})
 	}},
 	{plan.FeatureVeth, []string{"veth"}, func(h *netlink.Handle) error {
-		return h.LinkAdd(&netlink.Veth{LinkAttrs: named("probe1"), PeerName: "probe2"})
+		return h.LinkAdd(&netlink.Veth{LinkAttrs: attrs("probe1"), PeerName: "probe2"})
 	}},
 	{plan.FeatureVXLAN, []string{"vxlan"}, func(h *netlink.Handle) error {
-		return h.LinkAdd(&netlink.Vxlan{LinkAttrs: named("probe3"), VxlanId: 1, Port: 4789})
+		return h.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs("probe3"), VxlanId: 1, Port: 4789})
 	}},
 	{plan.FeatureTBF, []string{"sch_tbf"}, func(h *netlink.Handle) error {
 		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "tbf", Rate: 1e9, Burst: 15000, Limit: 1 << 20}, loopback))
@@ -74,7 +74,7 @@ var probes = []struct {
 	}},
 }
 
-func named(name string) netlink.LinkAttrs {
+func attrs(name string) netlink.LinkAttrs {
 	a := netlink.NewLinkAttrs()
 	a.Name = name
 	return a

@@ -24,7 +24,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
-	names, err := owned(ctx, lab, want)
+	names, err := named(lab + ".")
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 			sysctls[s.Namespace] = append(sysctls[s.Namespace], s)
 		}
 	})
-	r := &reader{want: want, state: &plan.State{}, sysctls: sysctls}
+	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -45,7 +45,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 				var failed []error
 				for name := range work {
 					if len(failed) == 0 {
-						if err := r.namespace(t, name); err != nil && !errors.Is(err, os.ErrNotExist) {
+						if err := r.namespace(t, name); err != nil {
 							failed = append(failed, fmt.Errorf("namespace %s: %w", name, err))
 						}
 					}
@@ -71,6 +71,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 }
 
 type reader struct {
+	lab     string
 	want    *plan.State
 	sysctls map[string][]plan.Sysctl
 
@@ -78,6 +79,9 @@ type reader struct {
 	state *plan.State
 	veths []veth
 }
+
+// errForeign says that a namespace of a lab's name is not the lab's.
+var errForeign = errors.New("exists already and is no part of the lab")
 
 // found is what one namespace holds.
 type found struct {
@@ -93,7 +97,7 @@ func (f *found) add(o plan.Object) { f.objects = append(f.objects, o) }
 func (r *reader) namespace(t *traveller, name string) error {
 	place, err := Open(name)
 	if err != nil {
-		return err
+		return nil // no namespace: a leftover, or gone since
 	}
 	v, err := t.call(place)
 	if err != nil {
@@ -109,7 +113,14 @@ func (r *reader) namespace(t *traveller, name string) error {
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
 		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
 	} {
-		if err := step.read(v, f); err != nil {
+		err := step.read(v, f)
+		if errors.Is(err, errForeign) && r.want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) == nil {
+			return nil
+		}
+		if errors.Is(err, errForeign) {
+			return fmt.Errorf("it %w; remove it with \"ip netns del %s\", or choose another name for the lab with --name", err, name)
+		}
+		if err != nil {
 			return fmt.Errorf("reading its %s: %w", step.what, err)
 		}
 	}
@@ -148,14 +159,12 @@ func (r *reader) neighbours(v *visit, f *found) error {
 		}
 		f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.link(n.LinkIndex), Addr: address(n.IP), MAC: n.HardwareAddr.String()})
 	}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		proxies, err := again(func() ([]netlink.Neigh, error) { return v.NeighProxyList(0, family) })
-		if err != nil {
-			return err
-		}
-		for _, n := range proxies {
-			f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.link(n.LinkIndex), Addr: address(n.IP), Proxy: true})
-		}
+	proxies, err := again(func() ([]netlink.Neigh, error) { return v.NeighProxyList(0, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	for _, n := range proxies {
+		f.add(plan.Neighbour{Namespace: v.place.Name, Link: f.link(n.LinkIndex), Addr: address(n.IP), Proxy: true})
 	}
 	for _, o := range f.objects {
 		l, ok := o.(plan.Link)

@@ -41,6 +41,9 @@ func (r *reader) links(v *visit, f *found) error {
 	for _, l := range list {
 		a := l.Attrs()
 		if a.Index == loopback {
+			if owner, _ := plan.ParseOwner(a.Alias); owner.Lab != r.lab {
+				return errForeign
+			}
 			f.add(plan.Namespace{Name: v.place.Name, Alias: aliasOf(a)})
 			continue
 		}
