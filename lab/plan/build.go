@@ -168,22 +168,22 @@ func (s *State) Resolve() {
 	type device struct{ namespace, name string }
 	addresses := map[device][]Address{}
 	links := map[device][]Route{}
-	var routes []Route
-	for _, o := range s.objects {
+	routes := map[Key]Route{}
+	for k, o := range s.objects {
 		switch o := o.(type) {
 		case Address:
 			d := device{o.Namespace, o.Link}
 			addresses[d] = append(addresses[d], o)
 		case Route:
 			if o.Via.IsValid() {
-				routes = append(routes, o)
+				routes[k] = o
 			} else if o.Scope == "link" && o.Table == TableMain {
 				d := device{o.Namespace, o.Dev}
 				links[d] = append(links[d], o)
 			}
 		}
 	}
-	for _, r := range routes {
+	for k, r := range routes {
 		r.On = Key{}
 		if !r.Onlink {
 			d := device{r.Namespace, r.Dev}
@@ -200,6 +200,6 @@ func (s *State) Resolve() {
 				consider(l.Dst, l.Key())
 			}
 		}
-		s.objects[r.Key()] = r
+		s.objects[k] = r
 	}
 }

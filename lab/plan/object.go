@@ -126,11 +126,13 @@ func order(objects []Object) []Object {
 		waits    int
 		children []int
 	}
+	keys := make([]Key, len(objects))
 	byKey := make(map[Key]int, len(objects))
 	names := map[string]int{}
 	for i, o := range objects {
-		byKey[o.Key()] = i
-		names[o.Key().Namespace] = 0
+		keys[i] = o.Key()
+		byKey[keys[i]] = i
+		names[keys[i].Namespace] = 0
 	}
 	sorted := make([]string, 0, len(names))
 	for n := range names {
@@ -153,7 +155,7 @@ func order(objects []Object) []Object {
 		}
 	}
 	slices.SortFunc(byName, func(a, b int) int {
-		x, y := nodes[a].o.Key(), nodes[b].o.Key()
+		x, y := keys[a], keys[b]
 		// All namespaces come first, so that a link can be made with both its ends in place.
 		return cmp.Or(
 			cmp.Compare(min(int(x.Kind), 1), min(int(y.Kind), 1)),
