@@ -141,7 +141,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		// Only where this lab was at work: files that a killed process had not come to mounting.
 		leftovers, _ := filepath.Glob(filepath.Join(NetnsDir, lab+".*"))
 		for _, path := range leftovers {
-			if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 && isStale(path) {
+			if isStale(path) {
 				errs = append(errs, os.Remove(path))
 			}
 		}

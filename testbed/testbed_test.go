@@ -15,8 +15,14 @@ import (
 const prefix = "tb-"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == killArg {
-		os.Exit(upAndDie(os.Args[2:]))
+	// The tests are also the programs that they start.
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case killArg:
+			os.Exit(upAndDie(os.Args[2:]))
+		case testbed.EnterArg:
+			os.Exit(testbed.Enter(os.Args[2:]))
+		}
 	}
 	os.Exit(suite.Main(m, prefix))
 }

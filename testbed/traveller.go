@@ -181,10 +181,12 @@ func mountPoint() error {
 	return nil
 }
 
-// isStale reports whether a name is bound to no namespace.
+// isStale reports whether a name is an empty file, bound to no namespace. A file with something in it is somebody's.
 func isStale(path string) bool {
+	info, err := os.Lstat(path)
 	var s unix.Statfs_t
-	return unix.Statfs(path, &s) == nil && s.Type != unix.NSFS_MAGIC && s.Type != unix.PROC_SUPER_MAGIC
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0 && unix.Statfs(path, &s) == nil &&
+		s.Type != unix.NSFS_MAGIC && s.Type != unix.PROC_SUPER_MAGIC
 }
 
 // remove unbinds a name. The namespace goes when nothing is in it any more.
