@@ -3,6 +3,8 @@ LAB   ?= three-node
 MODE  ?=
 ARGS  ?=
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+asroot = $(SUDO) env "PATH=$$PATH" "HOME=$$HOME"
+SHELL := /bin/bash
 mode  := $(if $(MODE),--mode $(MODE))
 
 .PHONY: help lab up down check compare test bench lint update need-go need-root
@@ -20,10 +22,12 @@ check: lab need-root   ## prove with packets that the lab LAB does what its mode
 	@$(SUDO) bin/lab check $(LAB) $(ARGS)
 compare: lab need-root ## measure the modes of LAB against one another; ARGS=--quick for a first look
 	@$(SUDO) bin/lab compare $(LAB) $(ARGS)
-test: need-go need-root ## every test that this machine can run
-	@$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test -p 1 -count=1 $(if $(V),-v) ./...
+test: lab need-root ## every test that this machine can run; says which were skipped and why
+	@set -o pipefail; $(asroot) go test -p 1 -count=1 -v ./... 2>&1 | tee bin/test.log | awk \
+	  '/--- SKIP/ {print; getline; print; fflush()} /^(ok|FAIL|panic:)/ {print; fflush()}' || \
+	  { grep -vE '^(=== |ok|\?|PASS)|--- PASS' bin/test.log | tail -n 200; exit 1; }
 bench: need-go need-root ## what building and measuring cost, against ip -batch and iperf3
-	@$(SUDO) env "PATH=$$PATH" "HOME=$$HOME" go test -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
+	@$(asroot) go test -p 1 -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
 lint: need-go ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	@go vet ./... && go tool staticcheck ./...

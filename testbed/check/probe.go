@@ -218,6 +218,8 @@ func (p *probe) crossed(f *flow, sender, receiver *endpoint, kind byte, want pla
 	switch {
 	case p.uplinks[sender.Node].err != nil:
 		return false, "nothing could be seen", p.uplinks[sender.Node].err.Error()
+	case !want.Wire && p.uplinks[sender.Node].lost > 0:
+		return true, fmt.Sprintf("nothing, among the frames seen; the capture lost %d because of other traffic", p.uplinks[sender.Node].lost), ""
 	case !want.Wire:
 		return true, "nothing", ""
 	case len(frames) == 0:

@@ -18,7 +18,7 @@ import (
 
 const (
 	snapLen = 2048     // headers and a nonce; the length is reported in full
-	rcvBuf  = 16 << 20 // the kernel counts a frame with its overhead: some ten thousand small ones
+	rcvBuf  = 4 << 20 // the kernel counts a frame with its overhead: some thousand small ones
 )
 
 // Capture receives every frame that passes an interface, in both directions.
