@@ -3,6 +3,7 @@ package testbed
 import (
 	"encoding/binary"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -33,10 +34,28 @@ type devconf map[string]string
 
 // get returns a setting, and whether netlink told it.
 func (d devconf) get(path string) (string, bool) {
-	if path == "net/ipv4/ip_forward" {
+	switch path {
+	case "net/ipv4/ip_forward":
 		path = "net/ipv4/conf/all/forwarding"
+	case "net/ipv6/conf/default/disable_ipv6":
+		return d.unanimous("disable_ipv6")
 	}
 	value, ok := d[path]
+	return value, ok
+}
+
+// unanimous returns what all links have of a setting that they took from "default" when they were made. Where they differ,
+// or there are none, the file has to be asked.
+func (d devconf) unanimous(setting string) (value string, ok bool) {
+	for path, v := range d {
+		if !strings.HasPrefix(path, "net/ipv6/conf/") || !strings.HasSuffix(path, "/"+setting) {
+			continue
+		}
+		if ok && v != value {
+			return "", false
+		}
+		value, ok = v, true
+	}
 	return value, ok
 }
 

@@ -201,7 +201,8 @@ func (r *reader) wantedSysctls(v *visit, f *found) error {
 		return err
 	}
 	for _, s := range r.sysctls[v.place.Name] {
-		if value, ok := f.settings.get(s.Path); ok {
+		// What the links say of a default counts only where it is as it should be.
+		if value, ok := f.settings.get(s.Path); ok && (s.Path != "net/ipv6/conf/default/disable_ipv6" || value == s.Value) {
 			s.Value = value
 			f.add(s)
 			continue

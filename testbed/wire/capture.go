@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	snapLen = 2048     // headers and a nonce; the length is reported in full
+	snapLen = 2048    // headers and a nonce; the length is reported in full
 	rcvBuf  = 4 << 20 // the kernel counts a frame with its overhead: some thousand small ones
 )
 
