@@ -241,7 +241,7 @@ func (c *command) show(d labDocument, whole bool) {
 		fmt.Fprintln(c.out, "Drift is unknown: "+d.Note+".")
 	}
 	if n := len(d.Drift); n > 0 {
-		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %d changes:\n", n)
+		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %s:\n", count(n, "change"))
 		for i, drift := range d.Drift {
 			if i == 20 && !whole {
 				fmt.Fprintf(c.out, "  … and %d more; \"lab plan\" shows all\n", n-i)

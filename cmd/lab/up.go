@@ -86,8 +86,15 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
 		return nil
 	}
-	c.say("Lab %s is up%s: %d changes in %.2f s.\nTry: lab status %[1]s · lab check %[1]s · lab exec -l %[1]s %[5]s -- ip route", name, inMode(p), len(changes), time.Since(start).Seconds(), p.Cluster.Lab.Machines[0].Name)
+	c.say("Lab %s is up%s: %s in %.2f s.\nTry: lab status %[1]s · lab check %[1]s · lab exec -l %[1]s %[5]s -- ip route", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds(), p.Cluster.Lab.Machines[0].Name)
 	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func inMode(p *plan.Plan) string {
