@@ -73,7 +73,7 @@ func (r *reader) links(v *visit, f *found) error {
 			o.VXLAN = plan.VXLAN{VNI: l.VxlanId, Port: l.Port, Local: address(l.SrcAddr), Learning: l.Learning}
 		case *netlink.Veth:
 			pair := veth{link: o, index: a.Index, peer: a.ParentIndex}
-			if w := wanted.Peer; w.Namespace != "" {
+			if w := wanted.Peer; w.Namespace != "" && wanted.Makes() { // one end's word is enough
 				pair.confirmed = v.sees(w.Namespace, a.NetNsID)
 			}
 			f.veths = append(f.veths, pair)
@@ -128,7 +128,7 @@ func (r *reader) pair() {
 	for i := range r.veths {
 		e := &r.veths[i]
 		wanted, _ := r.want.Get(e.link.Key()).(plan.Link)
-		if other := byName[wanted.Peer]; other != nil && e.confirmed && other.index == e.peer && other.peer == e.index {
+		if other := byName[wanted.Peer]; other != nil && (e.confirmed || other.confirmed) && other.index == e.peer && other.peer == e.index {
 			e.link.Peer = wanted.Peer
 		}
 	}
