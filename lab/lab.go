@@ -73,6 +73,7 @@ type Machine struct {
 	Routes     []*Route
 	PodCIDRs   []netip.Prefix // as written; the mode allocates what is left out
 	Pods       []*Pod
+	Datapath   string // "kernel" or "ebpf" where a node asks for one
 	Range      hcl.Range
 	At         Ranges
 }

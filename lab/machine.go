@@ -19,6 +19,9 @@ const (
 	maxSpaces = 20000 // namespaces of a lab: beyond this it is the machine it runs on that suffers
 )
 
+// datapaths are what a node can ask for.
+var datapaths = []string{"kernel", "ebpf"}
+
 // claim takes a name in the name space that switches, nodes, routers and hosts share.
 func (l *loader) claim(what, name string, at hcl.Range) bool {
 	if !l.space(at) || !l.checkName(what, name, at) {
@@ -174,6 +177,7 @@ func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine
 	l.gateways(m, f)
 	if m.Kind == Node {
 		l.pods(m, b, f)
+		m.Datapath = f.word("datapath", "datapath", datapaths)
 	}
 	if !named {
 		return nil

@@ -124,3 +124,13 @@ func (f *fields) words(name, what string, known []string) []string {
 	}
 	return words
 }
+
+// word reads one of the words that are known.
+func (f *fields) word(name, what string, known []string) string {
+	word, at, ok := f.text(name)
+	if ok && !slices.Contains(known, word) {
+		f.l.errorf(at, "Unknown "+what, "There is no %s %q.%s", what, shorten(word), Suggest(word, known, "There are"))
+		return ""
+	}
+	return word
+}

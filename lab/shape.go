@@ -29,7 +29,7 @@ var (
 			"switch":   {a: "a switch", label: "name", attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss"}, required: []string{"subnet"}},
 			"node": {
 				a: "a node", label: "name",
-				attrs:  []string{"count", "for_each", "gateway", "pod_cidr", "pods"},
+				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pods"},
 				blocks: map[string]*shape{"on": on, "route": route, "pod": pod},
 			},
 			"router":  {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/safchain/ethtool"
@@ -53,10 +54,15 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 	})
 }
 
-// namespaces lists those that an object's change needs a connection into: a veth's peer has to be at hand.
+// namespaces lists those that an object's change needs a connection into: a veth's peer, or the device below, has to be
+// at hand.
 func namespaces(o plan.Object) []string {
-	if l, ok := o.(plan.Link); ok && l.Peer.Namespace != "" && l.Makes() {
-		return []string{l.Namespace, l.Peer.Namespace}
+	if l, ok := o.(plan.Link); ok && l.Makes() {
+		for _, other := range []string{l.Peer.Namespace, l.LowerNamespace} {
+			if other != "" {
+				return []string{l.Namespace, other}
+			}
+		}
 	}
 	return []string{o.Key().Namespace}
 }
@@ -207,6 +213,9 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		if err != nil {
 			return err
 		}
+		if slices.Contains(plan.Fallback, o.Name) {
+			return v.quiet(index)
+		}
 		delete(v.index, o.Name)
 		return v.LinkDel(device(index))
 	case plan.Table:
@@ -264,6 +273,20 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 	return fmt.Errorf("nobody knows how to remove a %T", o)
 }
 
+// quiet makes a device that cannot be removed as if it were.
+func (v *visit) quiet(index int) error {
+	addresses, err := v.AddrList(device(index), netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if err := v.AddrDel(device(index), &a); err != nil {
+			return err
+		}
+	}
+	return v.LinkSetDown(device(index))
+}
+
 // odd removes what a plan has no words for; that is looked for in the namespace itself.
 func (a *applier) odd(v *visit, remove func() error) error {
 	if err := a.step(v); err != nil {
@@ -303,10 +326,15 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	switch {
 	case before.Name == "" && l.Makes():
 		var err error
-		if index, err = a.make(v, l); err != nil {
+		index, err = a.make(v, l)
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
+		if errors.Is(err, unix.EEXIST) && slices.Contains(plan.Fallback, l.Name) {
+			index, err = v.link(l.Name)
+			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
+		}
+		if err != nil {
 			return err
 		}
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
 	case before.Name == "":
 		var err error
 		if index, err = v.link(l.Name); err != nil {
@@ -426,6 +454,12 @@ func (a *applier) make(v *visit, l plan.Link) (int, error) {
 		link = &netlink.Vxlan{
 			LinkAttrs: base, VxlanId: l.VXLAN.VNI, VtepDevIndex: lower, SrcAddr: l.VXLAN.Local.AsSlice(), Port: l.VXLAN.Port, Learning: l.VXLAN.Learning,
 		}
+	case "ipip":
+		link = &netlink.Iptun{LinkAttrs: base, Local: l.IPIP.Local.AsSlice(), PMtuDisc: pmtudisc[l.IPIP.PMTUDisc]}
+	case "ifb":
+		link = &netlink.Ifb{LinkAttrs: base}
+	case "macvlan", "ipvlan", "vlan":
+		return a.stack(v, l, base)
 	default:
 		return 0, fmt.Errorf("nobody knows how to make a %s device", l.Type)
 	}
@@ -434,6 +468,48 @@ func (a *applier) make(v *visit, l plan.Link) (int, error) {
 	}
 	v.index[l.Name] = link.Attrs().Index
 	return link.Attrs().Index, nil
+}
+
+var pmtudisc = map[bool]uint8{true: 1}
+
+// stack makes a device on another one, which may be in another namespace: there it is asked for.
+func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, error) {
+	below := v
+	if l.LowerNamespace != "" {
+		var err error
+		if below, err = a.visit(l.LowerNamespace); err != nil {
+			return 0, err
+		}
+		base.Namespace = netlink.NsFd(v.place.Fd())
+	}
+	lower, err := below.link(l.Lower)
+	if err != nil {
+		return 0, err
+	}
+	base.ParentIndex = lower
+	var link netlink.Link
+	switch l.Type {
+	case "macvlan":
+		link = &netlink.Macvlan{LinkAttrs: base, Mode: keyOf(macvlanModes, l.Sub)}
+	case "ipvlan":
+		link = &netlink.IPVlan{LinkAttrs: base, Mode: keyOf(ipvlanModes, l.Sub)}
+	case "vlan":
+		link = &netlink.Vlan{LinkAttrs: base, VlanId: l.VLAN}
+	}
+	if err := below.LinkAdd(link); err != nil {
+		return 0, err
+	}
+	return v.link(l.Name)
+}
+
+func keyOf[K comparable](m map[K]string, value string) K {
+	for k, v := range m {
+		if v == value {
+			return k
+		}
+	}
+	var zero K
+	return zero
 }
 
 func setOffloads(link, offloads string) error {

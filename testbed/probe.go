@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,35 @@ var probes = []struct {
 	{plan.FeatureVXLAN, []string{"vxlan"}, func(h *netlink.Handle) error {
 		return h.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs("probe3"), VxlanId: 1, Port: 4789})
 	}},
+	{plan.FeatureIPIP, []string{"ipip"}, func(h *netlink.Handle) error {
+		return h.LinkAdd(&netlink.Iptun{LinkAttrs: attrs("probe4"), Local: net.IPv4(192, 0, 2, 1)})
+	}},
+	{plan.FeatureVLAN, []string{"8021q"}, func(h *netlink.Handle) error {
+		a := attrs("probe5")
+		a.ParentIndex = loopback
+		return h.LinkAdd(&netlink.Vlan{LinkAttrs: a, VlanId: 1})
+	}},
+	{plan.FeatureMACVLAN, []string{"macvlan"}, func(h *netlink.Handle) error {
+		return on(h, "probe6", func(a netlink.LinkAttrs) netlink.Link {
+			return &netlink.Macvlan{LinkAttrs: a, Mode: netlink.MACVLAN_MODE_BRIDGE}
+		})
+	}},
+	{plan.FeatureIPVLAN, []string{"ipvlan"}, func(h *netlink.Handle) error {
+		return on(h, "probe7", func(a netlink.LinkAttrs) netlink.Link {
+			return &netlink.IPVlan{LinkAttrs: a, Mode: netlink.IPVLAN_MODE_L2}
+		})
+	}},
+	{plan.FeatureTUN, []string{"tun"}, func(*netlink.Handle) error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
+	}},
+	{plan.FeatureVLANFiltering, []string{"bridge"}, func(h *netlink.Handle) error {
+		filtering := true
+		return h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("probe8"), VlanFiltering: &filtering})
+	}},
 	{plan.FeatureTBF, []string{"sch_tbf"}, func(h *netlink.Handle) error {
 		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "tbf", Rate: 1e9, Burst: 15000, Limit: 1 << 20}, loopback))
 	}},
@@ -72,6 +102,21 @@ var probes = []struct {
 		_, err := readSysctl("net/bridge/bridge-nf-call-iptables")
 		return err
 	}},
+}
+
+// on makes a device that stands on a veth.
+func on(h *netlink.Handle, name string, device func(netlink.LinkAttrs) netlink.Link) error {
+	below := attrs(name + "below")
+	if err := h.LinkAdd(&netlink.Veth{LinkAttrs: below, PeerName: name + "peer"}); err != nil {
+		return err
+	}
+	lower, err := h.LinkByName(below.Name)
+	if err != nil {
+		return err
+	}
+	a := attrs(name)
+	a.ParentIndex = lower.Attrs().Index
+	return h.LinkAdd(device(a))
 }
 
 func attrs(name string) netlink.LinkAttrs {

@@ -29,12 +29,18 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		return nil, err
 	}
 	sysctls := map[string][]plan.Sysctl{}
+	lowers := map[plan.End]bool{}
 	want.Each(func(o plan.Object) {
-		if s, ok := o.(plan.Sysctl); ok {
-			sysctls[s.Namespace] = append(sysctls[s.Namespace], s)
+		switch o := o.(type) {
+		case plan.Sysctl:
+			sysctls[o.Namespace] = append(sysctls[o.Namespace], o)
+		case plan.Link:
+			if o.LowerNamespace != "" {
+				lowers[plan.End{Namespace: o.LowerNamespace, Name: o.Lower}] = true
+			}
 		}
 	})
-	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls}
+	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls, lowers: lowers, indices: map[plan.End]int{}}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -66,6 +72,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		return nil, err
 	}
 	r.pair()
+	r.stack()
 	r.state.Resolve()
 	return r.state, nil
 }
@@ -78,6 +85,10 @@ type reader struct {
 	mu    sync.Mutex
 	state *plan.State
 	veths []veth
+
+	stacked []stacked
+	lowers  map[plan.End]bool // links that others stand on
+	indices map[plan.End]int  // of those
 }
 
 // errForeign says that a namespace of a lab's name is not the lab's.
@@ -87,6 +98,7 @@ var errForeign = errors.New("exists already and is no part of the lab")
 type found struct {
 	objects []plan.Object
 	veths   []veth
+	stacked []stacked
 	names   map[int]string // of its links, by index
 
 	settings devconf
@@ -128,6 +140,12 @@ func (r *reader) namespace(t *traveller, name string) error {
 	defer r.mu.Unlock()
 	r.state.Add(f.objects...)
 	r.veths = append(r.veths, f.veths...)
+	r.stacked = append(r.stacked, f.stacked...)
+	for index, link := range f.names {
+		if end := (plan.End{Namespace: name, Name: link}); r.lowers[end] {
+			r.indices[end] = index
+		}
+	}
 	return nil
 }
 

@@ -14,8 +14,10 @@ import (
 	"labnet/lab/plan"
 )
 
-// fallback devices appear in every namespace once their module is loaded.
-var fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip6gre0", "ip_vti0", "ip6_vti0"}
+var (
+	macvlanModes = map[netlink.MacvlanMode]string{netlink.MACVLAN_MODE_PRIVATE: "private", netlink.MACVLAN_MODE_VEPA: "vepa", netlink.MACVLAN_MODE_BRIDGE: "bridge", netlink.MACVLAN_MODE_PASSTHRU: "passthru"}
+	ipvlanModes  = map[netlink.IPVlanMode]string{netlink.IPVLAN_MODE_L2: "l2", netlink.IPVLAN_MODE_L3: "l3", netlink.IPVLAN_MODE_L3S: "l3s"}
+)
 
 // defaultGSOMaxSegs is what every device has unless told otherwise.
 const defaultGSOMaxSegs = 65535
@@ -48,7 +50,7 @@ func (r *reader) links(v *visit, f *found) error {
 			continue
 		}
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
-		if !isWanted && slices.Contains(fallback, a.Name) {
+		if !isWanted && slices.Contains(plan.Fallback, a.Name) && a.RawFlags&unix.IFF_UP == 0 {
 			continue
 		}
 		o := plan.Link{
@@ -78,10 +80,26 @@ func (r *reader) links(v *visit, f *found) error {
 			}
 			f.veths = append(f.veths, pair)
 			continue
-		default:
-			if a.NetNsID < 0 {
-				o.Lower = f.names[a.ParentIndex]
+		case *netlink.Iptun:
+			o.IPIP = plan.IPIP{Local: address(l.Local), PMTUDisc: l.PMtuDisc != 0}
+		case *netlink.Macvlan:
+			o.Sub = macvlanModes[l.Mode]
+		case *netlink.IPVlan:
+			o.Sub = ipvlanModes[l.Mode]
+		case *netlink.Vlan:
+			o.VLAN = l.VlanId
+		case *netlink.Tuntap:
+			if wanted.Type == "tun" {
+				o.Type, o.Agent = "tun", wanted.Agent // nothing else can make a device that is not persistent
 			}
+		}
+		switch {
+		case a.ParentIndex == 0 || o.Lower != "":
+		case a.NetNsID < 0:
+			o.Lower = f.names[a.ParentIndex]
+		case wanted.LowerNamespace != "" && v.sees(wanted.LowerNamespace, a.NetNsID):
+			f.stacked = append(f.stacked, stacked{o, wanted, a.ParentIndex})
+			continue
 		}
 		f.add(o)
 	}
@@ -115,6 +133,22 @@ func (v *visit) sees(namespace string, id int) bool {
 	defer other.Close()
 	got, err := v.GetNetNsIdByFd(other.Fd())
 	return err == nil && got == id && id >= 0
+}
+
+// stacked is a link on a device of another namespace, of which only the index is known.
+type stacked struct {
+	link, wanted plan.Link
+	lower        int
+}
+
+// stack gives links the names of the devices that they stand on, where those are the wanted ones.
+func (r *reader) stack() {
+	for _, s := range r.stacked {
+		if r.indices[plan.End{Namespace: s.wanted.LowerNamespace, Name: s.wanted.Lower}] == s.lower {
+			s.link.Lower, s.link.LowerNamespace = s.wanted.Lower, s.wanted.LowerNamespace
+		}
+		r.state.Add(s.link)
+	}
 }
 
 // pair joins the ends of veth pairs: an end whose peer is where the plan wants it is given that name; others stay without
@@ -223,6 +257,8 @@ func (r *reader) qdiscs(v *visit, f *found) error {
 func newQdisc(q plan.Qdisc, index int) netlink.Qdisc {
 	a := netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}
 	switch q.Type {
+	case "clsact":
+		a.Handle, a.Parent = netlink.MakeHandle(0xffff, 0), netlink.HANDLE_CLSACT
 	case "tbf":
 		return &netlink.Tbf{QdiscAttrs: a, Rate: q.Rate / 8, Limit: q.Limit, Buffer: netlink.Xmittime(q.Rate/8, q.Burst)}
 	case "netem":

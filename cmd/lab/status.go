@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -26,7 +28,7 @@ type machineDocument struct {
 	Name       string              `json:"name"`
 	Kind       string              `json:"kind"`
 	Namespace  string              `json:"namespace"`
-	Datapath   string              `json:"datapath"`
+	Datapath   plan.Datapath       `json:"datapath"`
 	Interfaces []interfaceDocument `json:"interfaces"`
 }
 
@@ -142,6 +144,7 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 
 func machines(s *plan.State) []machineDocument {
 	byNamespace := map[string]*machineDocument{}
+	datapaths := s.Datapaths()
 	interfaces := map[[2]string]*interfaceDocument{}
 	order := s.Namespaces()
 	var objects []plan.Object
@@ -149,7 +152,7 @@ func machines(s *plan.State) []machineDocument {
 		switch o := o.(type) {
 		case plan.Namespace:
 			owner, _ := plan.ParseOwner(o.Alias)
-			byNamespace[o.Name] = &machineDocument{Name: owner.Machine, Kind: owner.Role, Namespace: o.Name, Datapath: "kernel", Interfaces: []interfaceDocument{}}
+			byNamespace[o.Name] = &machineDocument{Name: owner.Machine, Kind: owner.Role, Namespace: o.Name, Datapath: datapaths[o.Name], Interfaces: []interfaceDocument{}}
 		case plan.Link, plan.Address:
 			objects = append(objects, o)
 		}
@@ -196,7 +199,13 @@ func rank(m machineDocument) int { return map[string]int{"switch": 0, "router": 
 func (c *command) show(d labDocument, whole bool) {
 	mode := ""
 	if d.Mode != "" {
-		mode = "  mode " + d.Mode + " (kernel datapath)"
+		used := map[string]bool{}
+		for _, m := range d.Machines {
+			if m.Kind == string(lab.Node) {
+				used[string(m.Datapath)] = true
+			}
+		}
+		mode = fmt.Sprintf("  mode %s (%s datapath)", d.Mode, strings.Join(slices.Sorted(maps.Keys(used)), "+"))
 	}
 	fmt.Fprintf(c.out, "%s%s\n", d.Name, mode)
 	pods := map[string][]machineDocument{}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,8 +107,15 @@ func inMode(p *plan.Plan) string {
 	return fmt.Sprintf(" in mode %s (%s datapath)", p.ModeName, datapath(p))
 }
 
-// datapath says what carries the pods' packets. So far every mode uses the kernel's own devices.
-func datapath(*plan.Plan) string { return "kernel" }
+// datapath says what carries the pods' packets; nodes may differ.
+func datapath(p *plan.Plan) string {
+	used := map[string]bool{}
+	of := p.State.Datapaths()
+	for _, n := range p.Cluster.Nodes {
+		used[string(of[n.Namespace])] = true
+	}
+	return strings.Join(slices.Sorted(maps.Keys(used)), "+")
+}
 
 // bring does what up is about: it reads what is there and applies the difference. done is asked for an observer once the
 // changes are known.

@@ -221,26 +221,30 @@ created in your own network for it.`,
 				}
 			}
 			type mode struct {
-				Mode     string   `json:"mode"`
-				OK       bool     `json:"ok"`
-				Datapath string   `json:"datapath"`
-				Missing  []string `json:"missing"`
-				Remedy   string   `json:"remedy"`
+				Mode     string        `json:"mode"`
+				OK       bool          `json:"ok"`
+				Datapath plan.Datapath `json:"datapath"`
+				Missing  []string      `json:"missing"`
+				Remedy   string        `json:"remedy"`
 			}
 			all := true
 			list := []mode{}
 			for _, m := range modes.All {
-				d := mode{Mode: m.Name, OK: root, Datapath: "kernel", Missing: []string{}}
+				d := mode{Mode: m.Name, OK: root, Datapath: plan.Kernel, Missing: []string{}}
 				if !root {
 					d.Remedy = "Run as root: \"sudo lab doctor\"."
 				}
 				set, _ := m.Mode.Decode(hcl.EmptyBody(), nil)
-				needs := append([]plan.Feature{plan.FeatureBridge, plan.FeatureVeth}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...)
+				needs := append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...)
 				for _, n := range needs {
-					if root && !f[n] {
+					switch {
+					case !root || f[n.Feature]:
+					case f.Meets(n):
+						d.Datapath = plan.EBPF
+					default:
 						d.OK, d.Datapath = false, ""
-						d.Missing = append(d.Missing, string(n))
-						d.Remedy = strings.TrimSpace(d.Remedy + " " + n.Remedy())
+						d.Missing = append(d.Missing, string(n.Feature))
+						d.Remedy = strings.TrimSpace(d.Remedy + " " + n.Feature.Remedy())
 					}
 				}
 				all = all && d.OK

@@ -55,14 +55,19 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 		}
 		for _, f := range p.Mode.Needs(p.Cluster) {
 			needs = append(needs, need{f, "mode " + p.ModeName, l.Network.At.Of("mode", l.Network.Range)})
+			for _, n := range p.Cluster.Nodes {
+				if f.Or != "" && Datapath(n.Datapath) == Kernel {
+					needs = append(needs, need{Need{Feature: f.Feature}, "the datapath of node " + n.Name, n.At.Of("datapath", n.Range)})
+				}
+			}
 		}
 	}
 	for _, n := range needs {
-		if !opt.Features[n.feature] {
+		if !opt.Features.Meets(n.Need) {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
-				Summary:  fmt.Sprintf("The kernel has no %s", n.feature),
-				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, n.feature.Remedy()),
+				Summary:  fmt.Sprintf("The kernel has no %s", n.Feature),
+				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, n.Remedy()),
 				Subject:  n.at.Ptr(),
 			})
 		}
@@ -140,22 +145,30 @@ func unknownMode(l *lab.Lab, opt Options, name string, decoded map[string]Mode) 
 }
 
 type need struct {
-	feature Feature
-	by      string
-	at      hcl.Range
+	Need
+	by string
+	at hcl.Range
+}
+
+// Remedy is that of the feature, and of what would stand in for it.
+func (n Need) Remedy() string {
+	if n.Or == "" {
+		return n.Feature.Remedy()
+	}
+	return fmt.Sprintf("%s Or let %s stand in for it: %s", n.Feature.Remedy(), n.Or, n.Or.Remedy())
 }
 
 func underlayNeeds(l *lab.Lab) []need {
 	var needs []need
 	for _, s := range l.Switches {
 		by := "switch " + s.Name
-		needs = append(needs, need{FeatureBridge, by, s.Range}, need{FeatureVeth, by, s.Range})
+		needs = append(needs, need{Need{Feature: FeatureBridge}, by, s.Range}, need{Need{Feature: FeatureVeth}, by, s.Range})
 		if s.Impair.Rate > 0 {
-			needs = append(needs, need{FeatureTBF, "the rate of " + by, s.At.Of("rate", s.Range)})
+			needs = append(needs, need{Need{Feature: FeatureTBF}, "the rate of " + by, s.At.Of("rate", s.Range)})
 		}
 		for _, a := range []string{"delay", "jitter", "loss"} {
 			if at, ok := s.At[a]; ok {
-				needs = append(needs, need{FeatureNetem, "the " + a + " of " + by, at})
+				needs = append(needs, need{Need{Feature: FeatureNetem}, "the " + a + " of " + by, at})
 			}
 		}
 	}

@@ -112,10 +112,11 @@ type Expectation struct {
 
 // Encap is an encapsulation on the underlay; the zero value is none.
 type Encap struct {
-	Type     string // "" or "vxlan"
+	Type     string // "", "vxlan", "ipip", "udp" (IP in UDP) or "vlan"
 	Overhead int    // bytes by which the outer IP packet is longer than the inner one
 	VNI      int
 	Port     int
+	VLAN     int        // the tag of the frame
 	Src, Dst netip.Addr // outer addresses
 }
 
@@ -125,6 +126,12 @@ func (e Encap) String() string {
 		return "none"
 	case "vxlan":
 		return fmt.Sprintf("vxlan vni %d, udp port %d, %s > %s", e.VNI, e.Port, e.Src, e.Dst)
+	case "ipip":
+		return fmt.Sprintf("ipip, %s > %s", e.Src, e.Dst)
+	case "udp":
+		return fmt.Sprintf("IP in UDP port %d, %s > %s", e.Port, e.Src, e.Dst)
+	case "vlan":
+		return fmt.Sprintf("802.1Q vlan %d", e.VLAN)
 	}
 	return e.Type
 }

@@ -1,5 +1,7 @@
 package plan
 
+import "cmp"
+
 // Op is what a change does.
 type Op int
 
@@ -104,8 +106,19 @@ func diesWith(o Object, parent Key) bool {
 		// The far end of a veth would go as well, but later: namespaces are cleaned up in the background.
 		return o.Key().Namespace == parent.Namespace
 	case KindLink:
-		link, ok := o.(Link)
-		return !ok || link.Peer == End{parent.Namespace, parent.Name}
+		switch o := o.(type) {
+		case Link:
+			return o.Peer == End{parent.Namespace, parent.Name} || o.Lower == parent.Name && cmp.Or(o.LowerNamespace, o.Namespace) == parent.Namespace
+		case Agent:
+			return false
+		case Program:
+			return o.Link == parent.Name
+		}
+		return true
+	case KindQdisc:
+		return o.Key().Kind == KindProgram
+	case KindAgent:
+		return true
 	}
 	return false
 }

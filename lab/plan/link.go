@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -56,8 +58,13 @@ type Link struct {
 	Master          string // the bridge it is a port of
 	Hairpin         bool   // a bridge port that may send a frame back where it came from
 	Peer            End    // veth: the other end
-	Lower           string // vxlan, macvlan, vlan: the device it stands on
+	Lower           string // vxlan, ipip, macvlan, ipvlan, vlan: the device it stands on
+	LowerNamespace  string // where that is, when it is in another namespace
 	VXLAN           VXLAN
+	IPIP            IPIP
+	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"
+	VLAN            int    // vlan: its 802.1Q identifier
+	Agent           string // tun: the agent that makes it, and with which it goes
 	GSOMaxSegs      int    // 0: the kernel's default, 65535
 	Offloads        string // ethtool features that are not as the driver sets them: "gro=off tso=off"
 }
@@ -69,6 +76,15 @@ type VXLAN struct {
 	Local    netip.Addr
 	Learning bool
 }
+
+// IPIP holds the settings of an ipip device; the zero Addr is any.
+type IPIP struct {
+	Local    netip.Addr
+	PMTUDisc bool
+}
+
+// Fallback are devices that appear in every namespace once their module is loaded. They cannot be removed.
+var Fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip6gre0", "ip_vti0", "ip6_vti0"}
 
 func (l Link) Key() Key { return Key{l.Namespace, KindLink, l.Name} }
 
@@ -85,16 +101,21 @@ func (l Link) Parents() []Key {
 			p = append(p, Key{l.Peer.Namespace, KindLink, l.Peer.Name})
 		}
 	}
-	for _, name := range []string{l.Master, l.Lower} {
-		if name != "" {
-			p = append(p, Key{l.Namespace, KindLink, name})
-		}
+	if l.Master != "" {
+		p = append(p, Key{l.Namespace, KindLink, l.Master})
+	}
+	if l.Lower != "" {
+		p = append(p, Key{cmp.Or(l.LowerNamespace, l.Namespace), KindLink, l.Lower})
+	}
+	if l.Agent != "" {
+		p = append(p, Key{l.Namespace, KindAgent, l.Agent})
 	}
 	return append(p, defaultSysctls(l.Namespace)...)
 }
 
-// Makes reports whether creating this object creates a device: the second end of a veth pair comes with the first.
-func (l Link) Makes() bool { return l.Peer == (End{}) || l.first() }
+// Makes reports whether creating this object creates a device: the second end of a veth pair comes with the first, an
+// agent's device with the agent.
+func (l Link) Makes() bool { return l.Agent == "" && (l.Peer == (End{}) || l.first()) }
 
 func (l Link) attributes() string {
 	s := fmt.Sprintf(" mtu %d txqueuelen %d", l.MTU, l.TxQueueLen)
@@ -109,16 +130,34 @@ func (l Link) Add() []string {
 	if !l.Makes() {
 		return append([]string{ip + "set dev " + l.Name + l.attributes()}, l.state(Link{})...)
 	}
-	add := ip + "add name " + l.Name
-	if l.Lower != "" {
-		add = ip + "add link " + l.Lower + " name " + l.Name
+	if slices.Contains(Fallback, l.Name) {
+		add := fmt.Sprintf("%sshow dev %s >/dev/null 2>&1 || %[1]sadd name %[2]s type %[3]s", ip, l.Name, l.Type)
+		return append([]string{add, ip + "set dev " + l.Name + l.attributes()}, l.state(Link{})...)
 	}
-	add += l.attributes() + " type " + l.Type
+	add := ip + "add name " + l.Name + l.attributes() + " type " + l.Type
+	switch l.Type {
+	case "macvlan", "ipvlan", "vlan":
+		add = ip + "add link " + l.Lower + " name " + l.Name
+		if l.LowerNamespace != "" {
+			add = fmt.Sprintf("ip -n %s link add link %s name %s netns %s", l.LowerNamespace, l.Lower, l.Name, l.Namespace)
+		}
+		add += l.attributes() + " type " + l.Type
+	}
 	switch l.Type {
 	case "veth":
 		add += fmt.Sprintf(" peer name %s netns %s", l.Peer.Name, l.Peer.Namespace)
+	case "macvlan", "ipvlan":
+		add += " mode " + l.Sub
+	case "vlan":
+		add += fmt.Sprintf(" id %d", l.VLAN)
+	case "ipip":
+		if l.IPIP.Local.IsValid() {
+			add += " local " + l.IPIP.Local.String()
+		}
+		if !l.IPIP.PMTUDisc {
+			add += " nopmtudisc"
+		}
 	case "vxlan":
-		add = strings.Replace(add, " link "+l.Lower+" name ", " name ", 1)
 		add += fmt.Sprintf(" id %d local %s dev %s dstport %d", l.VXLAN.VNI, l.VXLAN.Local, l.Lower, l.VXLAN.Port)
 		if !l.VXLAN.Learning {
 			add += " nolearning"
@@ -167,7 +206,8 @@ func (l Link) state(before Link) []string {
 
 func (l Link) Set(o Object) ([]string, bool) {
 	before := o.(Link)
-	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.VXLAN != before.VXLAN {
+	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.LowerNamespace != before.LowerNamespace ||
+		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
 		return nil, false
 	}
 	set := ""
@@ -188,6 +228,9 @@ func (l Link) Set(o Object) ([]string, bool) {
 }
 
 func (l Link) Del() []string {
+	if slices.Contains(Fallback, l.Name) {
+		return []string{fmt.Sprintf("ip -n %s address flush dev %s", l.Namespace, l.Name), fmt.Sprintf("ip -n %s link set dev %s down", l.Namespace, l.Name)}
+	}
 	return []string{fmt.Sprintf("ip -n %s link del dev %s", l.Namespace, l.Name)}
 }
 
@@ -198,7 +241,7 @@ func onOff(b bool) string {
 	return "off"
 }
 
-// Qdisc is the root queueing discipline of a link.
+// Qdisc is the root queueing discipline of a link, or its clsact, where programs are attached.
 type Qdisc struct {
 	Namespace, Link string
 	Type            string // tbf, netem; netem with a rate shapes by itself
@@ -210,7 +253,7 @@ type Qdisc struct {
 	LossPPM         uint32 // millionths
 }
 
-// ingress reports whether it is the one that a link can have besides its root: no lab wants that, but it can be found.
+// ingress reports whether it is the one that a link can have besides its root.
 func (q Qdisc) ingress() bool { return q.Type == "ingress" || q.Type == "clsact" }
 
 func (q Qdisc) Key() Key {
@@ -221,6 +264,9 @@ func (q Qdisc) Key() Key {
 }
 func (q Qdisc) Parents() []Key { return []Key{{q.Namespace, KindLink, q.Link}} }
 func (q Qdisc) Add() []string {
+	if q.ingress() {
+		return []string{fmt.Sprintf("tc -n %s qdisc add dev %s %s", q.Namespace, q.Link, q.Type)}
+	}
 	s := fmt.Sprintf("tc -n %s qdisc replace dev %s root handle 1: %s", q.Namespace, q.Link, q.Type)
 	switch q.Type {
 	case "tbf":

@@ -10,8 +10,8 @@ type Mode interface {
 	About() string
 	// Decode reads a mode block into a new value; body is empty where the file has no such block.
 	Decode(body hcl.Body, ctx *hcl.EvalContext) (Mode, hcl.Diagnostics)
-	// Needs lists what the kernel must have.
-	Needs(*Cluster) []Feature
+	// Needs lists what the kernel must have, or what can stand in for it.
+	Needs(*Cluster) []Need
 	// Allocate sets every node's PodCIDRs and every pod's Addresses.
 	Allocate(*Cluster) hcl.Diagnostics
 	// Plan adds to the state what distinguishes the mode: namespaces and uplinks are already there.
@@ -45,6 +45,12 @@ func (m Modes) Names() []string {
 	return names
 }
 
+// Need is something that a mode cannot do without.
+type Need struct {
+	Feature Feature
+	Or      Feature // does the same where the kernel lacks Feature, or where a node asks for it; empty: nothing does
+}
+
 // Feature is something a kernel may have or lack.
 type Feature string
 
@@ -52,12 +58,27 @@ const (
 	FeatureBridge   Feature = "bridge"
 	FeatureVeth     Feature = "veth"
 	FeatureVXLAN    Feature = "vxlan"
+	FeatureIPIP     Feature = "ipip"
+	FeatureVLAN     Feature = "8021q"
+	FeatureMACVLAN  Feature = "macvlan"
+	FeatureIPVLAN   Feature = "ipvlan"
+	FeatureTUN      Feature = "tun"
 	FeatureTBF      Feature = "tbf"
 	FeatureNetem    Feature = "netem"
 	FeatureNFTables Feature = "nftables"
+	// FeatureVLANFiltering is a bridge that knows VLANs.
+	FeatureVLANFiltering Feature = "vlan_filtering"
 	// FeatureBridgeNetfilter is br_netfilter: bridged packets pass the firewall when a sysctl says so.
 	FeatureBridgeNetfilter Feature = "br_netfilter"
+	// FeatureEBPF is all that the eBPF datapath needs: ifb devices, clsact and tc programs.
+	FeatureEBPF Feature = "ebpf"
 )
+
+// features lists all of them.
+var features = []Feature{
+	FeatureBridge, FeatureVeth, FeatureVXLAN, FeatureIPIP, FeatureVLAN, FeatureMACVLAN, FeatureIPVLAN, FeatureTUN, FeatureTBF, FeatureNetem,
+	FeatureNFTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF,
+}
 
 // Remedy says what a person does about a kernel that lacks the feature.
 func (f Feature) Remedy() string {
@@ -68,6 +89,10 @@ func (f Feature) Remedy() string {
 		return "Load the module with \"modprobe sch_netem\" (Debian: in linux-image-amd64, not in the cloud kernel), or use a kernel built with CONFIG_NET_SCH_NETEM."
 	case FeatureNFTables:
 		return "Load the modules with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or use a kernel built with CONFIG_NF_TABLES and CONFIG_NFT_MASQ."
+	case FeatureVLANFiltering:
+		return "Use a kernel built with CONFIG_BRIDGE_VLAN_FILTERING."
+	case FeatureEBPF:
+		return "Load the modules with \"modprobe -a ifb sch_ingress cls_bpf\", or use a kernel built with CONFIG_IFB, CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF and CONFIG_BPF_SYSCALL."
 	}
 	return "Load the module with \"modprobe " + string(f) + "\", or use a kernel that has it."
 }
@@ -75,7 +100,49 @@ func (f Feature) Remedy() string {
 // Features says what a kernel has.
 type Features map[Feature]bool
 
+// Meets reports whether the kernel has what is needed, or what stands in for it.
+func (f Features) Meets(n Need) bool { return f[n.Feature] || f[n.Or] }
+
 // AllFeatures is the kernel a plan is made for where none can be asked.
 func AllFeatures() Features {
-	return Features{FeatureBridge: true, FeatureVeth: true, FeatureVXLAN: true, FeatureTBF: true, FeatureNetem: true, FeatureNFTables: true, FeatureBridgeNetfilter: true}
+	all := Features{}
+	for _, f := range features {
+		all[f] = true
+	}
+	return all
+}
+
+// Datapath is what carries a node's packets.
+type Datapath string
+
+const (
+	Kernel Datapath = "kernel" // the kernel's own devices
+	EBPF   Datapath = "ebpf"   // programs of ours at the devices' tc hooks
+	User   Datapath = "agent"  // a process
+)
+
+// Emulates reports whether eBPF has to do on the node what the kernel's device would: the kernel has none, or the node
+// asks for it.
+func (n *Node) Emulates(device Feature, f Features) bool {
+	return !f[device] || Datapath(n.Datapath) == EBPF && f[FeatureEBPF]
+}
+
+// Datapaths returns what carries packets in each namespace.
+func (s *State) Datapaths() map[string]Datapath {
+	found := map[string]Datapath{}
+	for k, o := range s.objects {
+		datapath := Kernel
+		switch o := o.(type) {
+		case Program:
+			datapath = EBPF
+		case Link:
+			if o.Agent != "" {
+				datapath = User
+			}
+		}
+		if found[k.Namespace] == "" || datapath != Kernel {
+			found[k.Namespace] = datapath
+		}
+	}
+	return found
 }

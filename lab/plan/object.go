@@ -43,10 +43,12 @@ const (
 	KindRoute
 	KindRule
 	KindTable
+	KindProgram
+	KindAgent
 )
 
 func (k Kind) String() string {
-	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table"}[k]
+	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table", "eBPF program", "agent"}[k]
 }
 
 // Object is one thing in the kernel. The values are comparable: two objects of one key are the same when a == b.

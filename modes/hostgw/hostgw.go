@@ -37,7 +37,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return Mode{}, gohcl.DecodeBody(body, ctx, &struct{}{})
 }
 
-func (Mode) Needs(*plan.Cluster) []plan.Feature { return []plan.Feature{plan.FeatureNFTables} }
+func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan.FeatureNFTables}} }
 
 func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
 

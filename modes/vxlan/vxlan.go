@@ -106,8 +106,8 @@ func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Feature {
-	return []plan.Feature{plan.FeatureVXLAN, plan.FeatureNFTables}
+func (m Mode) Needs(*plan.Cluster) []plan.Need {
+	return []plan.Need{{Feature: plan.FeatureVXLAN}, {Feature: plan.FeatureNFTables}}
 }
 
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }

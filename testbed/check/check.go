@@ -80,7 +80,7 @@ func (r *run) open(ctx context.Context, pairs []pair, serving *sync.WaitGroup) e
 		takes[p.from], takes[p.to] = true, true
 		e := r.plan.Expect(r.ends[p.from].Endpoint, r.ends[p.to].Endpoint)
 		room = max(room, e.MTU+1)
-		if e.Encap.Type == "vxlan" && !slices.Contains(r.ports, e.Encap.Port) {
+		if e.Encap.Port != 0 && !slices.Contains(r.ports, e.Encap.Port) {
 			r.ports = append(r.ports, e.Encap.Port)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 	"labnet/testbed/wire"
 )
 
-// Ports that VXLAN is found on in the wild, so that it is also recognised where nobody promised it: IANA's, Linux's.
-var vxlanPorts = []int{4789, 8472}
+// Ports that tunnels are found on in the wild, so that they are also recognised where nobody promised them: IANA's and
+// Linux's of VXLAN, and flannel's of its udp backend.
+var tunnelPorts = []int{4789, 8472, 8285}
 
 // witness captures on the sending node's uplink while two pods of different nodes talk, and holds every frame of theirs
 // against what the mode promises, in both directions.
@@ -31,7 +32,7 @@ func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 	if err := traffic.Exchange(ctx, r.traffic(s, way), 10); err != nil {
 		return proof, err
 	}
-	ports := append([]int{out.Encap.Port, back.Encap.Port}, vxlanPorts...)
+	ports := append([]int{out.Encap.Port, back.Encap.Port}, tunnelPorts...)
 	sent, received := 0, 0
 	for {
 		// What the pods have exchanged has passed the uplink by now, and waits.

@@ -15,7 +15,6 @@ import (
 type Frame struct {
 	Out    bool // whether the interface sent it
 	Super  bool // whether it is a GSO packet, not cut into segments yet
-	VLAN   int  // 802.1Q tag; 0 is none
 	Length int  // of the outer IP packet
 	Outer  Packet
 	Encap  plan.Encap // as seen; zero is none
@@ -43,19 +42,21 @@ const (
 	vxlanLen = 8
 )
 
-// Decode takes a frame apart. UDP to one of the ports is VXLAN.
-func Decode(data []byte, vxlanPorts ...int) (Frame, error) {
-	return Raw{Data: data, Length: len(data)}.Decode(vxlanPorts...)
+// Decode takes a frame apart. UDP to one of the ports is a tunnel's: VXLAN, or IP as it is.
+func Decode(data []byte, ports ...int) (Frame, error) {
+	return Raw{Data: data, Length: len(data)}.Decode(ports...)
 }
 
-// Decode takes a captured frame apart. UDP to one of the ports is VXLAN.
-func (r Raw) Decode(vxlanPorts ...int) (Frame, error) {
+// Decode takes a captured frame apart. UDP to one of the ports is a tunnel's: VXLAN, or IP as it is.
+func (r Raw) Decode(ports ...int) (Frame, error) {
 	f := Frame{Out: r.Out, Super: r.Super}
 	packet, vlan, err := ethernet(r.Data)
 	if err != nil {
 		return f, err
 	}
-	f.VLAN = vlan
+	if vlan != 0 {
+		f.Encap = plan.Encap{Type: "vlan", VLAN: vlan}
+	}
 	if f.Outer, err = ip(packet); err != nil {
 		return f, err
 	}
@@ -64,10 +65,26 @@ func (r Raw) Decode(vxlanPorts ...int) (Frame, error) {
 	}
 	f.Length = f.Outer.Length
 	f.Inner = f.Outer
-	if f.Outer.Proto == unix.IPPROTO_UDP && slices.Contains(vxlanPorts, f.Outer.DstPort) {
+	switch {
+	case f.Outer.Proto == unix.IPPROTO_IPIP && !f.Outer.Fragment:
+		return f, f.tunnel("ipip", 0)
+	case f.Outer.Proto == unix.IPPROTO_UDP && slices.Contains(ports, f.Outer.DstPort):
+		if h := f.Outer.Payload; len(h) > 0 && (h[0]>>4 == 4 || h[0]>>4 == 6) {
+			return f, f.tunnel("udp", f.Outer.DstPort)
+		}
 		return f, f.vxlan()
 	}
 	return f, nil
+}
+
+// tunnel takes a packet out of one that carries nothing else.
+func (f *Frame) tunnel(kind string, port int) (err error) {
+	f.Encap = plan.Encap{Type: kind, Port: port, VLAN: f.Encap.VLAN, Src: f.Outer.Src, Dst: f.Outer.Dst}
+	if f.Inner, err = ip(f.Outer.Payload); err != nil {
+		return err
+	}
+	f.Encap.Overhead = f.Outer.Length - f.Inner.Length
+	return nil
 }
 
 // vxlan takes the frame out of the tunnel (RFC 7348).
@@ -81,7 +98,7 @@ func (f *Frame) vxlan() error {
 		return nil // without a VNI it is something else on the same port
 	}
 	f.Encap = plan.Encap{
-		Type: "vxlan", VNI: int(binary.BigEndian.Uint32(h[4:]) >> 8), Port: f.Outer.DstPort,
+		Type: "vxlan", VNI: int(binary.BigEndian.Uint32(h[4:]) >> 8), Port: f.Outer.DstPort, VLAN: f.Encap.VLAN,
 		Src: f.Outer.Src, Dst: f.Outer.Dst,
 	}
 	f.Inner = Packet{}

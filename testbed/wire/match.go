@@ -21,6 +21,8 @@ func Matches(f Frame, e plan.Expectation) (ok bool, why string) {
 		return false, fmt.Sprintf("is not encapsulated (%s > %s)", f.Outer.Src, f.Outer.Dst)
 	case seen.Type != want.Type:
 		return false, fmt.Sprintf("is %s instead of %s", seen, want)
+	case seen.VLAN != want.VLAN:
+		return false, fmt.Sprintf("is tagged for VLAN %d instead of %d", seen.VLAN, want.VLAN)
 	case seen.VNI != want.VNI:
 		return false, fmt.Sprintf("has VNI %d instead of %d", seen.VNI, want.VNI)
 	case seen.Port != want.Port:

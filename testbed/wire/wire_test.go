@@ -63,7 +63,7 @@ func TestDecode(t *testing.T) {
 		{name: "padded to Ethernet's least", parts: []string{mac, ip4, pods, strings.Repeat("00", 14)},
 			want: Frame{Length: 32, Outer: podPacket, Inner: podPacket}},
 		{name: "tagged", parts: []string{mac, tag, ip4, pods},
-			want: Frame{VLAN: 100, Length: 32, Outer: podPacket, Inner: podPacket}},
+			want: Frame{Encap: plan.Encap{Type: "vlan", VLAN: 100}, Length: 32, Outer: podPacket, Inner: podPacket}},
 		{name: "IPv6", parts: []string{mac, ip6, pods6},
 			want: Frame{Length: 52, Outer: pod6Packet, Inner: pod6Packet}},
 		{name: "vxlan", parts: []string{mac, ip4, outer, tunnel, vxlan1, mac, ip4, pods},

@@ -1,0 +1,35 @@
+package plan
+
+import "fmt"
+
+// Agent is a process in a namespace that works for as long as the lab is up.
+type Agent struct {
+	Namespace string
+	Name      string // udp, bgp: what lab agent calls it
+	Config    string // JSON; what the process was started with
+	// On is the device whose addresses it works with; the agent is started anew when that is made anew.
+	On string
+	// Protocol is that of the routes which the agent makes and removes; what else is in the namespace is not its business.
+	// 0: it makes none.
+	Protocol int
+}
+
+func (a Agent) Key() Key { return Key{a.Namespace, KindAgent, a.Name} }
+
+func (a Agent) Parents() []Key {
+	parents := []Key{{a.Namespace, KindNamespace, ""}}
+	if a.On != "" {
+		parents = append(parents, Key{a.Namespace, KindLink, a.On})
+	}
+	return parents
+}
+
+func (a Agent) Add() []string {
+	return []string{fmt.Sprintf("lab agent start --namespace %s %s <<'EOF'\n%s\nEOF", a.Namespace, a.Name, a.Config)}
+}
+
+func (a Agent) Set(Object) ([]string, bool) { return nil, false }
+
+func (a Agent) Del() []string {
+	return []string{fmt.Sprintf("lab agent stop --namespace %s %s", a.Namespace, a.Name)}
+}

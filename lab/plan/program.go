@@ -1,0 +1,57 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Program is an eBPF program of ours at a device's tc hook; the device has a clsact qdisc for it. All that it works with
+// is constant, so that a program in the kernel can be told from another by its instructions.
+type Program struct {
+	Namespace, Link string
+	Egress          bool
+	Priority        int    // among the programs of one hook
+	Does            string // ipip-encap, ipip-decap, vlan-push, …: package datapath has them
+	To              string // the device it hands packets to, in the same namespace
+	Local           netip.Addr
+	VLAN            int
+}
+
+func (p Program) hook() string {
+	if p.Egress {
+		return "egress"
+	}
+	return "ingress"
+}
+
+func (p Program) Key() Key {
+	return Key{p.Namespace, KindProgram, fmt.Sprintf("%s %s %d", p.Link, p.hook(), p.Priority)}
+}
+
+func (p Program) Parents() []Key {
+	parents := []Key{{p.Namespace, KindLink, p.Link}, {p.Namespace, KindQdisc, p.Link + " clsact"}}
+	if p.To != "" {
+		parents = append(parents, Key{p.Namespace, KindLink, p.To})
+	}
+	return parents
+}
+
+func (p Program) Add() []string {
+	s := fmt.Sprintf("lab program add --namespace %s dev %s %s pref %d %s", p.Namespace, p.Link, p.hook(), p.Priority, p.Does)
+	if p.To != "" {
+		s += " to " + p.To
+	}
+	if p.Local.IsValid() {
+		s += " local " + p.Local.String()
+	}
+	if p.VLAN != 0 {
+		s += fmt.Sprintf(" vlan %d", p.VLAN)
+	}
+	return []string{s}
+}
+
+func (p Program) Set(Object) ([]string, bool) { return nil, false }
+
+func (p Program) Del() []string {
+	return []string{fmt.Sprintf("tc -n %s filter del dev %s %s pref %d", p.Namespace, p.Link, p.hook(), p.Priority)}
+}
