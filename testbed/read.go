@@ -100,6 +100,7 @@ type found struct {
 	veths   []veth
 	stacked []stacked
 	names   map[int]string // of its links, by index
+	node    bool
 
 	settings devconf
 }
@@ -124,6 +125,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
 		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"agents", r.agents},
 	} {
 		err := step.read(v, f)
 		if errors.Is(err, errForeign) && r.want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) == nil {

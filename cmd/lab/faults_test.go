@@ -26,8 +26,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
-		os.Exit(testbed.Enter(os.Args[2:]))
+	if len(os.Args) > 1 && (os.Args[1] == testbed.EnterArg || os.Args[1] == testbed.AgentArg) {
+		os.Exit(suite.Main(m, ""))
 	}
 	if os.Getenv(asLab) != "" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
