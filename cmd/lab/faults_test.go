@@ -125,6 +125,8 @@ func TestKilledAfterEveryChange(t *testing.T) {
 		{"a first build", "", "vxlan"},
 		{"a change of mode", "host-gw", "vxlan"},
 		{"a change back", "vxlan", "host-gw"},
+		{"agents come", "host-gw", "udp"},
+		{"agents go", "udp", "vxlan"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			for n := 1; ; n++ {
@@ -165,7 +167,14 @@ func leftovers(t *testing.T, name string) []string {
 		}
 		left = append(left, found...)
 	}
-	return left
+	for range 20 { // one that was only just started finds out by itself
+		out, _ := exec.Command("pgrep", "-f", testbed.AgentArg+" "+name).Output()
+		if len(out) == 0 {
+			return left
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return append(left, "an agent")
 }
 
 // TestKilledAtAnyMoment kills up, a change of mode and down at random moments, between changes and within them.
@@ -181,7 +190,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			args = []string{"up", file, "--name", name}
 		case 1:
 			must(t, "up", file, "--name", name, "--mode", "host-gw")
-			args = []string{"up", file, "--name", name, "--mode", "vxlan"}
+			args = []string{"up", file, "--name", name, "--mode", []string{"vxlan", "udp"}[i%2]}
 		case 2:
 			must(t, "up", file, "--name", name)
 			args = []string{"down", name}
