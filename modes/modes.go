@@ -3,6 +3,7 @@ package modes
 
 import (
 	"labnet/lab/plan"
+	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/udp"
 	"labnet/modes/vxlan"
@@ -13,4 +14,5 @@ var All = plan.Modes{
 	{Name: "host-gw", Mode: hostgw.Mode{}},
 	{Name: "vxlan", Mode: vxlan.Mode{}},
 	{Name: "udp", Mode: udp.Mode{}},
+	{Name: "bgp", Mode: bgp.Mode{}},
 }

@@ -277,9 +277,72 @@ func StopAgent(namespace, name string) error {
 	return nil
 }
 
-// agents reads the agents of a node; only nodes have some.
+// settleTimeout is how long agents may take until they have agreed with one another.
+const settleTimeout = time.Minute
+
+// Settle waits until all agents of a lab say that they are where they want to be: a BGP speaker has its sessions, and what it
+// learnt is in the kernel. progress is told how many are.
+func Settle(ctx context.Context, want *plan.State, progress func(settled, all int)) error {
+	waiting := map[plan.Agent]string{} // and what they say
+	want.Each(func(o plan.Object) {
+		if a, ok := o.(plan.Agent); ok {
+			waiting[a] = ""
+		}
+	})
+	all := len(waiting)
+	for until := time.Now().Add(settleTimeout); ; {
+		for a := range waiting {
+			ok, summary, err := settled(a)
+			if err != nil {
+				return err
+			}
+			if waiting[a] = summary; ok {
+				delete(waiting, a)
+			}
+		}
+		if all > 0 {
+			progress(all-len(waiting), all)
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		if time.Now().After(until) {
+			for a, summary := range waiting {
+				return fmt.Errorf("the %s agent of %s has not settled within %v: %s (its log is %s)", a.Name, a.Namespace, settleTimeout, summary, AgentLog(a.Namespace, a.Name))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// settled asks an agent whether it is where it wants to be.
+func settled(a plan.Agent) (ok bool, summary string, err error) {
+	place, err := Open(a.Namespace)
+	if err != nil {
+		return false, "", err
+	}
+	defer place.Close()
+	report, err := RunningAgent{Namespace: a.Namespace, Name: a.Name, Started: fingerprint(a)}.Ask(place)
+	if err != nil {
+		return false, "", err
+	}
+	var said struct {
+		Settled bool
+		Summary string
+	}
+	if err := json.Unmarshal(report, &said); err != nil {
+		return false, "", fmt.Errorf("the %s agent of %s does not say how it is: %w", a.Name, a.Namespace, err)
+	}
+	return said.Settled, said.Summary, nil
+}
+
+// agents reads the agents of a machine; only nodes and routers have some.
 func (r *reader) agents(v *visit, f *found) error {
-	if !f.node {
+	if !f.routes {
 		return nil
 	}
 	running, err := agents(v.place.Name)

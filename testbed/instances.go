@@ -133,7 +133,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		if owners[name].Lab != lab {
 			continue
 		}
-		if owners[name].Role == string(labdef.Node) {
+		if role := labdef.Kind(owners[name].Role); role == labdef.Node || role == labdef.Router {
 			errs = append(errs, endAgents(name))
 		}
 		if err := remove(name); err != nil {

@@ -48,7 +48,7 @@ func (r *reader) links(v *visit, f *found) error {
 			if owner.Lab != r.lab {
 				return errForeign
 			}
-			f.node = owner.Role == string(lab.Node)
+			f.routes = owner.Role == string(lab.Node) || owner.Role == string(lab.Router)
 			f.add(plan.Namespace{Name: v.place.Name, Alias: aliasOf(a)})
 			continue
 		}

@@ -65,13 +65,15 @@ func dieAfter(n int, file, instance, mode string) {
 	die(err)
 	p, err := c.build(s, choice{instance: instance, mode: mode}, f)
 	die(err)
-	_, err = bring(context.Background(), p, s.record(p), func(string) {}, func([]plan.Change) func(plan.Change) {
+	killer := unobserved
+	killer.changes = func([]plan.Change) func(plan.Change) {
 		return func(plan.Change) {
 			if n--; n == 0 {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
 		}
-	})
+	}
+	_, err = bring(context.Background(), p, s.record(p), killer)
 	die(err)
 	os.Exit(0)
 }

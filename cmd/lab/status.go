@@ -141,7 +141,7 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 	}
 	doc.Machines = machines(actual)
 	for _, m := range doc.Machines {
-		if m.Kind != string(lab.Node) {
+		if kind := lab.Kind(m.Kind); kind != lab.Node && kind != lab.Router {
 			continue
 		}
 		found, err := agents(m)
@@ -161,7 +161,7 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 	return doc, nil
 }
 
-// agents asks the agents of a node how they are. One that says nothing is there all the same.
+// agents asks the agents of a machine how they are. One that says nothing is there all the same.
 func agents(m machineDocument) ([]agentDocument, error) {
 	place, err := testbed.Open(m.Namespace)
 	if err != nil {

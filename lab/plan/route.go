@@ -93,7 +93,9 @@ func (f FDB) Del() []string {
 const (
 	TableMain     = 254
 	ProtocolBoot  = 3
+	ProtocolBIRD  = 12
 	ProtocolFelix = 80
+	ProtocolBGP   = 186
 )
 
 // Route is a route of one next hop, or of none.

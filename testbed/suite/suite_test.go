@@ -106,6 +106,9 @@ func up(t *testing.T, p *plan.Plan) {
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
 		t.Fatal(err)
 	}
+	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
 	settled(t, p)
 }
 

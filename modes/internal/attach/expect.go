@@ -87,3 +87,21 @@ func Room(c *plan.Cluster, mode string, mtu func(*plan.Node) int) hcl.Diagnostic
 	}
 	return diags
 }
+
+// OneSegment reports the nodes that another node cannot be the gateway for.
+func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		first := c.Nodes[0].Uplink()
+		if n.Uplink().Switch != first.Switch {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  mode + " needs all nodes on one switch",
+				Detail: fmt.Sprintf("Node %q is on switch %q and node %q on %q; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+					n.Name, n.Uplink().Switch.Name, c.Nodes[0].Name, first.Switch.Name),
+				Subject: n.Uplink().Range.Ptr(),
+			})
+		}
+	}
+	return diags
+}

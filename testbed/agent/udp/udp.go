@@ -77,7 +77,7 @@ func (p *Proxy) Status() any {
 	sent, received, dropped := p.counts.Sent.Load(), p.counts.Received.Load(), p.counts.Dropped.Load()
 	return map[string]any{
 		"summary": fmt.Sprintf("%s: %d sent, %d received, %d dropped", p.config.Device, sent, received, dropped),
-		"device":  p.config.Device, "sent": sent, "received": received, "dropped": dropped,
+		"settled": true, "device": p.config.Device, "sent": sent, "received": received, "dropped": dropped,
 	}
 }
 
