@@ -37,13 +37,8 @@ type Speaker struct {
 	routes    []Route
 	awaited   map[endOfRib]bool // what peers have yet to say before stale routes may go
 	staleTill time.Time
+	held      bool // the placeholder is there
 	seen      map[netip.Addr]api.PeerState_SessionState
-}
-
-// endOfRib is a peer's word that it has said all of a family.
-type endOfRib struct {
-	peer   netip.Addr
-	family api.Family_Afi
 }
 
 // learnt is a path that was chosen.
@@ -65,7 +60,7 @@ func New(cfg Config, log *slog.Logger) (*Speaker, error) {
 // Run speaks until ctx is done, in the network namespace of the process, and calls ready once it listens. It says no goodbye and
 // removes no route. GoBGP cannot be unloaded: the process is meant to end after it.
 func (s *Speaker) Run(ctx context.Context, ready func()) error {
-	restarted := false
+	restarted := true // where the kernel's routes are not the speaker's, they have outlived it
 	if s.cfg.Install != nil {
 		t, err := openTable(s.cfg, s.log)
 		if err != nil {
@@ -83,6 +78,7 @@ func (s *Speaker) Run(ctx context.Context, ready func()) error {
 		}
 		defer stop()
 	}
+	restarted = restarted && s.cfg.Restart > 0
 	if restarted {
 		s.expectAll()
 	}
@@ -118,16 +114,6 @@ func (s *Speaker) touch() {
 	}
 }
 
-// expectAll keeps stale routes until every peer has spoken, or until a restart is held for failed.
-func (s *Speaker) expectAll() {
-	for _, p := range s.cfg.Peers {
-		for _, f := range p.families() {
-			s.awaited[endOfRib{p.Address, family(f).Afi}] = true
-		}
-	}
-	s.staleTill = time.Now().Add(time.Duration(s.cfg.Restart) * time.Second)
-}
-
 // start brings GoBGP up. What is announced is there before the peers are, and those who will call come before those who are
 // called: a connection that comes before its peer is known is refused, and costs seconds.
 func (s *Speaker) start(ctx context.Context, restarted bool) error {
@@ -153,6 +139,9 @@ func (s *Speaker) start(ctx context.Context, restarted bool) error {
 	if err := s.subscribe(ctx); err != nil {
 		return err
 	}
+	if err := s.exportPolicy(ctx); err != nil {
+		return fmt.Errorf("policy towards other ASes: %w", err)
+	}
 	for _, a := range s.cfg.Announce {
 		path, err := a.path()
 		if err != nil {
@@ -160,6 +149,11 @@ func (s *Speaker) start(ctx context.Context, restarted bool) error {
 		}
 		if _, err := b.AddPath(ctx, &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: path}); err != nil {
 			return fmt.Errorf("announcing %s: %w", a.Prefix, err)
+		}
+	}
+	if restarted {
+		if err := s.hold(ctx); err != nil {
+			return fmt.Errorf("peer %s, by which a restart is drawn out: %w; is lo up?", s.placeholder(), err)
 		}
 	}
 	peers := slices.Clone(s.cfg.Peers)
@@ -199,7 +193,7 @@ func (s *Speaker) peer(p Peer, restarted bool) *api.Peer {
 	}
 	if s.cfg.Restart > 0 {
 		n.GracefulRestart = &api.GracefulRestart{
-			Enabled: true, RestartTime: uint32(s.cfg.Restart), DeferralTime: 5, LocalRestarting: restarted,
+			Enabled: true, RestartTime: uint32(s.cfg.Restart), DeferralTime: s.cfg.deferral(), LocalRestarting: restarted,
 		}
 	}
 	for _, f := range p.families() {
@@ -290,7 +284,7 @@ func (s *Speaker) session(ctx context.Context, e *api.WatchEventResponse_PeerEve
 		return
 	}
 	peer, err := netip.ParseAddr(e.Peer.GetState().GetNeighborAddress())
-	if err != nil {
+	if err != nil || peer == s.placeholder() {
 		return
 	}
 	state := e.Peer.State.SessionState
@@ -309,36 +303,9 @@ func (s *Speaker) session(ctx context.Context, e *api.WatchEventResponse_PeerEve
 	}
 }
 
-// hasten shortens the five seconds for which GoBGP will not hear of a peer whose session broke, to one. They are a constant of
-// GoBGP's, but a reset of the peer sets another time, and the timer is set anew when the peer is disabled and enabled.
-func (s *Speaker) hasten(ctx context.Context, peer string) {
-	if s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: peer}) != nil ||
-		s.server.DisablePeer(ctx, &api.DisablePeerRequest{Address: peer}) != nil {
-		return
-	}
-	for range 100 { // a peer takes one such order after the other
-		down := false
-		err := s.server.ListPeer(ctx, &api.ListPeerRequest{Address: peer}, func(p *api.Peer) {
-			down = p.State.AdminState == api.PeerState_DOWN
-		})
-		if down || err != nil {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err := s.server.EnablePeer(ctx, &api.EnablePeerRequest{Address: peer}); err != nil {
-		s.log.Warn("a peer stays disabled", "peer", peer, "error", err)
-	}
-}
-
 // reconcile makes the kernel's routes those that GoBGP holds for best.
 func (s *Speaker) reconcile(ctx context.Context) error {
-	if s.table == nil {
-		return nil
-	}
-	s.mu.Lock()
-	keep := len(s.awaited) > 0 && time.Now().Before(s.staleTill)
-	s.mu.Unlock()
+	keep := s.restarting(ctx)
 	best, err := s.best(ctx)
 	if err != nil {
 		return err
@@ -349,9 +316,11 @@ func (s *Speaker) reconcile(ctx context.Context) error {
 			wanted[p] = append(wanted[p], l.nextHop)
 		}
 	}
-	stands, err := s.table.set(wanted, keep)
-	if err != nil {
-		return err
+	var stands map[netip.Prefix]bool
+	if s.table != nil {
+		if stands, err = s.table.set(wanted, keep); err != nil {
+			return err
+		}
 	}
 	var routes []Route
 	for _, p := range slices.SortedFunc(maps.Keys(best), netip.Prefix.Compare) {
@@ -457,25 +426,42 @@ func (s *Speaker) Status() Status {
 	if !running {
 		return status
 	}
-	err := s.server.ListPeer(context.Background(), &api.ListPeerRequest{EnableAdvertised: true}, func(p *api.Peer) {
+	ctx := context.Background()
+	err := s.server.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
 		address, err := netip.ParseAddr(p.Conf.GetNeighborAddress())
-		if err != nil {
+		if err != nil || address == s.placeholder() {
 			return
 		}
 		session := Session{Peer: address, AS: p.Conf.PeerAsn, State: strings.ToLower(p.State.GetSessionState().String())}
-		if up := p.Timers.GetState().GetUptime(); p.State.GetSessionState() == api.PeerState_ESTABLISHED && up != nil {
-			session.UpSeconds = int64(time.Since(up.AsTime()).Seconds())
-		}
 		for _, f := range p.AfiSafis {
 			session.Received += f.State.GetReceived()
 			session.Accepted += f.State.GetAccepted()
-			session.Advertised += f.State.GetAdvertised()
+		}
+		if up := p.Timers.GetState().GetUptime(); p.State.GetSessionState() == api.PeerState_ESTABLISHED && up != nil {
+			session.UpSeconds = int64(time.Since(up.AsTime()).Seconds())
 		}
 		status.Sessions = append(status.Sessions, session)
 	})
+	for i := range status.Sessions {
+		if session := &status.Sessions[i]; session.State == "established" && err == nil {
+			session.Advertised, err = s.advertised(ctx, session.Peer)
+		}
+	}
 	if err != nil {
-		s.log.Warn("no status of the sessions", "error", err)
+		s.log.Warn("the status of the sessions is not whole", "error", err)
 	}
 	slices.SortFunc(status.Sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
 	return status
+}
+
+// advertised counts the prefixes that were told to a peer; GoBGP's own count has the end-of-RIB in it.
+func (s *Speaker) advertised(ctx context.Context, peer netip.Addr) (n uint64, err error) {
+	i := slices.IndexFunc(s.cfg.Peers, func(p Peer) bool { return p.Address == peer })
+	for _, name := range s.cfg.Peers[i].families() {
+		r := &api.ListPathRequest{TableType: api.TableType_ADJ_OUT, Name: peer.String(), Family: family(name), EnableOnlyBinary: true}
+		if err := s.server.ListPath(ctx, r, func(*api.Destination) { n++ }); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
