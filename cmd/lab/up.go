@@ -69,8 +69,8 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		note:    func(note string) { c.say("%s", note) },
 		changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
 		settled: func(n, all int) {
-			if n == 0 {
-				steps.begin("agents (%d)", all)
+			if text := fmt.Sprintf("agents (%d)", all); steps.text != text {
+				steps.begin("%s", text)
 			}
 			steps.set("%d", n)
 		},

@@ -12,6 +12,8 @@ type Speaker struct {
 	Announce []Announcement `json:"announce,omitempty"`
 	Peers    []Peer         `json:"peers,omitempty"`
 	Install  *Install       `json:"install,omitempty"` // nothing learnt goes into the kernel where left out
+	// Learns is how many prefixes are installed once everybody has spoken; the speaker says when it has come to that.
+	Learns int `json:"learns,omitempty"`
 	// Restart is for how many seconds peers are asked to hold the routes of a speaker that has gone away; 0 is for none.
 	Restart uint16 `json:"restart,omitempty"`
 }

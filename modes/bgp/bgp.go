@@ -160,7 +160,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 // speaker is what a node's agent is told. Sessions run over the families that the pods have.
 func (m Mode) speaker(c *plan.Cluster, n *plan.Node, reflects map[*plan.Node]bool) plan.Speaker {
 	sp := plan.Speaker{
-		AS: m.as, RouterID: routerID(n), Restart: restart,
+		AS: m.as, RouterID: routerID(n), Restart: restart, Learns: (len(c.Nodes) - 1) * len(n.PodCIDRs),
 		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Metric: m.like.metric()},
 	}
 	for i, block := range n.PodCIDRs {

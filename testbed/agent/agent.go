@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -16,7 +17,9 @@ import (
 	"syscall"
 	"time"
 
+	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/agent/bgp"
 	"labnet/testbed/agent/udp"
 )
 
@@ -30,7 +33,24 @@ type agent interface {
 // kinds makes agents by name, from their configuration.
 var kinds = map[string]func(config []byte) (agent, error){
 	"udp": func(config []byte) (agent, error) { return udp.New(config) },
+	"bgp": speaker,
 }
+
+func speaker(config []byte) (agent, error) {
+	var c plan.Speaker
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, err
+	}
+	s, err := bgp.New(c, slog.Default())
+	if err != nil {
+		return nil, err
+	}
+	return bgpAgent{s}, nil
+}
+
+type bgpAgent struct{ *bgp.Speaker }
+
+func (a bgpAgent) Status() any { return a.Speaker.Status() }
 
 // Main is the process of an agent: lab __agent NAMESPACE NAME FINGERPRINT, its configuration on standard input.
 func Main(args []string) int {

@@ -27,60 +27,44 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+
+	"labnet/lab/plan"
 )
 
-// Config is all that a speaker is told. Equal configurations have equal JSON.
-type Config struct {
-	AS       uint32         `json:"as"`
-	RouterID netip.Addr     `json:"router_id"`
-	Listen   []netip.Addr   `json:"listen"`         // own addresses; sessions run from them too
-	Port     uint16         `json:"port,omitempty"` // 179 where left out, here and at the peers
-	Announce []Announcement `json:"announce,omitempty"`
-	Peers    []Peer         `json:"peers,omitempty"`
-	Install  *Install       `json:"install,omitempty"` // nothing learnt goes into the kernel where left out
-	// Restart is for how many seconds peers are asked to hold the routes of a speaker that has gone away; 0 is for none.
-	Restart uint16 `json:"restart,omitempty"`
-}
-
-// Announcement is a prefix that this machine can be reached by.
-type Announcement struct {
-	Prefix   netip.Prefix `json:"prefix"`
-	NextHop  netip.Addr   `json:"next_hop"`            // an address of this machine
-	NoExport bool         `json:"no_export,omitempty"` // for the neighbouring AS, and not for those behind it
-}
-
-// Peer is the other end of a session.
-type Peer struct {
-	Address netip.Addr `json:"address"`
-	AS      uint32     `json:"as"`
-	// Passive waits for the peer to connect. Of two speakers one should, or else they may connect crosswise and start again.
-	Passive bool `json:"passive,omitempty"`
-	// Client makes this speaker a route reflector, and the peer its client.
-	Client    bool       `json:"client,omitempty"`
-	ClusterID netip.Addr `json:"cluster_id,omitzero"` // of the reflector; its router id where left out
-	// Hops is how many routers away a peer of another AS may be, and 1 where left out.
-	Hops     uint8    `json:"hops,omitempty"`
-	Families []string `json:"families,omitempty"` // "ipv4", "ipv6"; the address's own where left out
-}
-
-// Install says how learnt routes are written into the kernel.
-type Install struct {
-	Within   []netip.Prefix `json:"within"`   // only prefixes inside these; they are the speaker's own ground
-	Protocol int            `json:"protocol"` // 186 is bgp, 12 is bird
-	Table    int            `json:"table,omitempty"`
-	Metric   int            `json:"metric,omitempty"`
-	// Tunnel is a device that takes the next hop for the outer destination (tunl0): routes lead through it, "onlink".
-	Tunnel string `json:"tunnel,omitempty"`
-	// Direct leaves the tunnel out where the next hop is in a subnet of this machine (Calico's CrossSubnet).
-	Direct bool `json:"direct,omitempty"`
-	// Multipath spreads over all next hops that are equally good, as the switch of a rack does.
-	Multipath bool `json:"multipath,omitempty"`
-}
+// What a speaker is told is part of a plan.
+type (
+	Config       = plan.Speaker
+	Announcement = plan.Announcement
+	Peer         = plan.Peer
+	Install      = plan.Install
+)
 
 // Status is what a speaker knows.
 type Status struct {
+	Summary  string    `json:"summary"`
+	Settled  bool      `json:"settled"` // all sessions are up, and all that there is to learn is in the kernel
 	Sessions []Session `json:"sessions"`
 	Routes   []Route   `json:"routes"`
+}
+
+// judge says in a word how things are.
+func (s *Status) judge(c Config) {
+	up, prefixes := 0, map[netip.Prefix]bool{}
+	for _, session := range s.Sessions {
+		if session.State == "established" {
+			up++
+		}
+	}
+	for _, r := range s.Routes {
+		if r.Installed {
+			prefixes[r.Prefix] = true
+		}
+	}
+	s.Settled = up == len(c.Peers) && len(prefixes) >= c.Learns
+	s.Summary = fmt.Sprintf("%d of %d sessions established, %d prefixes learnt", up, len(c.Peers), len(prefixes))
+	if !s.Settled && up == len(c.Peers) {
+		s.Summary += fmt.Sprintf(" of %d", c.Learns)
+	}
 }
 
 // Session is the state of the session with one peer.
@@ -107,14 +91,14 @@ const (
 	mainTable   = 254
 )
 
-func (c Config) port() uint16 {
+func port(c Config) uint16 {
 	if c.Port != 0 {
 		return c.Port
 	}
 	return defaultPort
 }
 
-func (p Peer) families() []string {
+func families(p Peer) []string {
 	switch {
 	case len(p.Families) > 0:
 		return p.Families
@@ -125,7 +109,7 @@ func (p Peer) families() []string {
 }
 
 // Validate reports everything that is wrong with a configuration.
-func (c Config) Validate() error {
+func validate(c Config) error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.AS == 0 {
@@ -157,9 +141,9 @@ func (c Config) Validate() error {
 			continue
 		case seen[p.Address]:
 			wrong("peer %s: it is there twice", p.Address)
-		case c.local(p).Compare(p.Address) == 0:
+		case local(c, p).Compare(p.Address) == 0:
 			wrong("peer %s: that is this speaker itself", p.Address)
-		case !c.local(p).IsValid():
+		case !local(c, p).IsValid():
 			wrong("peer %s: no listen address is of its family", p.Address)
 		}
 		seen[p.Address] = true
@@ -195,7 +179,7 @@ func (c Config) Validate() error {
 }
 
 // local is the own address that the session with a peer runs from.
-func (c Config) local(p Peer) netip.Addr {
+func local(c Config, p Peer) netip.Addr {
 	for _, a := range c.Listen {
 		if a.Is4() == p.Address.Is4() {
 			return a

@@ -29,8 +29,8 @@ var placeholders = map[bool]netip.Addr{true: netip.MustParseAddr("127.0.0.1"), f
 
 func (s *Speaker) placeholder() netip.Addr { return placeholders[s.cfg.Listen[0].Is4()] }
 
-// deferral gives the seconds for which a peer waits for a speaker that comes back.
-func (c Config) deferral() uint32 {
+// deferralTime gives the seconds for which a peer waits for a speaker that comes back.
+func deferralTime(c Config) uint32 {
 	external := false
 	for _, p := range c.Peers {
 		external = external || p.AS != c.AS
@@ -50,7 +50,7 @@ type endOfRib struct {
 // expectAll begins a restart: stale routes are kept until every peer has said all, or the time for it is over.
 func (s *Speaker) expectAll() {
 	for _, p := range s.cfg.Peers {
-		for _, f := range p.families() {
+		for _, f := range families(p) {
 			s.awaited[endOfRib{p.Address, family(f).Afi}] = true
 		}
 	}
@@ -100,7 +100,7 @@ func (s *Speaker) hold(ctx context.Context) error {
 // connect opens a session with this very speaker, and breaks it off when it stands.
 func (s *Speaker) connect(ctx context.Context, p Peer) error {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: p.Address.AsSlice()}, Timeout: time.Second}
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(s.cfg.Listen[0].String(), strconv.Itoa(int(s.cfg.port()))))
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(s.cfg.Listen[0].String(), strconv.Itoa(int(port(s.cfg)))))
 	if err != nil {
 		return err
 	}

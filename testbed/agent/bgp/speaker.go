@@ -48,7 +48,7 @@ type learnt struct {
 
 // New makes a speaker, which is idle until Run.
 func New(cfg Config, log *slog.Logger) (*Speaker, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := validate(cfg); err != nil {
 		return nil, err
 	}
 	return &Speaker{
@@ -124,14 +124,14 @@ func (s *Speaker) start(ctx context.Context, restarted bool) error {
 	s.mu.Unlock()
 
 	global := &api.Global{
-		Asn: s.cfg.AS, RouterId: s.cfg.RouterID.String(), ListenPort: int32(s.cfg.port()),
+		Asn: s.cfg.AS, RouterId: s.cfg.RouterID.String(), ListenPort: int32(port(s.cfg)),
 		Families: []uint32{0, 1}, // IPv4 and IPv6 unicast, as GoBGP counts them
 	}
 	for _, a := range s.cfg.Listen {
 		global.ListenAddresses = append(global.ListenAddresses, a.String())
 	}
 	if err := b.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
-		return fmt.Errorf("listening on port %d: %w", s.cfg.port(), err)
+		return fmt.Errorf("listening on port %d: %w", port(s.cfg), err)
 	}
 	s.mu.Lock()
 	s.running = true
@@ -143,7 +143,7 @@ func (s *Speaker) start(ctx context.Context, restarted bool) error {
 		return fmt.Errorf("policy towards other ASes: %w", err)
 	}
 	for _, a := range s.cfg.Announce {
-		path, err := a.path()
+		path, err := path(a)
 		if err != nil {
 			return fmt.Errorf("announcing %s: %w", a.Prefix, err)
 		}
@@ -177,7 +177,7 @@ func rank(p Peer) int {
 func (s *Speaker) peer(p Peer, restarted bool) *api.Peer {
 	n := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.AS},
-		Transport: &api.Transport{LocalAddress: s.cfg.local(p).String(), RemotePort: uint32(s.cfg.port()), PassiveMode: p.Passive},
+		Transport: &api.Transport{LocalAddress: local(s.cfg, p).String(), RemotePort: uint32(port(s.cfg)), PassiveMode: p.Passive},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1, HoldTime: 90, KeepaliveInterval: 30,
 		}},
@@ -193,10 +193,10 @@ func (s *Speaker) peer(p Peer, restarted bool) *api.Peer {
 	}
 	if s.cfg.Restart > 0 {
 		n.GracefulRestart = &api.GracefulRestart{
-			Enabled: true, RestartTime: uint32(s.cfg.Restart), DeferralTime: s.cfg.deferral(), LocalRestarting: restarted,
+			Enabled: true, RestartTime: uint32(s.cfg.Restart), DeferralTime: deferralTime(s.cfg), LocalRestarting: restarted,
 		}
 	}
-	for _, f := range p.families() {
+	for _, f := range families(p) {
 		n.AfiSafis = append(n.AfiSafis, &api.AfiSafi{
 			Config:            &api.AfiSafiConfig{Family: family(f), Enabled: true},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: s.cfg.Restart > 0}},
@@ -217,7 +217,7 @@ func family(name string) *api.Family {
 }
 
 // path is an announcement as GoBGP wants it, of origin IGP: GoBGP's own would lose against everybody else's.
-func (a Announcement) path() (*api.Path, error) {
+func path(a Announcement) (*api.Path, error) {
 	name := "ipv4"
 	if !a.Prefix.Addr().Is4() {
 		name = "ipv6"
@@ -451,13 +451,14 @@ func (s *Speaker) Status() Status {
 		s.log.Warn("the status of the sessions is not whole", "error", err)
 	}
 	slices.SortFunc(status.Sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
+	status.judge(s.cfg)
 	return status
 }
 
 // advertised counts the prefixes that were told to a peer; GoBGP's own count has the end-of-RIB in it.
 func (s *Speaker) advertised(ctx context.Context, peer netip.Addr) (n uint64, err error) {
 	i := slices.IndexFunc(s.cfg.Peers, func(p Peer) bool { return p.Address == peer })
-	for _, name := range s.cfg.Peers[i].families() {
+	for _, name := range families(s.cfg.Peers[i]) {
 		r := &api.ListPathRequest{TableType: api.TableType_ADJ_OUT, Name: peer.String(), Family: family(name), EnableOnlyBinary: true}
 		if err := s.server.ListPath(ctx, r, func(*api.Destination) { n++ }); err != nil {
 			return n, err
