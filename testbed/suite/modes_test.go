@@ -2,6 +2,7 @@ package suite
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -176,6 +177,9 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 				}
 			}
 			sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
+			if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+				t.Fatal(err)
+			}
 			settled(t, p)
 			byShell := map[string][]string{}
 			for _, ns := range p.State.Namespaces() {
@@ -188,6 +192,44 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 			for _, ns := range p.State.Namespaces() {
 				same(t, ns, byShell[ns], canonical(t, dump(t, ns)))
 			}
+		})
+	}
+}
+
+// TestSpeakerRestartsWithoutLoss kills a BGP speaker in the middle of traffic: packets flow while it is away, while it comes
+// back, and when it is told something new.
+func TestSpeakerRestartsWithoutLoss(t *testing.T) {
+	const text = `
+lab "restart" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 3
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+mode "bgp-rr" {
+  use        = "bgp"
+  reflectors = ["n1"]
+}
+`
+	l := parse(t, "restart.hcl", text)
+	for _, mode := range []string{"bgp", "bgp-rr"} {
+		t.Run(mode, func(t *testing.T) {
+			p := planned(t, l, "restart", mode)
+			up(t, p)
+			ping := exec.Command("ip", "netns", "exec", p.Cluster.Name+".n2.p1", "ping", "-q", "-i", "0.01", "-w", "8", p.Cluster.Nodes[2].Pods[0].Address(false).String())
+			var out strings.Builder
+			ping.Stdout = &out
+			if err := ping.Start(); err != nil {
+				t.Fatal(err)
+			}
+			sh(t, p, "pkill -9 -f __agent.%s.n1.bgp; pkill -9 -f __agent.%s.n2.bgp; sleep 2")
+			up(t, p)
+			if err := ping.Wait(); err != nil || !strings.Contains(out.String(), " 0% packet loss") {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+			healthy(t, p)
 		})
 	}
 }
