@@ -123,7 +123,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 		read func(*visit, *found) error
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
-		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"programs", r.programs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
 	} {
 		err := step.read(v, f)
 		if errors.Is(err, errForeign) && r.want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) == nil {

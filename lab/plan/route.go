@@ -93,6 +93,7 @@ func (f FDB) Del() []string {
 const (
 	TableMain     = 254
 	ProtocolBoot  = 3
+	ProtocolBIRD  = 12
 	ProtocolFelix = 80
 )
 
