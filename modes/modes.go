@@ -3,8 +3,10 @@ package modes
 
 import (
 	"labnet/lab/plan"
+	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
+	"labnet/modes/udp"
 	"labnet/modes/vxlan"
 )
 
@@ -13,4 +15,6 @@ var All = plan.Modes{
 	{Name: "host-gw", Mode: hostgw.Mode{}},
 	{Name: "vxlan", Mode: vxlan.Mode{}},
 	{Name: "ipip", Mode: ipip.Mode{}},
+	{Name: "udp", Mode: udp.Mode{}},
+	{Name: "bgp", Mode: bgp.Mode{}},
 }

@@ -21,7 +21,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 	if len(changes) == 0 {
 		return nil
 	}
-	a := &applier{visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
+	a := &applier{ctx: ctx, visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
 	for _, c := range changes {
 		for _, ns := range namespaces(c.Object) {
 			a.left[ns]++
@@ -69,6 +69,7 @@ func namespaces(o plan.Object) []string {
 // applier makes changes on one thread, with one netlink connection into every namespace that still has changes to come.
 type applier struct {
 	*traveller
+	ctx    context.Context
 	visits map[string]*visit
 	left   map[string]int
 	links  map[plan.Key]plan.Link
@@ -196,6 +197,11 @@ func (a *applier) change(c plan.Change) error {
 		return v.RuleAdd(newRule(o))
 	case plan.Program:
 		return attach(v.Handle, o, v.link)
+	case plan.Agent:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return StartAgent(a.ctx, o)
 	}
 	return fmt.Errorf("nobody knows how to make a %T", c.Object)
 }
@@ -272,6 +278,11 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		return v.RuleDel(newRule(o))
 	case plan.Program:
 		return v.detach(o)
+	case plan.Agent:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return StopAgent(o.Namespace, o.Name)
 	}
 	return fmt.Errorf("nobody knows how to remove a %T", o)
 }

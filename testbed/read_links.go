@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -43,9 +44,11 @@ func (r *reader) links(v *visit, f *found) error {
 	for _, l := range list {
 		a := l.Attrs()
 		if a.Index == loopback {
-			if owner, _ := plan.ParseOwner(a.Alias); owner.Lab != r.lab {
+			owner, _ := plan.ParseOwner(a.Alias)
+			if owner.Lab != r.lab {
 				return errForeign
 			}
+			f.routes = owner.Role == string(lab.Node) || owner.Role == string(lab.Router)
 			f.add(plan.Namespace{Name: v.place.Name, Alias: aliasOf(a)})
 			continue
 		}

@@ -22,7 +22,7 @@ func (calico) route(tunnel bool) plan.Route {
 
 func (calico) attach(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
 	attach.Routed(c, s, n, mtu(n), plan.ProtocolBIRD)
-	s.Add(attach.CalicoFirewall(c.CIDRs()[0], n, ""))
+	attach.CalicoFirewall(s, n, c.CIDRs()[0], 0)
 }
 
 // own: the kernel has no address on the pods' veths to choose, and takes that of the namespace's first device that has

@@ -95,25 +95,16 @@ func (m Mode) Needs(*plan.Cluster) []plan.Need {
 	return []plan.Need{device.NeedIPIP, {Feature: plan.FeatureNFTables}}
 }
 
-// Allocate refuses IPv6, of which there would be blocks and addresses otherwise.
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
-	for _, cidr := range c.CIDRs() {
-		if network := c.Lab.Network; cidr.Addr().Is6() {
-			return hcl.Diagnostics{wrong(network.At.Of("cidr", network.Range), "ipip carries IPv4 alone",
-				fmt.Sprintf("The pod network has %s. Take it out, or use a mode that carries both families: vxlan, host-gw.", cidr))}
-		}
+	if diags := attach.OnlyIPv4(c, "ipip"); diags.HasErrors() {
+		return diags
 	}
 	return m.like.allocate(c)
 }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := attach.Families(c)
+	diags := append(attach.Families(c), attach.Room(c, "ipip", mtu)...)
 	for _, n := range c.Nodes {
-		const least = 68 // RFC 791
-		if sw := n.Uplink().Switch; mtu(n) < least {
-			diags = append(diags, wrong(sw.At.Of("mtu", sw.Range), "The underlay's MTU is too small for ipip",
-				fmt.Sprintf("On switch %q (MTU %d) %d bytes would be left for the pods of node %q; they need %d. Use an MTU of at least %d.", sw.Name, sw.MTU, mtu(n), n.Name, least, least+Overhead)))
-		}
 		if kernel := m.tunnel(n); kernel.Permanent() && f[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, f) {
 			diags = append(diags, wrong(n.At.Of("datapath", n.Range), "The kernel's own device is in the way",
 				fmt.Sprintf("Node %q asks for eBPF, but this kernel has made %s in every namespace, and that cannot be removed. Leave datapath out, or use like = \"flannel\".", n.Name, kernel.Name)))

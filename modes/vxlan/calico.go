@@ -23,11 +23,11 @@ func (calico) device(_ Mode, v6 bool) string {
 	return "vxlan.calico"
 }
 
-func (calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+func (k calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
 	for family, block := range n.PodCIDRs {
 		v6 := block.Addr().Is6()
 		m.tunnel(s, c, n, family, 1000, deviceMTU(n, v6), func(n *plan.Node) string { return vtepMAC(n.Name, v6) })
-		s.Add(attach.CalicoFirewall(c.CIDRs()[family], n, fmt.Sprintf("udp dport %d", m.port)))
+		attach.CalicoFirewall(s, n, c.CIDRs()[family], m.port)
 	}
 	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolFelix)
 }

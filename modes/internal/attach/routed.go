@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
@@ -29,7 +30,7 @@ func AllocateRouted(c *plan.Cluster) hcl.Diagnostics {
 }
 
 // Routed adds a node's pods as Calico connects them: a veth pair without a bridge, a route to each pod, and a blackhole
-// for the unused rest of the node's block, which is that of the program whose number is given.
+// for the unused rest of the node's block; protocol is of whoever makes that: BIRD announces it, Felix only drops by it.
 func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 	for _, block := range n.PodCIDRs {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: protocol})
@@ -76,6 +77,35 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 			)
 		}
 	}
+}
+
+// CalicoFirewall adds what every packet of the pods meets of Calico's rules: what leaves the pool is masqueraded, and the
+// packets of a VXLAN tunnel, where there is one, are not tracked.
+func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort int) {
+	family := "ip"
+	if pool.Addr().Is6() {
+		family = "ip6"
+	}
+	body := ""
+	if vxlanPort != 0 {
+		body = fmt.Sprintf(`	chain raw-PREROUTING {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+	chain raw-OUTPUT {
+		type filter hook output priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+`, vxlanPort)
+	}
+	body += fmt.Sprintf(`	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		%[1]s saddr %[2]s %[1]s daddr != %[2]s masquerade fully-random
+	}
+`, family, pool)
+	s.Add(plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: body})
 }
 
 func hasDefault(n *plan.Node) bool {
