@@ -5,6 +5,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
+	"labnet/modes/ipip"
 	"labnet/modes/udp"
 	"labnet/modes/vxlan"
 )
@@ -13,6 +14,7 @@ import (
 var All = plan.Modes{
 	{Name: "host-gw", Mode: hostgw.Mode{}},
 	{Name: "vxlan", Mode: vxlan.Mode{}},
+	{Name: "ipip", Mode: ipip.Mode{}},
 	{Name: "udp", Mode: udp.Mode{}},
 	{Name: "bgp", Mode: bgp.Mode{}},
 }

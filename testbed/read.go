@@ -130,7 +130,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 		read func(*visit, *found) error
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
-		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"programs", r.programs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
 		{"agents", r.agents},
 	} {
 		err := step.read(v, f)

@@ -53,12 +53,12 @@ func (r *reader) links(v *visit, f *found) error {
 			continue
 		}
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
-		if !isWanted && slices.Contains(plan.Fallback, a.Name) && a.RawFlags&unix.IFF_UP == 0 {
-			continue
-		}
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
 			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: hairpins[a.Index], GSOMaxSegs: int(a.GSOMaxSegs),
+		}
+		if !isWanted && o.Permanent() && o.Down {
+			continue
 		}
 		if isWanted && wanted.MAC == "" {
 			o.MAC = ""
@@ -89,6 +89,8 @@ func (r *reader) links(v *visit, f *found) error {
 			o.Sub = macvlanModes[l.Mode]
 		case *netlink.IPVlan:
 			o.Sub = ipvlanModes[l.Mode]
+		case *netlink.Ifb:
+			o.ARP = a.RawFlags&unix.IFF_NOARP == 0
 		case *netlink.Vlan:
 			o.VLAN = l.VlanId
 		case *netlink.Tuntap:

@@ -12,8 +12,8 @@ import (
 // caliMAC is the address of every host side of Calico's veths.
 const caliMAC = "ee:ee:ee:ee:ee:ee"
 
-// caliMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
-const caliMetric = 1024
+// CalicoMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
+const CalicoMetric = 1024
 
 var (
 	gateway4 = netip.MustParseAddr("169.254.1.1")
@@ -62,7 +62,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 		for _, a := range p.Addresses {
 			v6 := a.Addr().Is6()
 			gateway := gateway4
-			metric := caliMetric
+			metric := CalicoMetric
 			if v6 {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
 				set("net/ipv6/conf/"+host+"/proxy_ndp", "1")
