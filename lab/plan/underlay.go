@@ -221,12 +221,13 @@ func Everywhere(v6 bool) netip.Prefix {
 func NewAddress(ns, link string, a netip.Prefix) Address {
 	addr := Address{Namespace: ns, Link: link, Prefix: a}
 	if a.Addr().Is4() && a.Bits() < 31 {
-		addr.Broadcast = lastAddr(a)
+		addr.Broadcast = Last(a)
 	}
 	return addr
 }
 
-func lastAddr(p netip.Prefix) netip.Addr {
+// Last returns the last address of a block; in an IPv4 subnet that is the broadcast address.
+func Last(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 1 << (7 - i%8)
