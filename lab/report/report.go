@@ -11,83 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 )
-
-// Schema is the version of results.json.
-const Schema = 1
-
-// Results is all that is known of a comparison.
-type Results struct {
-	Schema    int         `json:"schema"`
-	Tool      string      `json:"tool"`
-	Argv      []string    `json:"argv"`
-	Start     time.Time   `json:"start"`
-	Finish    time.Time   `json:"finish"`
-	Machine   Machine     `json:"machine"`
-	Lab       string      `json:"lab"`
-	Modes     []string    `json:"modes"` // in the order asked for
-	Baseline  string      `json:"baseline"`
-	Quick     bool        `json:"quick"`
-	Rounds    int         `json:"rounds"`       // finished
-	Asked     int         `json:"rounds_asked"` // more where the comparison was interrupted
-	Warmup    float64     `json:"warmup_seconds"`
-	Window    float64     `json:"window_seconds"`
-	Seed      uint64      `json:"seed"`
-	Order     [][]string  `json:"order"` // of the modes, a list for every round
-	Endpoints []Endpoints `json:"endpoints"`
-	Samples   []Sample    `json:"samples"`
-	Summary   []Summary   `json:"summary"` // derived from the samples
-	Proof     []Proof     `json:"proof"`
-	Warnings  []string    `json:"warnings"` // what happened while measuring
-	Notes     []string    `json:"notes"`    // derived: what the reader must know
-}
-
-// Machine is what was measured on.
-type Machine struct {
-	Kernel  string `json:"kernel"`
-	CPU     string `json:"cpu"`
-	CPUs    int    `json:"cpus"`
-	Virtual bool   `json:"virtual"` // whether a hypervisor is below
-	Pinned  []int  `json:"pinned"`  // the CPUs of client and server; empty where they ran anywhere
-}
-
-// Endpoints says between whom a path was measured.
-type Endpoints struct {
-	Mode        string `json:"mode"`
-	Path        string `json:"path"`
-	From        string `json:"from"`
-	To          string `json:"to"`
-	FromAddress string `json:"from_address"`
-	ToAddress   string `json:"to_address"`
-}
-
-// Sample is one number of one measurement.
-type Sample struct {
-	Mode        string  `json:"mode"`
-	Datapath    string  `json:"datapath"`
-	Wire        string  `json:"wire"` // the wire model; numbers of different ones are never compared
-	Path        string  `json:"path"`
-	Measure     string  `json:"measure"`
-	Metric      string  `json:"metric"`
-	Params      string  `json:"params"`
-	Round       int     `json:"round"` // from 1
-	Value       float64 `json:"value"`
-	Unit        string  `json:"unit"`
-	MSS         int     `json:"mss"`         // of the client's socket
-	Congestion  string  `json:"congestion"`  // as really used
-	Retransmits int     `json:"retransmits"` // segments of the whole connection
-}
-
-// Proof says what was really on the underlay while a mode's pods talked.
-type Proof struct {
-	Mode          string `json:"mode"`
-	Wire          string `json:"wire"`
-	OK            bool   `json:"ok"`
-	Encapsulation string `json:"encapsulation"` // as promised
-	Frames        int    `json:"frames"`
-	Detail        string `json:"detail"`
-}
 
 // Derive computes what follows from the samples.
 func (r *Results) Derive() {
@@ -96,8 +20,13 @@ func (r *Results) Derive() {
 	r.Notes = r.notes()
 	// A list that is empty is still a list.
 	r.Argv, r.Modes, r.Warnings, r.Notes = listed(r.Argv), listed(r.Modes), listed(r.Warnings), listed(r.Notes)
-	r.Order, r.Endpoints, r.Machine.Pinned = listed(r.Order), listed(r.Endpoints), listed(r.Machine.Pinned)
-	r.Samples, r.Summary, r.Proof = listed(r.Samples), listed(r.Summary), listed(r.Proof)
+	r.Order, r.Passes, r.Resumed, r.Retries = listed(r.Order), listed(r.Passes), listed(r.Resumed), listed(r.Retries)
+	r.Machine.Pinned, r.Machine.Mitigations = listed(r.Machine.Pinned), listed(r.Machine.Mitigations)
+	r.Topology.Switches, r.Topology.Machines = listed(r.Topology.Switches), listed(r.Topology.Machines)
+	r.Wires, r.Endpoints, r.Devices = listed(r.Wires), listed(r.Endpoints), listed(r.Devices)
+	r.Ceiling, r.Samples, r.Histograms, r.Series = listed(r.Ceiling), listed(r.Samples), listed(r.Histograms), listed(r.Series)
+	r.Summary, r.Proof, r.Expected = listed(r.Summary), listed(r.Proof), listed(r.Expected)
+	r.Checks, r.Control, r.Validity = listed(r.Checks), listed(r.Control), listed(r.Validity)
 }
 
 func listed[T any](list []T) []T {
