@@ -16,7 +16,9 @@ import (
 // Derive computes what follows from the samples.
 func (r *Results) Derive() {
 	r.Schema = Schema
-	r.Summary = Summarise(r.Samples, r.Baseline)
+	r.Summary = Summarise(r.Samples, r.Baseline, r.Twin)
+	r.Control = r.controls()
+	r.Validity = r.validity()
 	r.Notes = r.notes()
 	// A list that is empty is still a list.
 	r.Argv, r.Modes, r.Warnings, r.Notes = listed(r.Argv), listed(r.Modes), listed(r.Warnings), listed(r.Notes)

@@ -151,7 +151,7 @@ func TestFalseAlarms(t *testing.T) {
 				samples = append(samples, Sample{Mode: mode, Metric: "goodput", Round: round, Value: math.Exp(0.3*mood + 0.1*rng.NormFloat64())})
 			}
 		}
-		for _, s := range Summarise(samples, "a") {
+		for _, s := range Summarise(samples, "a", nil) {
 			if *s.Tier != 1 || s.Differs() {
 				alarms++
 				break
