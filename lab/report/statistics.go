@@ -113,7 +113,7 @@ func roundsToTell(others int) int {
 
 // draws is how many comparisons detectable imagines, and power the share of them that must find the difference.
 const (
-	draws = 400
+	draws = 200
 	power = 0.8
 )
 
