@@ -32,7 +32,7 @@ func (r *Results) markdown(w io.Writer) error {
 				rows[i] = append(rows[i], cell.Text)
 			}
 		}
-		markdownTable(&b, header, rows)
+		markdownTable(&b, header, rows, true)
 	}
 	if len(views) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", escape(r.legend()))
@@ -43,7 +43,7 @@ func (r *Results) markdown(w io.Writer) error {
 		for _, e := range r.Expected {
 			rows = append(rows, e.row())
 		}
-		markdownTable(&b, expectedHeader, rows)
+		markdownTable(&b, expectedHeader, rows, true)
 	}
 	b.WriteString("\n### Validity\n\n")
 	var rows [][]string
@@ -54,7 +54,7 @@ func (r *Results) markdown(w io.Writer) error {
 		}
 		rows = append(rows, []string{c.title(), mark, c.Detail})
 	}
-	markdownTable(&b, []string{"check", "", "seen"}, rows)
+	markdownTable(&b, []string{"check", "", "seen"}, rows, false)
 	if len(r.Warnings)+len(r.Notes) > 0 {
 		b.WriteString("\n")
 	}
@@ -69,7 +69,7 @@ func (r *Results) markdown(w io.Writer) error {
 					title += ", wire model " + v.Name
 				}
 				fmt.Fprintf(&b, "\n### %s\n\n", escape(title))
-				markdownTable(&b, s.Header, s.Rows)
+				markdownTable(&b, s.Header, s.Rows, true)
 			}
 		}
 	}
@@ -81,8 +81,8 @@ func (r *Results) markdown(w io.Writer) error {
 	return err
 }
 
-// markdownTable aligns names to the left and numbers to the right.
-func markdownTable(b *strings.Builder, header []string, rows [][]string) {
+// markdownTable aligns names to the left and, where they follow, numbers to the right.
+func markdownTable(b *strings.Builder, header []string, rows [][]string, numbers bool) {
 	line := func(cells []string) {
 		for _, c := range cells {
 			fmt.Fprintf(b, "| %s ", strings.ReplaceAll(escape(c), "|", `\|`))
@@ -90,7 +90,11 @@ func markdownTable(b *strings.Builder, header []string, rows [][]string) {
 		b.WriteString("|\n")
 	}
 	line(header)
-	b.WriteString("|:---" + strings.Repeat("|---:", len(header)-1) + "|\n")
+	rest := "|:---"
+	if numbers {
+		rest = "|---:"
+	}
+	b.WriteString("|:---" + strings.Repeat(rest, len(header)-1) + "|\n")
 	for _, row := range rows {
 		line(row)
 	}

@@ -6,11 +6,13 @@
 package report
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Derive computes what follows from the samples.
@@ -38,7 +40,10 @@ func listed[T any](list []T) []T {
 	return list
 }
 
-// Write renders the results: text, md, csv, html or json.
+// Formats are what Write can render.
+var Formats = []string{"text", "md", "csv", "html", "json", "bench"}
+
+// Write renders the results in one of the formats.
 func (r *Results) Write(w io.Writer, format string, color bool) error {
 	switch format {
 	case "text":
@@ -50,12 +55,55 @@ func (r *Results) Write(w io.Writer, format string, color bool) error {
 	case "html":
 		return r.html(w)
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(r)
+		return r.json(w)
+	case "bench":
+		return r.bench(w)
 	}
-	return fmt.Errorf("no format %q: it is one of text, md, csv, html, json", format)
+	return fmt.Errorf("no format %q: it is one of %s", format, strings.Join(Formats, ", "))
+}
+
+// json writes results.json: indented, but lists of numbers in one line each, since there are many and they are long.
+func (r *Results) json(w io.Writer) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(joinNumbers(text.Bytes()))
+	return err
+}
+
+// joinNumbers takes the white space out of arrays that hold numbers, or arrays of them.
+func joinNumbers(text []byte) []byte {
+	joined := text[:0] // which never overtakes what is read
+	for i := 0; i < len(text); {
+		end := i + 1
+		switch text[i] {
+		case '"':
+			for ; text[end] != '"'; end++ {
+				if text[end] == '\\' {
+					end++
+				}
+			}
+			end++
+		case '[':
+			if n := bytes.IndexFunc(text[i:], func(c rune) bool { return !strings.ContainsRune("[],.+-0123456789eE \n", c) }); n > 0 {
+				end = i + 1 + bytes.LastIndexByte(text[i:i+n], ']')
+				for _, c := range text[i:max(end, i+1)] {
+					if c != ' ' && c != '\n' {
+						joined = append(joined, c)
+					}
+				}
+				i = max(end, i+1)
+				continue
+			}
+		}
+		joined = append(joined, text[i:end]...)
+		i = end
+	}
+	return joined
 }
 
 // csv writes a row for every sample.
