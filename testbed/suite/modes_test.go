@@ -6,9 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/traffic"
+	"labnet/testbed/wire"
 )
 
 func TestModeKeepsItsPromises(t *testing.T) {
@@ -231,5 +234,98 @@ mode "bgp-rr" {
 			}
 			healthy(t, p)
 		})
+	}
+}
+
+// TestWireModels counts the sizes of frames on an uplink while pods stream: where the wire cuts, none is larger than its MTU
+// allows, whatever the mode; where it does not, some are.
+func TestWireModels(t *testing.T) {
+	needRoot(t)
+	const text = `
+lab "wires" {}
+switch "lan" {
+  subnet = "192.0.2.0/24"
+  wire   = "%s"
+}
+node "n" {
+  count = 2
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+`
+	for _, wire := range []string{"super", "nic", "bare"} {
+		l := parse(t, "wires.hcl", strings.Replace(text, "%s", wire, 1))
+		for _, mode := range []string{"host-gw", "vxlan", "ipip", "macvlan"} {
+			t.Run(wire+"/"+mode, func(t *testing.T) {
+				p := planned(t, l, "wires", mode)
+				up(t, p)
+				healthy(t, p)
+				from, to := p.Cluster.Nodes[0], p.Cluster.Nodes[1]
+				largest := longest(t, from.Namespace, from.Uplink().Name, func() {
+					stream(t, from.Pods[0], to.Pods[0])
+				})
+				if cut := largest <= 1514; cut != (wire != "super") {
+					t.Errorf("the largest of the frames has %d bytes", largest)
+				}
+			})
+		}
+	}
+}
+
+// longest returns the length of the longest frame that leaves a device meanwhile.
+func longest(t *testing.T, ns, device string, meanwhile func()) int {
+	t.Helper()
+	place, err := testbed.Open(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Close()
+	capture, err := wire.Listen(place, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer capture.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		meanwhile()
+	}()
+	most, frames := 0, 0
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		raw, err := capture.Receive(deadline)
+		if err != nil {
+			t.Fatalf("%d frames: %v", frames, err)
+		}
+		if raw.Out {
+			most = max(most, raw.Length)
+		}
+		if frames++; frames >= 2000 {
+			<-done
+			return most
+		}
+	}
+}
+
+// stream sends over TCP from one pod to another, as much as it can.
+func stream(t *testing.T, from, to *plan.Pod) {
+	t.Helper()
+	ends := map[string]*testbed.Place{}
+	for _, pod := range []*plan.Pod{from, to} {
+		place, err := testbed.Open(pod.Namespace)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer place.Close()
+		ends[pod.Namespace] = place
+	}
+	cfg := traffic.Config{
+		Client: traffic.Side{Open: ends[from.Namespace].Do, Addr: from.Address(false), CPU: traffic.Unpinned},
+		Server: traffic.Side{Open: ends[to.Namespace].Do, Addr: to.Address(false), CPU: traffic.Unpinned},
+		Window: 300 * time.Millisecond, Congestion: "cubic",
+	}
+	if _, err := traffic.RunStream(t.Context(), cfg); err != nil {
+		t.Error(err)
 	}
 }
