@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // Program is an eBPF program of ours at a device's tc hook; the device has a clsact qdisc for it. All that it works with
@@ -11,6 +13,7 @@ type Program struct {
 	Namespace, Link string
 	Egress          bool
 	Priority        int    // among the programs of one hook
+	Chain           int    // of a program that was found elsewhere than where a hook begins
 	Does            string // ipip-encap, ipip-decap, vlan-push, …: package datapath has them
 	To              string // the device it hands packets to, in the same namespace
 	Local           netip.Addr
@@ -25,8 +28,15 @@ func (p Program) hook() string {
 	return "ingress"
 }
 
+func (p Program) chain() string {
+	if p.Chain == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" chain %d", p.Chain)
+}
+
 func (p Program) Key() Key {
-	return Key{p.Namespace, KindProgram, fmt.Sprintf("%s %s %d", p.Link, p.hook(), p.Priority)}
+	return Key{p.Namespace, KindProgram, fmt.Sprintf("%s %s %d%s", p.Link, p.hook(), p.Priority, p.chain())}
 }
 
 func (p Program) Parents() []Key {
@@ -54,8 +64,35 @@ func (p Program) Add() []string {
 	return []string{s}
 }
 
+// ParseProgram reads what follows "lab program add" in Add's line.
+func ParseProgram(words []string) (Program, error) {
+	line := strings.Join(words, " ")
+	var p Program
+	var hook string
+	if _, err := fmt.Sscanf(line, "--namespace %s dev %s %s pref %d %s", &p.Namespace, &p.Link, &hook, &p.Priority, &p.Does); err != nil || len(words) < 8 || len(words)%2 != 0 {
+		return Program{}, fmt.Errorf("%q does not say where which program is to be", line)
+	}
+	p.Egress = hook == "egress"
+	var err error
+	for rest := words[8:]; len(rest) > 0 && err == nil; rest = rest[2:] {
+		switch value := rest[1]; rest[0] {
+		case "to":
+			p.To = value
+		case "local":
+			p.Local, err = netip.ParseAddr(value)
+		case "vlan":
+			p.VLAN, err = strconv.Atoi(value)
+		case "trunk":
+			p.Trunk = value
+		default:
+			err = fmt.Errorf("a program has no %q", rest[0])
+		}
+	}
+	return p, err
+}
+
 func (p Program) Set(Object) ([]string, bool) { return nil, false }
 
 func (p Program) Del() []string {
-	return []string{fmt.Sprintf("tc -n %s filter del dev %s %s pref %d", p.Namespace, p.Link, p.hook(), p.Priority)}
+	return []string{fmt.Sprintf("tc -n %s filter del dev %s %s pref %d%s", p.Namespace, p.Link, p.hook(), p.Priority, p.chain())}
 }

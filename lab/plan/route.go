@@ -93,7 +93,9 @@ func (f FDB) Del() []string {
 const (
 	TableMain     = 254
 	ProtocolBoot  = 3
+	ProtocolBIRD  = 12
 	ProtocolFelix = 80
+	ProtocolBGP   = 186
 )
 
 // Route is a route of one next hop, or of none.
@@ -167,8 +169,11 @@ func (r Route) text() string {
 	if r.Protocol != ProtocolBoot {
 		s += " proto " + strconv.Itoa(r.Protocol)
 	}
-	if r.Scope != "" {
+	switch {
+	case r.Scope != "":
 		s += " scope " + r.Scope
+	case !r.Via.IsValid() && r.Type == "" && r.Dst.Addr().Is4():
+		s += " scope global" // ip(8) would take link for a route without a next hop
 	}
 	if r.Src.IsValid() {
 		s += " src " + r.Src.String()

@@ -87,6 +87,9 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a firewall table is added", "host-gw", "ip netns exec %s.worker1 nft add table inet mine", "nft delete table inet mine"},
 		{"a firewall rule is deleted", "vxlan", "ip netns exec %s.worker1 nft flush chain ip flannel-ipv4 postrtg", "flannel-ipv4"},
 		{"a rule is added", "vxlan", "ip -n %s.worker1 rule add from 10.42.1.0/24 lookup 100", "rule del"},
+		{"an agent is killed", "udp", "kill -9 $(pgrep -f __agent.%s.worker1.udp); sleep 0.2", "lab agent start"},
+		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; sleep 0.2", "lab agent start"},
+		{"a tunnel's address is deleted", "udp", "ip -n %s.worker1 address flush dev flannel0", "address add"},
 		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/labs"
@@ -45,7 +47,10 @@ func variants(t *testing.T) []variant {
 			}
 		}
 		for _, mode := range names {
-			all = append(all, variant{name, mode})
+			_, diags := plan.Build(load(t, name), plan.Options{Mode: mode, Modes: modes.All, Features: plan.AllFeatures()})
+			if !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool { return strings.HasSuffix(d.Summary, "is IPv4 only") }) {
+				all = append(all, variant{name, mode})
+			}
 		}
 	}
 	return all
@@ -101,6 +106,9 @@ func up(t *testing.T, p *plan.Plan) {
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
 		t.Fatal(err)
 	}
+	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
 	settled(t, p)
 }
 
@@ -136,7 +144,9 @@ func healthy(t *testing.T, p *plan.Plan) {
 func sh(t *testing.T, p *plan.Plan, format string) string {
 	t.Helper()
 	line := strings.ReplaceAll(format, "%s", p.Cluster.Name)
-	out, err := exec.Command("sh", "-euxc", line).CombinedOutput()
+	cmd := exec.Command("sh", "-eux")
+	cmd.Stdin = strings.NewReader("lab() { " + os.Args[0] + " " + byHand + " \"$@\"; }\n" + line)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if lines := strings.Split(string(out), "\n"); len(lines) > 10 {
 			out = []byte(strings.Join(lines[len(lines)-10:], "\n"))

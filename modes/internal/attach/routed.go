@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
@@ -11,8 +12,8 @@ import (
 // caliMAC is the address of every host side of Calico's veths.
 const caliMAC = "ee:ee:ee:ee:ee:ee"
 
-// caliMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
-const caliMetric = 1024
+// CalicoMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
+const CalicoMetric = 1024
 
 var (
 	gateway4 = netip.MustParseAddr("169.254.1.1")
@@ -29,10 +30,10 @@ func AllocateRouted(c *plan.Cluster) hcl.Diagnostics {
 }
 
 // Routed adds a node's pods as Calico connects them: a veth pair without a bridge, a route to each pod, and a blackhole
-// for the unused rest of the node's block.
-func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
+// for the unused rest of the node's block; protocol is of whoever makes that: BIRD announces it, Felix only drops by it.
+func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 	for _, block := range n.PodCIDRs {
-		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: plan.ProtocolFelix})
+		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: protocol})
 		if !block.Addr().Is6() && len(n.Pods) > 0 && !hasDefault(n) {
 			// The node answers ARP only for what it has a route to. A real node has a default route; this one need not.
 			s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
@@ -57,7 +58,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 		for _, a := range p.Addresses {
 			v6 := a.Addr().Is6()
 			gateway := gateway4
-			metric := caliMetric
+			metric := CalicoMetric
 			if v6 {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
 				set("net/ipv6/conf/"+host+"/proxy_ndp", "1")
@@ -76,6 +77,35 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 			)
 		}
 	}
+}
+
+// CalicoFirewall adds what every packet of the pods meets of Calico's rules: what leaves the pool is masqueraded, and the
+// packets of a VXLAN tunnel, where there is one, are not tracked.
+func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort int) {
+	family := "ip"
+	if pool.Addr().Is6() {
+		family = "ip6"
+	}
+	body := ""
+	if vxlanPort != 0 {
+		body = fmt.Sprintf(`	chain raw-PREROUTING {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+	chain raw-OUTPUT {
+		type filter hook output priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+`, vxlanPort)
+	}
+	body += fmt.Sprintf(`	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		%[1]s saddr %[2]s %[1]s daddr != %[2]s masquerade fully-random
+	}
+`, family, pool)
+	s.Add(plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: body})
 }
 
 func hasDefault(n *plan.Node) bool {
