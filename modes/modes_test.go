@@ -43,13 +43,14 @@ func TestEveryModeIsListed(t *testing.T) {
 }
 
 // shown are the modes of labs that show one system; the others are there for every mode.
-var shown = map[string][]string{"flannel-ipip": {"ipip"}, "calico-ipip": {"ipip"}}
+var shown = map[string][]string{"flannel-ipip": {"ipip"}, "calico-ipip": {"ipip"}, "bifrost-macvlan": {"macvlan"}}
 
 // bare is a kernel that lacks what eBPF can do instead.
 func bare() plan.Features {
 	f := plan.AllFeatures()
 	delete(f, plan.FeatureIPIP)
 	delete(f, plan.FeatureVLAN)
+	delete(f, plan.FeatureVLANFiltering)
 	return f
 }
 

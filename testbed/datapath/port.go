@@ -49,18 +49,22 @@ func trunkOf(list string) ([]int, error) {
 	return trunk, nil
 }
 
-// accessIn gives frames their port's tag. One that has a tag already is not for this port.
+// accessIn gives frames their port's tag. One that has it already is let in, as a bridge with VLANs does; one that has another
+// is not for this port.
 func accessIn(id int) asm.Instructions {
 	return join(
+		loadVLAN("untagged"),
 		asm.Instructions{
-			asm.Mov.Reg(ctx, asm.R1),
-			asm.LoadMem(asm.R2, ctx, skbVLANPresent, asm.Word),
-			asm.JNE.Imm(asm.R2, 0, "drop"),
+			asm.JEq.Imm(asm.R2, int32(id), "next"),
+			asm.Ja.Label("drop"),
+		},
+		labelled("untagged", asm.Instructions{
+			asm.Mov.Reg(asm.R1, ctx),
 			asm.Mov.Imm(asm.R2, network(etherTypeVLAN)),
 			asm.Mov.Imm(asm.R3, int32(id)),
 			asm.FnSkbVlanPush.Call(),
 			asm.JNE.Imm(asm.R0, 0, "drop"),
-		},
+		}),
 		verdict("next", next),
 		verdict("drop", drop),
 	)
