@@ -35,9 +35,9 @@ func (r *reader) links(v *visit, f *found) error {
 		v.index[l.Attrs().Name] = l.Attrs().Index
 		f.names[l.Attrs().Index] = l.Attrs().Name
 	}
-	hairpins := map[int]bool{}
+	ports := map[int]port{}
 	if slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "bridge" }) {
-		if hairpins, err = again(v.hairpins); err != nil {
+		if ports, err = again(v.ports); err != nil {
 			return err
 		}
 	}
@@ -55,7 +55,8 @@ func (r *reader) links(v *visit, f *found) error {
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
-			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: hairpins[a.Index], GSOMaxSegs: int(a.GSOMaxSegs),
+			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, NoLearning: ports[a.Index].noLearning,
+			GSOMaxSegs: int(a.GSOMaxSegs),
 		}
 		if !isWanted && o.Permanent() && o.Down {
 			continue
@@ -176,8 +177,11 @@ func (r *reader) pair() {
 	}
 }
 
-// hairpins reads which bridge ports may send a frame back, in one dump for all of them.
-func (v *visit) hairpins() (map[int]bool, error) {
+// port is what a device is as a port of its bridge.
+type port struct{ hairpin, noLearning bool }
+
+// ports reads all bridge ports in one dump.
+func (v *visit) ports() (map[int]port, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.Sockets = v.raw
 	req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
@@ -185,7 +189,7 @@ func (v *visit) hairpins() (map[int]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	hairpins := map[int]bool{}
+	ports := map[int]port{}
 	for _, m := range messages {
 		attributes, err := nl.ParseRouteAttr(m[unix.SizeofIfInfomsg:])
 		if err != nil {
@@ -195,18 +199,23 @@ func (v *visit) hairpins() (map[int]bool, error) {
 			if a.Attr.Type&nl.NLA_TYPE_MASK != unix.IFLA_PROTINFO {
 				continue
 			}
-			port, err := nl.ParseRouteAttr(a.Value)
+			settings, err := nl.ParseRouteAttr(a.Value)
 			if err != nil {
 				return nil, err
 			}
-			for _, p := range port {
-				if p.Attr.Type == nl.IFLA_BRPORT_MODE {
-					hairpins[int(int32(binary.NativeEndian.Uint32(m[4:8])))] = p.Value[0] != 0
+			var p port
+			for _, s := range settings {
+				switch s.Attr.Type {
+				case nl.IFLA_BRPORT_MODE:
+					p.hairpin = s.Value[0] != 0
+				case nl.IFLA_BRPORT_LEARNING:
+					p.noLearning = s.Value[0] == 0
 				}
 			}
+			ports[int(int32(binary.NativeEndian.Uint32(m[4:8])))] = p
 		}
 	}
-	return hairpins, nil
+	return ports, nil
 }
 
 // readOffloads reads the features that the plan names, in its form.

@@ -56,6 +56,7 @@ type Link struct {
 	Down            bool   // found down; nothing wants that
 	Master          string // the bridge it is a port of
 	Hairpin         bool   // a bridge port that may send a frame back where it came from
+	NoLearning      bool   // a bridge port that does not learn who is behind it
 	Peer            End    // veth: the other end
 	Lower           string // vxlan, ipip, macvlan, ipvlan, vlan: the device it stands on
 	LowerNamespace  string // where that is, when it is in another namespace
@@ -195,7 +196,7 @@ func (l Link) state(before Link) []string {
 		} else {
 			set += " master " + l.Master
 		}
-		before.Hairpin = false // that belongs to the port, not to the device
+		before.Hairpin, before.NoLearning = false, false // these belong to the port, not to the device
 	}
 	if l.ARP != before.ARP {
 		set += " arp " + onOff(l.ARP)
@@ -208,6 +209,9 @@ func (l Link) state(before Link) []string {
 	}
 	if l.Hairpin != before.Hairpin {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
+	}
+	if l.NoLearning != before.NoLearning {
+		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s learning %s", l.Namespace, l.Name, onOff(!l.NoLearning)))
 	}
 	return lines
 }
