@@ -219,6 +219,7 @@ func (l Link) state(before Link) []string {
 func (l Link) Set(o Object) ([]string, bool) {
 	before := o.(Link)
 	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.LowerNamespace != before.LowerNamespace ||
+		l.Type == "ifb" && l.MAC != before.MAC || // that is settled when it is made
 		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
 		return nil, false
 	}
