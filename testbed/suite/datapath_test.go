@@ -19,7 +19,7 @@ import (
 )
 
 // emulated plans a lab for a kernel that has no ipip, whatever this one has.
-func emulated(t *testing.T, l *lab.Lab, instance, mode string) *plan.Plan {
+func emulated(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	t.Helper()
 	f := needRoot(t)
 	if !f[plan.FeatureEBPF] {
