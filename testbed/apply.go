@@ -447,7 +447,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
-		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {
@@ -473,6 +473,11 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 	if l.Hairpin != before.Hairpin {
 		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {
 			return fmt.Errorf("hairpin: %w", err)
+		}
+	}
+	if l.NoLearning != before.NoLearning {
+		if err := v.LinkSetLearning(dev, !l.NoLearning); err != nil {
+			return fmt.Errorf("learning: %w", err)
 		}
 	}
 	return v.vlans(dev, l, before)

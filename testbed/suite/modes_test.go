@@ -130,6 +130,8 @@ func TestSabotageIsSeen(t *testing.T) {
 		{"the wire's MTU is lower", "vxlan", "ip -n %s.lan link set worker1 mtu 1400", "mtu"},
 		{"the tunnel's MTU is lower", "vxlan", "ip -n %s.worker1 link set flannel.1 mtu 1400", "mtu"},
 		{"a host-gw route is under vxlan", "vxlan", "ip -n %s.worker1 route replace 10.42.0.0/24 via 192.168.205.4", "wire"},
+		{"a host-gw route is under ipip", "ipip", "ip -n %s.worker1 route replace 10.42.0.0/24 via 192.168.205.4", "wire"},
+		{"a tunnel's route is missing", "ipip", "ip -n %s.worker1 route del 10.42.0.0/24", "reach"},
 		{"packets are masqueraded", "host-gw", "ip netns exec %s.worker1 nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 90; }; add rule ip t c ip saddr 10.42.0.0/16 oifname eth0 masquerade'", "source"},
 		{"forwarding is off", "host-gw", "ip netns exec %s.worker1 sysctl -qw net.ipv4.ip_forward=0", "reach"},
 	} {
