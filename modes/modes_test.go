@@ -42,7 +42,7 @@ func TestEveryModeIsListed(t *testing.T) {
 	}
 }
 
-// TestGoldenPlans holds the whole plan of every shipped lab in every mode against what was reviewed.
+// TestGoldenPlans holds the whole plan of every shipped lab in every mode, or why there is none, against what was reviewed.
 func TestGoldenPlans(t *testing.T) {
 	for _, name := range labs.Names() {
 		text, _ := labs.Read(name)
@@ -59,12 +59,14 @@ func TestGoldenPlans(t *testing.T) {
 		for _, mode := range names {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: plan.AllFeatures()})
-				if diags.HasErrors() {
-					t.Fatal(diags)
-				}
 				var lines []string
-				for _, o := range p.State.Objects() {
-					lines = append(lines, o.Add()...)
+				for _, d := range diags { // a lab need not suit every mode, but then it is reviewed what the mode says
+					lines = append(lines, "# "+d.Summary+": "+d.Detail)
+				}
+				if p != nil {
+					for _, o := range p.State.Objects() {
+						lines = append(lines, o.Add()...)
+					}
 				}
 				golden(t, filepath.Join("..", "labs", "golden", name+"."+mode+".txt"), strings.Join(lines, "\n")+"\n")
 			})

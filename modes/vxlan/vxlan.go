@@ -14,8 +14,12 @@
 // longer on the wire (70 over IPv6), so the pods' MTU is that much smaller. The underlay needs to carry UDP between the
 // nodes and nothing else: it never learns of the pods, and the nodes need not share a switch.
 //
-// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with VXLAN "Always". What
-// differs: MAC addresses and veth names are derived from names instead of random, blocks come in the order of the nodes,
+// With direct = true (flannel's DirectRouting, Calico's CrossSubnet) a node in the same subnet is a plain next hop, and its
+// packets cross the underlay as they are; the device is there all the same, for the others, and the pods' MTU is still the
+// tunnel's, since one MTU has to suit every destination.
+//
+// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with VXLAN "Always" and
+// "CrossSubnet". What differs: MAC addresses and veth names are derived from names instead of random, blocks come in the order of the nodes,
 // Calico's firewall is only the part that translates and spares connection tracking (its policies are left out; it is
 // nftables where the dumps show iptables), and a Calico node without a default route gets one to 169.254.1.1, without
 // which it would not answer its pods' ARP.
@@ -35,9 +39,10 @@ import (
 
 // Mode is the mode with its settings; the zero value knows only how to decode them.
 type Mode struct {
-	like like
-	vni  int
-	port int
+	like   like
+	vni    int
+	port   int
+	direct bool
 }
 
 // like is whose names, attributes and node side a cluster has.
@@ -69,6 +74,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		VNIRange  hcl.Range `hcl:"vni,attr_value_range"`
 		Port      *int      `hcl:"port"`
 		PortRange hcl.Range `hcl:"port,attr_value_range"`
+		Direct    bool      `hcl:"direct,optional"`
 	}
 	diags := gohcl.DecodeBody(body, ctx, &set)
 	if diags.HasErrors() {
@@ -83,7 +89,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
 			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico"}, "It can be like"))))
 	}
-	m := Mode{kind.like, kind.vni, kind.port}
+	m := Mode{kind.like, kind.vni, kind.port, set.Direct}
 	if set.VNI != nil {
 		m.vni = *set.VNI
 		if m.vni < 1 || m.vni > 1<<24-1 {
@@ -155,15 +161,23 @@ func podMTU(c *plan.Cluster, n *plan.Node) int {
 	return mtu
 }
 
+// overlay is what the systems' tunnels differ in.
+type overlay struct {
+	txQueueLen, routeMTU int
+	mac                  func(*plan.Node) string
+	direct               plan.Route // what else is said of a route to a node in the same subnet
+	always               bool       // whether such a node has its neighbour and FDB entry all the same
+}
+
 // tunnel adds the device of one family, and for every other node a route, a neighbour and an FDB entry.
-func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family, txqueuelen, routeMTU int, mac func(*plan.Node) string) {
+func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o overlay) {
 	v6 := c.CIDRs()[family].Addr().Is6()
 	device := m.like.device(m, v6)
 	uplink := n.Uplink()
 	s.Add(
 		plan.Link{
 			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
-			MTU: deviceMTU(n, v6), MAC: mac(n), TxQueueLen: txqueuelen,
+			MTU: deviceMTU(n, v6), MAC: o.mac(n), TxQueueLen: o.txQueueLen,
 			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
 		},
 		plan.Address{Namespace: n.Namespace, Link: device, Prefix: single(vtep(n, family))},
@@ -172,15 +186,31 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family, txque
 		if peer == n {
 			continue
 		}
+		node := peer.Uplink().Address(v6).Addr()
+		route := plan.Route{
+			Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
+			Protocol: plan.ProtocolBoot, Onlink: true, MTU: o.routeMTU,
+		}
+		if m.reaches(n, peer, v6) {
+			route.Via, route.Dev, route.MTU = node, uplink.Name, 0
+			route.Protocol, route.Onlink = o.direct.Protocol, o.direct.Onlink
+			if !o.always {
+				s.Add(route)
+				continue
+			}
+		}
 		s.Add(
-			plan.Route{
-				Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
-				Protocol: plan.ProtocolBoot, Onlink: true, MTU: routeMTU,
-			},
-			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: mac(peer)},
-			plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac(peer), Dst: peer.Uplink().Address(v6).Addr()},
+			route,
+			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: o.mac(peer)},
+			plan.FDB{Namespace: n.Namespace, Link: device, MAC: o.mac(peer), Dst: node},
 		)
 	}
+}
+
+// reaches reports whether packets to the other node's pods need no tunnel: the mode is direct, and the nodes share a subnet.
+func (m Mode) reaches(n, other *plan.Node, v6 bool) bool {
+	here, there := n.Uplink(), other.Uplink()
+	return m.direct && here.Switch == there.Switch && here.Address(v6).Masked() == there.Address(v6).Masked()
 }
 
 // vtep is the address of a node's tunnel device: the first of its block.
@@ -206,7 +236,15 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 			Src: from.Node.Uplink().Address(v6).Addr(), Dst: to.Node.Uplink().Address(v6).Addr(),
 		},
 	}
-	if from.Pod == nil {
+	reached := m.reaches(from.Node, to.Node, v6)
+	if reached {
+		e.Encap = plan.Encap{}
+	}
+	switch {
+	case from.Pod != nil:
+	case reached:
+		e.Source, e.MTU = from.Address, min(from.Node.Uplink().Switch.MTU, podMTU(c, to.Node))
+	default:
 		for i, cidr := range c.CIDRs() {
 			if cidr.Addr().Is6() == v6 {
 				e.Source = vtep(from.Node, i)

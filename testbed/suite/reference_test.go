@@ -16,6 +16,10 @@ const (
 lab "reference" {}
 switch "sw" { subnet = "192.168.205.0/24" }
 network "pods" { cidr = "10.42.0.0/16" }
+mode "direct" {
+  use    = "vxlan"
+  direct = true
+}
 node "n1" {
   on "sw" { address = "192.168.205.3" }
   gateway  = "192.168.205.1"
@@ -38,6 +42,11 @@ lab "reference" {}
 switch "sw" { subnet = "192.168.205.0/24" }
 network "pods" { cidr = "10.42.0.0/16" }
 mode "vxlan" { like = "calico" }
+mode "direct" {
+  use    = "vxlan"
+  like   = "calico"
+  direct = true
+}
 node "n1" {
   on "sw" { address = "192.168.205.3" }
   gateway  = "192.168.205.1"
@@ -68,8 +77,10 @@ func TestStateIsTheRealPrograms(t *testing.T) {
 	}{
 		{dump: "flannel-host-gw", lab: flannelLab, mode: "host-gw", pod: "flannel-host-gw.pod"},
 		{dump: "flannel-vxlan", lab: flannelLab, mode: "vxlan", pod: "flannel-vxlan.pod"},
+		{dump: "flannel-vxlan-directrouting", lab: flannelLab, mode: "direct", pod: "flannel-vxlan-directrouting.pod"},
 		{dump: "flannel-vxlan-nft", lab: flannelLab, mode: "vxlan", nft: true},
 		{dump: "calico-vxlan", lab: calicoLab, mode: "vxlan"},
+		{dump: "calico-vxlan-crosssubnet", lab: calicoLab, mode: "direct"},
 	} {
 		t.Run(tt.dump, func(t *testing.T) {
 			p := planned(t, parse(t, "reference.hcl", tt.lab), "reference", tt.mode)

@@ -30,19 +30,25 @@ type state struct {
 	NFT        []string          `json:"nft"`
 }
 
-// dump reads a namespace once all its links have a carrier: the kernel notices that a while after they are up.
-func dump(t *testing.T, ns string) *state {
+// carriers waits until all links of a namespace have a carrier: the kernel notices that a while after they are up, and on a
+// busy machine later than a check is patient.
+func carriers(t *testing.T, ns string) {
 	t.Helper()
 	for range 50 {
 		out, err := exec.Command("ip", "-n", ns, "link").Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out), "NO-CARRIER") {
-			break
+		if !strings.Contains(string(out), "NO-CARRIER") && !strings.Contains(string(out), "LOWERLAYERDOWN") {
+			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+func dump(t *testing.T, ns string) *state {
+	t.Helper()
+	carriers(t, ns)
 	return dumpNow(t, ns)
 }
 
