@@ -142,3 +142,32 @@ mode "vxlan" {
 		}
 	})
 }
+
+// TestNetworkInsideASubnet: pods may have addresses of an underlay subnet only where the mode puts them on that segment.
+func TestNetworkInsideASubnet(t *testing.T) {
+	for _, name := range []string{"host-gw", "vxlan"} {
+		l, files, diags := lab.Load("joined.hcl", []byte(`lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+  vlan "10" { subnet = "10.10.0.0/16" }
+}
+node "a" {
+  on "lan" { trunk = 10 }
+}
+network "pods" { cidr = "10.10.0.0/24" }
+`), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		_, diags = plan.Build(l, plan.Options{Mode: name, Modes: All, Features: plan.AllFeatures()})
+		var text strings.Builder
+		if err := files.Print(&text, diags, 0, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"Overlapping networks", "joined.hcl line 9", "vlan \"10\"", "VLAN 10 of switch \"lan\"", "mode " + name, "joined.hcl:4"} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text.String())
+			}
+		}
+	}
+}

@@ -53,6 +53,9 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 		if diags = append(diags, p.Mode.Allocate(p.Cluster)...); diags.HasErrors() {
 			return nil, diags
 		}
+		if diags = append(diags, joins(p)...); diags.HasErrors() {
+			return nil, diags
+		}
 		for _, f := range p.Mode.Needs(p.Cluster) {
 			needs = append(needs, need{f, "mode " + p.ModeName, l.Network.At.Of("mode", l.Network.Range)})
 			for _, n := range p.Cluster.Nodes {
@@ -97,6 +100,21 @@ func (p *Plan) Expect(from, to Endpoint) Expectation {
 		}
 	}
 	return p.Mode.Expect(p.Cluster, from, to)
+}
+
+// joins reports CIDRs of the pod network that lie in the subnet of a segment which the mode does not put its pods on.
+func joins(p *Plan) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, cidr := range p.Cluster.CIDRs() {
+		s, inside := p.Cluster.Lab.Joined(cidr)
+		if !inside {
+			continue
+		}
+		if j, ok := p.Mode.(Joiner); !ok || !j.Joins(p.Cluster, s) {
+			diags = append(diags, p.Cluster.Lab.Refuse(cidr, s, p.ModeName))
+		}
+	}
+	return diags
 }
 
 // Decode reads every mode block of the lab, also those that are not used now, and the modes that have none.

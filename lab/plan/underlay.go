@@ -23,8 +23,7 @@ func underlay(c *Cluster, f Features, s *State) {
 		ns := c.NamespaceOf(m.Name)
 		space(c, f, s, ns, m.Name, string(m.Kind))
 		for j, nic := range m.Interfaces {
-			port := portName(m, i, j)
-			wire(c, s, m, nic, port)
+			wire(c, s, m, nic, portName(m, i, j))
 		}
 		for _, gw := range m.Gateways {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
@@ -94,7 +93,7 @@ func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string)
 	sw := nic.Switch
 	s.Add(
 		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, nic.Addresses[0].Addr()), Peer: far},
-		Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, m.Name), Peer: near, Master: bridgeName},
+		Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Peer: near, Master: bridgeName},
 	)
 	for _, a := range nic.Addresses {
 		s.Add(NewAddress(near.Namespace, near.Name, a))
@@ -132,11 +131,18 @@ func impair(sw *lab.Switch) (Qdisc, bool) {
 	}, true
 }
 
-// portName names a switch's port after the machine where the kernel allows it.
+// portName names a switch's port after the machine where the kernel allows it; the ports of further interfaces on the same
+// switch after the interface too. No machine has a dot in its name.
 func portName(m *lab.Machine, machine, nic int) string {
 	taken := []string{bridgeName, "lo", "all", "default"} // the last two are folders of /proc/sys/net/ipv4/conf
-	if len(m.Name) <= 15 && !slices.Contains(taken, m.Name) && !isPort(m.Name) {
-		return m.Name
+	name := m.Name
+	for _, other := range m.Interfaces[:nic] {
+		if other.Switch == m.Interfaces[nic].Switch {
+			name = m.Name + "." + m.Interfaces[nic].Name
+		}
+	}
+	if len(name) <= 15 && !slices.Contains(taken, name) && !isPort(name) {
+		return name
 	}
 	return fmt.Sprintf("port%d-%d", machine, nic)
 }

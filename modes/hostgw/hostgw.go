@@ -85,12 +85,12 @@ func oneSwitch(c *plan.Cluster) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		first := c.Nodes[0].Uplink()
-		if n.Uplink().Switch != first.Switch {
+		if n.Uplink().Segment() != first.Segment() {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  "host-gw needs all nodes on one switch",
-				Detail: fmt.Sprintf("Node %q is on switch %q and node %q on %q; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
-					n.Name, n.Uplink().Switch.Name, c.Nodes[0].Name, first.Switch.Name),
+				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+					n.Name, n.Uplink().Segment(), c.Nodes[0].Name, first.Segment()),
 				Subject: n.Uplink().Range.Ptr(),
 			})
 		}

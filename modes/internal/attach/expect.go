@@ -40,8 +40,8 @@ func Families(c *plan.Cluster) hcl.Diagnostics {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  "The underlay lacks a family of the pod network",
-				Detail: fmt.Sprintf("The pod network has %s, but switch %q has no subnet of that family, so node %q cannot carry it. Add such a subnet to the switch.",
-					cidr, n.Uplink().Switch.Name, n.Name),
+				Detail: fmt.Sprintf("The pod network has %s, but %s has no subnet of that family, so node %q cannot carry it. Add such a subnet to it.",
+					cidr, n.Uplink().Segment(), n.Name),
 				Subject: n.Uplink().Range.Ptr(),
 			})
 		}
