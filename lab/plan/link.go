@@ -64,6 +64,7 @@ type Link struct {
 	IPIP            IPIP
 	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"
 	VLAN            int    // vlan: its 802.1Q identifier
+	ARP             bool   // ifb: it resolves addresses, which such a device does not do by itself
 	Agent           string // tun: the agent that makes it, and with which it goes
 	GSOMaxSegs      int    // 0: the kernel's default, 65535
 	Offloads        string // ethtool features that are not as the driver sets them: "gro=off tso=off"
@@ -191,6 +192,9 @@ func (l Link) state(before Link) []string {
 			set += " master " + l.Master
 		}
 		before.Hairpin = false // that belongs to the port, not to the device
+	}
+	if l.ARP != before.ARP {
+		set += " arp " + onOff(l.ARP)
 	}
 	if before.Name == "" || before.Down {
 		set += " up"

@@ -1,0 +1,79 @@
+// Package device adds tunnels and VLAN sub-interfaces to a node: the kernel's own where it has them, and otherwise an ifb
+// device of the same name with eBPF programs that do the same to the packets. It is pure.
+//
+// What goes out of an emulated device meets a program at its egress, which encapsulates it and hands it to the uplink;
+// what comes in for it meets a program at the uplink's ingress, which takes the encapsulation off and lets the packet in
+// by the emulated device. Routes, addresses, neighbours and the firewall see a device like the kernel's.
+//
+//	routes → flannel.ipip ─egress: ipip-encap─▶ eth0 ──▶ wire
+//	routes ◀─ flannel.ipip ◀─ingress: ipip-decap─ eth0 ◀── wire
+package device
+
+import (
+	"labnet/lab/plan"
+)
+
+// The order among the programs of one hook: a VLAN's comes at firstVLAN and its number.
+const (
+	only      = 1
+	firstVLAN = 1000
+)
+
+// NeedIPIP and NeedVLAN are what a mode that uses the device says it needs.
+var (
+	NeedIPIP = plan.Need{Feature: plan.FeatureIPIP, Or: plan.FeatureEBPF}
+	NeedVLAN = plan.Need{Feature: plan.FeatureVLAN, Or: plan.FeatureEBPF}
+)
+
+// IPIP adds the tunnel device l, described as the kernel's would be, to a node. Its far ends are the next hops of the
+// routes that lead out of it.
+func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
+	l.Type = "ipip"
+	if !n.Emulates(plan.FeatureIPIP, f) {
+		s.Add(l)
+		return
+	}
+	uplink := n.Uplink()
+	local := l.IPIP.Local
+	if !local.IsValid() {
+		local = uplink.Address(false).Addr()
+	}
+	l.IPIP = plan.IPIP{}
+	emulate(s, l, uplink.Name,
+		plan.Program{Priority: only, Does: "ipip-encap", Local: local},
+		plan.Program{Priority: only, Does: "ipip-decap", Local: local},
+	)
+}
+
+// VLAN adds the 802.1Q sub-interface l of the node's device l.Lower, described as the kernel's would be; l.VLAN is its
+// identifier. Without a MAC address it has that of the device below, which is to be in the state already.
+func VLAN(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
+	l.Type = "vlan"
+	if !n.Emulates(plan.FeatureVLAN, f) {
+		s.Add(l)
+		return
+	}
+	lower, id := l.Lower, l.VLAN
+	l.Lower, l.VLAN, l.ARP = "", 0, true
+	emulate(s, l, lower,
+		plan.Program{Priority: only, Does: "vlan-push", To: lower, VLAN: id},
+		plan.Program{Priority: firstVLAN + id, Does: "vlan-pop", VLAN: id},
+	)
+}
+
+// emulate adds an ifb in place of the device l, with a program for what leaves it and one for what arrives at lower.
+// Frames from there keep the MAC address they were sent to, so the device has that of lower.
+func emulate(s *plan.State, l plan.Link, lower string, out, in plan.Program) {
+	l.Type = "ifb"
+	if below, ok := s.Get(plan.Key{Namespace: l.Namespace, Kind: plan.KindLink, Name: lower}).(plan.Link); ok && l.MAC == "" {
+		l.MAC = below.MAC
+	}
+	out.Namespace, out.Link, out.Egress = l.Namespace, l.Name, true
+	in.Namespace, in.Link, in.To = l.Namespace, lower, l.Name
+	s.Add(
+		l,
+		plan.Qdisc{Namespace: l.Namespace, Link: l.Name, Type: "clsact"}, out,
+		plan.Qdisc{Namespace: l.Namespace, Link: lower, Type: "clsact"}, in,
+	)
+}
+
