@@ -250,5 +250,5 @@ func join(prefixes []netip.Prefix) string {
 	for _, p := range prefixes {
 		s = append(s, p.String())
 	}
-	return enumerate(s, "or")
+	return Enumerate(s, "or")
 }

@@ -4,6 +4,7 @@ package modes
 import (
 	"labnet/lab/plan"
 	"labnet/modes/hostgw"
+	"labnet/modes/macvlan"
 	"labnet/modes/vxlan"
 )
 
@@ -11,4 +12,5 @@ import (
 var All = plan.Modes{
 	{Name: "host-gw", Mode: hostgw.Mode{}},
 	{Name: "vxlan", Mode: vxlan.Mode{}},
+	{Name: "macvlan", Mode: macvlan.Mode{}},
 }

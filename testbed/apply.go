@@ -327,7 +327,7 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	case before.Name == "" && l.Makes():
 		var err error
 		index, err = a.make(v, l)
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth", Filtering: l.Filtering}
 		if errors.Is(err, unix.EEXIST) && slices.Contains(plan.Fallback, l.Name) {
 			index, err = v.link(l.Name)
 			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
@@ -400,7 +400,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
-		before.Hairpin = false // that belongs to the port, not to the device
+		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {
@@ -418,6 +418,34 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 			return fmt.Errorf("hairpin: %w", err)
 		}
 	}
+	return v.vlans(dev, l, before)
+}
+
+// vlans changes whether a bridge keeps VLANs apart, and in which ones a port is.
+func (v *visit) vlans(dev netlink.Link, l, before plan.Link) error {
+	if l.Filtering != before.Filtering {
+		bridge := &netlink.Bridge{LinkAttrs: attrs(l.Name)}
+		bridge.Index = dev.Attrs().Index
+		if l.Filtering {
+			none := uint16(0)
+			bridge.VlanDefaultPVID = &none
+		}
+		if err := v.BridgeSetVlanFiltering(bridge, l.Filtering); err != nil {
+			return fmt.Errorf("vlan_filtering: %w", err)
+		}
+	}
+	bridge := l.Type == "bridge"
+	leave, join := l.ChangeVLANs(before)
+	for _, p := range leave {
+		if err := v.BridgeVlanDel(dev, uint16(p.ID), p.PVID, p.Untagged, bridge, !bridge); err != nil {
+			return fmt.Errorf("leaving VLAN %d: %w", p.ID, err)
+		}
+	}
+	for _, p := range join {
+		if err := v.BridgeVlanAdd(dev, uint16(p.ID), p.PVID, p.Untagged, bridge, !bridge); err != nil {
+			return fmt.Errorf("joining VLAN %d: %w", p.ID, err)
+		}
+	}
 	return nil
 }
 
@@ -431,7 +459,12 @@ func (a *applier) make(v *visit, l plan.Link) (int, error) {
 	var link netlink.Link
 	switch l.Type {
 	case "bridge":
-		link = &netlink.Bridge{LinkAttrs: base}
+		bridge := &netlink.Bridge{LinkAttrs: base}
+		if l.Filtering {
+			none := uint16(0)
+			bridge.VlanFiltering, bridge.VlanDefaultPVID = &l.Filtering, &none
+		}
+		link = bridge
 	case "veth":
 		base.Flags = 0 // up once it is a bridge's port
 		peer, err := a.visit(l.Peer.Namespace)

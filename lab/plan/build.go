@@ -181,6 +181,9 @@ func underlayNeeds(l *lab.Lab) []need {
 	for _, s := range l.Switches {
 		by := "switch " + s.Name
 		needs = append(needs, need{Need{Feature: FeatureBridge}, by, s.Range}, need{Need{Feature: FeatureVeth}, by, s.Range})
+		if len(s.VLANs) > 0 {
+			needs = append(needs, need{Need{Feature: FeatureVLANFiltering, Or: FeatureEBPF}, "the VLANs of " + by, s.VLANs[0].Range})
+		}
 		if s.Impair.Rate > 0 {
 			needs = append(needs, need{Need{Feature: FeatureTBF}, "the rate of " + by, s.At.Of("rate", s.Range)})
 		}

@@ -103,10 +103,11 @@ func (c *Cluster) Endpoints() []Endpoint {
 
 // Expectation is what a mode promises of the packets from one endpoint to another.
 type Expectation struct {
-	Reachable bool
+	Reachable bool       // packets arrive, and answers come back
+	OneWay    bool       // packets arrive, and answers get lost
 	Source    netip.Addr // what the receiver sees as the sender
 	MTU       int        // the largest IP packet that passes whole
-	Wire      bool       // whether the packets cross the underlay
+	Wire      bool       // whether the packets leave the sender's node by its uplink
 	Encap     Encap      // what they look like there
 }
 

@@ -1,9 +1,12 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"labnet/lab"
 )
@@ -17,13 +20,16 @@ func underlay(c *Cluster, f Features, s *State) {
 	for _, sw := range c.Lab.Switches {
 		ns := c.NamespaceOf(sw.Name)
 		space(c, f, s, ns, sw.Name, "switch")
-		s.Add(Link{Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000})
+		s.Add(Link{
+			Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000,
+			Filtering: len(sw.VLANs) > 0 && f[FeatureVLANFiltering],
+		})
 	}
 	for i, m := range c.Lab.Machines {
 		ns := c.NamespaceOf(m.Name)
 		space(c, f, s, ns, m.Name, string(m.Kind))
 		for j, nic := range m.Interfaces {
-			wire(c, s, m, nic, portName(m, i, j))
+			wire(c, f, s, m, nic, portName(m, i, j))
 		}
 		for _, gw := range m.Gateways {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
@@ -87,13 +93,21 @@ func off(b bool) string {
 }
 
 // wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
-func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
+func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, port string) {
 	near := End{c.NamespaceOf(m.Name), nic.Name}
 	far := End{c.NamespaceOf(nic.Switch.Name), port}
 	sw := nic.Switch
+	plug := Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Peer: near, Master: bridgeName}
+	switch {
+	case len(sw.VLANs) == 0:
+	case f[FeatureVLANFiltering]:
+		plug.VLANs = PortVLANs(vlansOf(nic))
+	default:
+		guard(s, far, nic)
+	}
 	s.Add(
 		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, nic.Addresses[0].Addr()), Peer: far},
-		Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Peer: near, Master: bridgeName},
+		plug,
 	)
 	for _, a := range nic.Addresses {
 		s.Add(NewAddress(near.Namespace, near.Name, a))
@@ -106,6 +120,36 @@ func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string)
 		q.Namespace, q.Link = near.Namespace, near.Name
 		s.Add(q)
 	}
+}
+
+// vlansOf lists the VLANs of the port that an interface is plugged into. To the bridge the switch's own segment is a VLAN too:
+// the first number that no VLAN of the switch has.
+func vlansOf(nic *lab.Interface) []PortVLAN {
+	own := 1
+	for nic.Switch.VLAN(own) != nil {
+		own++
+	}
+	list := []PortVLAN{{ID: cmp.Or(nic.VLAN, own), PVID: true, Untagged: true}}
+	for _, id := range nic.Trunk {
+		list = append(list, PortVLAN{ID: id})
+	}
+	slices.SortFunc(list, func(a, b PortVLAN) int { return cmp.Compare(a.ID, b.ID) }) // as the kernel lists them
+	return list
+}
+
+// guard lets programs at a port do what a bridge without VLANs does not: inside the switch the frames of an access port have
+// its VLAN's tag, and through a port come only frames of the VLANs that it is in.
+func guard(s *State, port End, nic *lab.Interface) {
+	s.Add(Qdisc{Namespace: port.Namespace, Link: port.Name, Type: "clsact"})
+	var trunk []string
+	for _, id := range nic.Trunk {
+		trunk = append(trunk, strconv.Itoa(id))
+	}
+	p := Program{Namespace: port.Namespace, Link: port.Name, Priority: 1, VLAN: nic.VLAN, Trunk: strings.Join(trunk, ",")}
+	p.Does = "port-ingress"
+	s.Add(p)
+	p.Does, p.Egress = "port-egress", true
+	s.Add(p)
 }
 
 // shape limits the rate. A bucket smaller than a GSO packet makes tbf cut it, as a real wire would.
@@ -177,12 +221,13 @@ func Everywhere(v6 bool) netip.Prefix {
 func NewAddress(ns, link string, a netip.Prefix) Address {
 	addr := Address{Namespace: ns, Link: link, Prefix: a}
 	if a.Addr().Is4() && a.Bits() < 31 {
-		addr.Broadcast = lastAddr(a)
+		addr.Broadcast = Last(a)
 	}
 	return addr
 }
 
-func lastAddr(p netip.Prefix) netip.Addr {
+// Last returns the last address of a block; in an IPv4 subnet that is the broadcast address.
+func Last(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 1 << (7 - i%8)
