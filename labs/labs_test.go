@@ -12,7 +12,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"dual-stack", "flannel-vxlan", "office", "scale", "three-node"}
+	want := []string{"dual-stack", "flannel-vxlan", "hybridnet-vxlan", "office", "scale", "three-node"}
 	if diff := cmp.Diff(want, labs.Names()); diff != "" {
 		t.Error(diff)
 	}

@@ -167,8 +167,11 @@ func (r Route) text() string {
 	if r.Protocol != ProtocolBoot {
 		s += " proto " + strconv.Itoa(r.Protocol)
 	}
-	if r.Scope != "" {
+	switch {
+	case r.Scope != "":
 		s += " scope " + r.Scope
+	case r.Type == "" && !r.Via.IsValid() && r.Dst.Addr().Is4() && r.Odd == "":
+		s += " scope global" // ip(8) would take link
 	}
 	if r.Src.IsValid() {
 		s += " src " + r.Src.String()

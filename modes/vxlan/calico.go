@@ -79,3 +79,5 @@ func (calico) own(n *plan.Node, v6 bool) netip.Addr {
 	}
 	return n.Uplink().Address(v6).Addr()
 }
+
+func (calico) through(n *plan.Node, family int) netip.Addr { return vtep(n, family) }

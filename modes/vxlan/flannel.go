@@ -43,3 +43,5 @@ func (flannel) own(n *plan.Node, v6 bool) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+func (flannel) through(n *plan.Node, family int) netip.Addr { return vtep(n, family) }

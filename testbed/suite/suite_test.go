@@ -37,7 +37,7 @@ type variant struct{ lab, mode string }
 func variants(t *testing.T) []variant {
 	t.Helper()
 	var all []variant
-	for _, name := range []string{"three-node", "dual-stack", "flannel-vxlan"} {
+	for _, name := range []string{"three-node", "dual-stack", "flannel-vxlan", "hybridnet-vxlan"} {
 		l := load(t, name)
 		names := modes.All.Names()
 		for _, b := range l.Modes {
@@ -120,6 +120,9 @@ func settled(t *testing.T, p *plan.Plan) {
 
 func checked(t *testing.T, p *plan.Plan) *check.Report {
 	t.Helper()
+	for _, ns := range p.State.Namespaces() {
+		carriers(t, ns)
+	}
 	r, err := check.Run(t.Context(), p, check.Options{}, func(int, int) {})
 	if err != nil {
 		t.Fatal(err)
@@ -128,9 +131,6 @@ func checked(t *testing.T, p *plan.Plan) *check.Report {
 }
 
 func healthy(t *testing.T, p *plan.Plan) {
-	for _, ns := range p.State.Namespaces() {
-		carriers(t, ns)
-	}
 	t.Helper()
 	if r := checked(t, p); !r.OK {
 		var b strings.Builder

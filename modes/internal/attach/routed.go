@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
@@ -33,9 +34,8 @@ func AllocateRouted(c *plan.Cluster) hcl.Diagnostics {
 func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 	for _, block := range n.PodCIDRs {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: plan.ProtocolFelix})
-		if !block.Addr().Is6() && len(n.Pods) > 0 && !hasDefault(n) {
-			// The node answers ARP only for what it has a route to. A real node has a default route; this one need not.
-			s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
+		if !block.Addr().Is6() {
+			answerForGateway(s, n)
 		}
 	}
 	for _, p := range n.Pods {
@@ -47,20 +47,14 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, TxQueueLen: 1000, MAC: mac, Peer: near},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
-		set := func(path, value string) {
-			s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
-		}
-		set("net/ipv4/conf/"+host+"/proxy_arp", "1")
-		set("net/ipv4/neigh/"+host+"/proxy_delay", "0")
-		set("net/ipv4/conf/"+host+"/route_localnet", "1")
-		set("net/ipv4/conf/"+host+"/forwarding", "1")
+		proxyARP(s, near)
 		for _, a := range p.Addresses {
 			v6 := a.Addr().Is6()
 			gateway := gateway4
 			metric := caliMetric
 			if v6 {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
-				set("net/ipv6/conf/"+host+"/proxy_ndp", "1")
+				s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv6/conf/" + host + "/proxy_ndp", Value: "1", Link: host})
 			} else {
 				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: single(gateway), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot})
 			}
@@ -75,6 +69,20 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 				plan.Neighbour{Namespace: near.Namespace, Link: near.Name, Addr: a.Addr(), MAC: mac},
 			)
 		}
+	}
+}
+
+// proxyARP lets the node's side of a veth pair answer for whatever the pod asks for.
+func proxyARP(s *plan.State, near plan.End) {
+	for path, value := range map[string]string{"conf/%s/proxy_arp": "1", "neigh/%s/proxy_delay": "0", "conf/%s/route_localnet": "1", "conf/%s/forwarding": "1"} {
+		s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv4/" + fmt.Sprintf(path, near.Name), Value: value, Link: near.Name})
+	}
+}
+
+// answerForGateway: the node answers ARP only for what it has a route to. A real node has a default route; this one need not.
+func answerForGateway(s *plan.State, n *plan.Node) {
+	if len(n.Pods) > 0 && !hasDefault(n) {
+		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
 	}
 }
 
