@@ -3,8 +3,11 @@ package modes
 
 import (
 	"labnet/lab/plan"
+	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
+	"labnet/modes/ipip"
 	"labnet/modes/macvlan"
+	"labnet/modes/udp"
 	"labnet/modes/vxlan"
 )
 
@@ -12,5 +15,8 @@ import (
 var All = plan.Modes{
 	{Name: "host-gw", Mode: hostgw.Mode{}},
 	{Name: "vxlan", Mode: vxlan.Mode{}},
+	{Name: "ipip", Mode: ipip.Mode{}},
+	{Name: "udp", Mode: udp.Mode{}},
+	{Name: "bgp", Mode: bgp.Mode{}},
 	{Name: "macvlan", Mode: macvlan.Mode{}},
 }

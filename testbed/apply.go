@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/safchain/ethtool"
@@ -22,7 +21,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 	if len(changes) == 0 {
 		return nil
 	}
-	a := &applier{visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
+	a := &applier{ctx: ctx, visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
 	for _, c := range changes {
 		for _, ns := range namespaces(c.Object) {
 			a.left[ns]++
@@ -70,6 +69,7 @@ func namespaces(o plan.Object) []string {
 // applier makes changes on one thread, with one netlink connection into every namespace that still has changes to come.
 type applier struct {
 	*traveller
+	ctx    context.Context
 	visits map[string]*visit
 	left   map[string]int
 	links  map[plan.Key]plan.Link
@@ -195,6 +195,13 @@ func (a *applier) change(c plan.Change) error {
 		return v.RouteReplace(route)
 	case plan.Rule:
 		return v.RuleAdd(newRule(o))
+	case plan.Program:
+		return attach(v.Handle, o, v.link)
+	case plan.Agent:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return StartAgent(a.ctx, o)
 	}
 	return fmt.Errorf("nobody knows how to make a %T", c.Object)
 }
@@ -213,7 +220,7 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		if err != nil {
 			return err
 		}
-		if slices.Contains(plan.Fallback, o.Name) {
+		if o.Permanent() {
 			return v.quiet(index)
 		}
 		delete(v.index, o.Name)
@@ -269,6 +276,13 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 			return a.odd(v, func() error { return v.removeRule(o) })
 		}
 		return v.RuleDel(newRule(o))
+	case plan.Program:
+		return v.detach(o)
+	case plan.Agent:
+		if err := a.step(v); err != nil {
+			return err
+		}
+		return StopAgent(o.Namespace, o.Name)
 	}
 	return fmt.Errorf("nobody knows how to remove a %T", o)
 }
@@ -328,7 +342,7 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 		var err error
 		index, err = a.make(v, l)
 		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth", Filtering: l.Filtering}
-		if errors.Is(err, unix.EEXIST) && slices.Contains(plan.Fallback, l.Name) {
+		if errors.Is(err, unix.EEXIST) && l.Permanent() {
 			index, err = v.link(l.Name)
 			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
 		}
@@ -406,6 +420,15 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 	if l.MTU != before.MTU {
 		if err := v.LinkSetMTU(dev, l.MTU); err != nil {
 			return fmt.Errorf("mtu %d: %w", l.MTU, err)
+		}
+	}
+	if l.ARP != before.ARP {
+		set := v.LinkSetARPOff
+		if l.ARP {
+			set = v.LinkSetARPOn
+		}
+		if err := set(dev); err != nil {
+			return fmt.Errorf("arp: %w", err)
 		}
 	}
 	if before.Down {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	labdef "labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -132,6 +133,9 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		if owners[name].Lab != lab {
 			continue
 		}
+		if role := labdef.Kind(owners[name].Role); role == labdef.Node || role == labdef.Router {
+			errs = append(errs, endAgents(name))
+		}
 		if err := remove(name); err != nil {
 			errs = append(errs, err)
 		}
@@ -148,4 +152,19 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		errs = append(errs, os.RemoveAll(folder(lab)))
 	}
 	return errors.Join(errs...)
+}
+
+// endAgents ends what works in a namespace, so that it goes with its name. An agent that is only just starting finds out
+// by itself.
+func endAgents(namespace string) error {
+	place, err := Open(namespace)
+	if err != nil {
+		return nil // no namespace: a leftover, or gone since
+	}
+	defer place.Close()
+	found, err := Agents(place)
+	for _, a := range found {
+		err = errors.Join(err, a.stop())
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +38,7 @@ func Probe(load bool) (plan.Features, error) {
 			}
 			if err := p.try(h); err == nil {
 				f[p.feature] = true
-			} else if errors.Is(err, unix.EPERM) {
+			} else if errors.Is(err, unix.EPERM) && p.feature != plan.FeatureEBPF {
 				return fmt.Errorf("probing the kernel for %s: %w (a container without CAP_NET_ADMIN?)", p.feature, err)
 			}
 		}
@@ -98,6 +99,7 @@ var probes = []struct {
 	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
 		return writeTable(plan.Table{Family: "ip", Name: "probe", Body: "\tchain c {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n\t\tmasquerade\n\t}\n"}, false)
 	}},
+	{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable},
 	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {
 		_, err := readSysctl("net/bridge/bridge-nf-call-iptables")
 		return err
@@ -117,6 +119,29 @@ func on(h *netlink.Handle, name string, device func(netlink.LinkAttrs) netlink.L
 	a := attrs(name)
 	a.ParentIndex = lower.Attrs().Index
 	return h.LinkAdd(device(a))
+}
+
+// programmable tries all programs there are. Where bpf() is not permitted, the rest of lab may be.
+func programmable(h *netlink.Handle) error {
+	if err := h.LinkAdd(&netlink.Ifb{LinkAttrs: attrs("probe9")}); err != nil {
+		return err
+	}
+	device, err := h.LinkByName("probe9")
+	if err != nil {
+		return err
+	}
+	index := device.Attrs().Index
+	if err := h.QdiscReplace(newQdisc(plan.Qdisc{Type: "clsact"}, index)); err != nil {
+		return err
+	}
+	local := netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop"} {
+		p := plan.Program{Link: "probe9", Priority: i + 1, Does: does, To: "probe9", Local: local, VLAN: 1}
+		if err := attach(h, p, func(string) (int, error) { return index, nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func attrs(name string) netlink.LinkAttrs {

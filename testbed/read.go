@@ -29,18 +29,22 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		return nil, err
 	}
 	sysctls := map[string][]plan.Sysctl{}
-	lowers := map[plan.End]bool{}
+	lowers, delegated := map[plan.End]bool{}, map[string]int{}
 	want.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Sysctl:
 			sysctls[o.Namespace] = append(sysctls[o.Namespace], o)
+		case plan.Agent:
+			if o.Protocol != 0 {
+				delegated[o.Namespace] = o.Protocol
+			}
 		case plan.Link:
 			if o.LowerNamespace != "" {
 				lowers[plan.End{Namespace: o.LowerNamespace, Name: o.Lower}] = true
 			}
 		}
 	})
-	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls, lowers: lowers, indices: map[plan.End]int{}}
+	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -89,6 +93,8 @@ type reader struct {
 	stacked []stacked
 	lowers  map[plan.End]bool // links that others stand on
 	indices map[plan.End]int  // of those
+
+	delegated map[string]int // by namespace: the protocol of the routes that are an agent's
 }
 
 // errForeign says that a namespace of a lab's name is not the lab's.
@@ -100,6 +106,7 @@ type found struct {
 	veths   []veth
 	stacked []stacked
 	names   map[int]string // of its links, by index
+	routes  bool           // it is a node or a router
 
 	settings devconf
 }
@@ -123,7 +130,8 @@ func (r *reader) namespace(t *traveller, name string) error {
 		read func(*visit, *found) error
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
-		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"programs", r.programs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"agents", r.agents},
 	} {
 		err := step.read(v, f)
 		if errors.Is(err, errForeign) && r.want.Get(plan.Key{Namespace: name, Kind: plan.KindNamespace}) == nil {

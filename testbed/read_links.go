@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -49,16 +50,15 @@ func (r *reader) links(v *visit, f *found) error {
 	for _, l := range list {
 		a := l.Attrs()
 		if a.Index == loopback {
-			if owner, _ := plan.ParseOwner(a.Alias); owner.Lab != r.lab {
+			owner, _ := plan.ParseOwner(a.Alias)
+			if owner.Lab != r.lab {
 				return errForeign
 			}
+			f.routes = owner.Role == string(lab.Node) || owner.Role == string(lab.Router)
 			f.add(plan.Namespace{Name: v.place.Name, Alias: aliasOf(a)})
 			continue
 		}
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
-		if !isWanted && slices.Contains(plan.Fallback, a.Name) && a.RawFlags&unix.IFF_UP == 0 {
-			continue
-		}
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
 			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, GSOMaxSegs: int(a.GSOMaxSegs),
@@ -66,6 +66,9 @@ func (r *reader) links(v *visit, f *found) error {
 		}
 		if filtering[a.Index] || filtering[a.MasterIndex] { // elsewhere they mean nothing
 			o.VLANs = plan.PortVLANs(ports[a.Index].vlans)
+		}
+		if !isWanted && o.Permanent() && o.Down {
+			continue
 		}
 		if isWanted && wanted.MAC == "" {
 			o.MAC = ""
@@ -96,6 +99,8 @@ func (r *reader) links(v *visit, f *found) error {
 			o.Sub = macvlanModes[l.Mode]
 		case *netlink.IPVlan:
 			o.Sub = ipvlanModes[l.Mode]
+		case *netlink.Ifb:
+			o.ARP = a.RawFlags&unix.IFF_NOARP == 0
 		case *netlink.Vlan:
 			o.VLAN = l.VlanId
 		case *netlink.Tuntap:

@@ -25,7 +25,7 @@ var metricNames = map[uint16]string{
 	unix.RTAX_INITRWND: "initrwnd", unix.RTAX_FEATURES: "features", unix.RTAX_QUICKACK: "quickack", unix.RTAX_RTO_MIN: "rto_min",
 }
 
-// routes reads the routes of all tables but the local one.
+// routes reads the routes of all tables but the local one, and but those that an agent looks after.
 func (r *reader) routes(v *visit, f *found) error {
 	messages, err := v.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make(fixed, routeHeader))
 	if err != nil {
@@ -42,7 +42,7 @@ func (r *reader) routes(v *visit, f *found) error {
 			connected[connection{o.Dev, o.Dst}] = true
 			continue
 		}
-		if o.Table == 0 {
+		if o.Table == 0 || o.Protocol != 0 && o.Protocol == r.delegated[v.place.Name] && !r.wantsRoute(o) {
 			continue
 		}
 		// The kernel may hold several routes to one destination: one is that of the key, the wanted one if it is there.

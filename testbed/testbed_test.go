@@ -16,13 +16,8 @@ const prefix = "tb-"
 
 func TestMain(m *testing.M) {
 	// The tests are also the programs that they start.
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case killArg:
-			os.Exit(upAndDie(os.Args[2:]))
-		case testbed.EnterArg:
-			os.Exit(testbed.Enter(os.Args[2:]))
-		}
+	if len(os.Args) > 1 && os.Args[1] == killArg {
+		os.Exit(upAndDie(os.Args[2:]))
 	}
 	os.Exit(suite.Main(m, prefix))
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
-	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/modes"
 	"labnet/testbed"
@@ -128,7 +127,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, ou
 	for _, v := range cfg.Variants {
 		steps.begin("building %s", v.Mode)
 		r := s.record(v.Plan)
-		if _, err := bring(ctx, v.Plan, r, func(string) {}, func([]plan.Change) func(plan.Change) { return func(plan.Change) {} }); err != nil {
+		if _, err := bring(ctx, v.Plan, r, unobserved); err != nil {
 			return err
 		}
 	}

@@ -26,8 +26,8 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
-		os.Exit(testbed.Enter(os.Args[2:]))
+	if len(os.Args) > 1 && (os.Args[1] == testbed.EnterArg || os.Args[1] == testbed.AgentArg) {
+		os.Exit(suite.Main(m, ""))
 	}
 	if os.Getenv(asLab) != "" {
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -65,13 +65,15 @@ func dieAfter(n int, file, instance, mode string) {
 	die(err)
 	p, err := c.build(s, choice{instance: instance, mode: mode}, f)
 	die(err)
-	_, err = bring(context.Background(), p, s.record(p), func(string) {}, func([]plan.Change) func(plan.Change) {
+	killer := unobserved
+	killer.changes = func([]plan.Change) func(plan.Change) {
 		return func(plan.Change) {
 			if n--; n == 0 {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
 		}
-	})
+	}
+	_, err = bring(context.Background(), p, s.record(p), killer)
 	die(err)
 	os.Exit(0)
 }
@@ -125,6 +127,8 @@ func TestKilledAfterEveryChange(t *testing.T) {
 		{"a first build", "", "vxlan"},
 		{"a change of mode", "host-gw", "vxlan"},
 		{"a change back", "vxlan", "host-gw"},
+		{"agents come", "host-gw", "udp"},
+		{"agents go", "udp", "vxlan"},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			for n := 1; ; n++ {
@@ -165,7 +169,14 @@ func leftovers(t *testing.T, name string) []string {
 		}
 		left = append(left, found...)
 	}
-	return left
+	for range 20 { // one that was only just started finds out by itself
+		out, _ := exec.Command("pgrep", "-f", testbed.AgentArg+" "+name).Output()
+		if len(out) == 0 {
+			return left
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return append(left, "an agent")
 }
 
 // TestKilledAtAnyMoment kills up, a change of mode and down at random moments, between changes and within them.
@@ -181,7 +192,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			args = []string{"up", file, "--name", name}
 		case 1:
 			must(t, "up", file, "--name", name, "--mode", "host-gw")
-			args = []string{"up", file, "--name", name, "--mode", "vxlan"}
+			args = []string{"up", file, "--name", name, "--mode", []string{"vxlan", "udp"}[i%2]}
 		case 2:
 			must(t, "up", file, "--name", name)
 			args = []string{"down", name}

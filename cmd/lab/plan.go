@@ -108,3 +108,16 @@ func planDocument(p *plan.Plan, changes []plan.Change) any {
 	}
 	return map[string]any{"schema": schema, "lab": p.Cluster.Name, "mode": p.ModeName, "changes": list}
 }
+
+// byHand is a verb that only scripts of plans use.
+func (c *command) byHand(verb string) *cobra.Command {
+	return &cobra.Command{
+		Use:                verb,
+		Short:              "What scripts made by \"lab plan --shell\" call",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return testbed.ByHand(cmd.Context(), append([]string{verb}, args...), c.in)
+		},
+	}
+}

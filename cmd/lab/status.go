@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -39,12 +40,20 @@ type driftDocument struct {
 	Line      string `json:"line"`
 }
 
+type agentDocument struct {
+	Machine string          `json:"machine"`
+	Name    string          `json:"name"`
+	PID     int             `json:"pid"`
+	Log     string          `json:"log"`
+	State   json.RawMessage `json:"state,omitempty"` // as the agent says it
+}
+
 type labDocument struct {
 	Name     string            `json:"name"`
 	Mode     string            `json:"mode"`
 	File     string            `json:"file"`
 	Machines []machineDocument `json:"machines"`
-	Agents   []string          `json:"agents"`
+	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
 	Note     string            `json:"note,omitempty"`
 }
@@ -114,7 +123,7 @@ lists all running labs.`,
 
 // inspect reads a running lab. Where its definition is lost, or no longer right, only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, f plan.Features) (labDocument, error) {
-	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []string{}, Drift: []driftDocument{}}
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
 		doc.Note = "its definition is lost; \"lab up FILE\" writes it again"
@@ -131,6 +140,16 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 		return doc, err
 	}
 	doc.Machines = machines(actual)
+	for _, m := range doc.Machines {
+		if kind := lab.Kind(m.Kind); kind != lab.Node && kind != lab.Router {
+			continue
+		}
+		found, err := agents(m)
+		if err != nil {
+			return doc, err
+		}
+		doc.Agents = append(doc.Agents, found...)
+	}
 	if want.Len() > 0 {
 		for _, change := range plan.Diff(actual, want) {
 			k := change.Object.Key()
@@ -140,6 +159,40 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 		}
 	}
 	return doc, nil
+}
+
+// agents asks the agents of a machine how they are. One that says nothing is there all the same.
+func agents(m machineDocument) ([]agentDocument, error) {
+	place, err := testbed.Open(m.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	found, err := testbed.Agents(place)
+	if err != nil {
+		return nil, err
+	}
+	var docs []agentDocument
+	for _, a := range found {
+		doc := agentDocument{Machine: m.Name, Name: a.Name, PID: a.PID, Log: testbed.AgentLog(a.Namespace, a.Name)}
+		if doc.State, err = a.Ask(place); err != nil {
+			doc.State = nil
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
+// said is what an agent says for people: in one line, and in more.
+func (a agentDocument) said() (text string, lines []string) {
+	var said struct {
+		Summary string
+		Lines   []string
+	}
+	if json.Unmarshal(a.State, &said) != nil || said.Summary == "" {
+		return "does not answer", nil
+	}
+	return said.Summary, said.Lines
 }
 
 func machines(s *plan.State) []machineDocument {
@@ -245,6 +298,25 @@ func (c *command) show(d labDocument, whole bool) {
 	w.Flush()
 	for l := range strings.Lines(text.String()) {
 		fmt.Fprintln(c.out, strings.TrimRight(l, " \n"))
+	}
+	if len(d.Agents) > 0 {
+		fmt.Fprintln(c.out, "Agents:")
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		for i, a := range d.Agents {
+			if i == 20 && !whole {
+				fmt.Fprintf(w, "  … and %d more\n", len(d.Agents)-i)
+				break
+			}
+			text, lines := a.said()
+			fmt.Fprintf(w, "  %s\t%s\tprocess %d\t%s\n", a.Machine, a.Name, a.PID, text)
+			if !whole || len(d.Agents)*len(lines) > 200 {
+				continue
+			}
+			for _, l := range lines {
+				fmt.Fprintf(w, "\t\t\t  %s\n", l)
+			}
+		}
+		w.Flush()
 	}
 	if d.Note != "" {
 		fmt.Fprintln(c.out, "Drift is unknown: "+d.Note+".")

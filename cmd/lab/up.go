@@ -65,16 +65,26 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 	name := p.Cluster.Name
 	steps := newProgress(c.err)
 	start := time.Now()
-	changes, err := bring(ctx, p, r, func(note string) { c.say("%s", note) }, func(all []plan.Change) func(plan.Change) {
-		if verbose {
+	watch := observer{
+		note:    func(note string) { c.say("%s", note) },
+		changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
+		settled: func(n, all int) {
+			if text := fmt.Sprintf("agents (%d)", all); steps.text != text {
+				steps.begin("%s", text)
+			}
+			steps.set("%d", n)
+		},
+	}
+	if verbose {
+		watch.changes = func([]plan.Change) func(plan.Change) {
 			return func(ch plan.Change) {
 				for _, line := range ch.Lines() {
 					c.say("+ %s", line)
 				}
 			}
 		}
-		return stages(steps, all)
-	})
+	}
+	changes, err := bring(ctx, p, r, watch)
 	if err != nil {
 		steps.end(false)
 		return err
@@ -117,16 +127,29 @@ func datapath(p *plan.Plan) string {
 	return strings.Join(slices.Sorted(maps.Keys(used)), "+")
 }
 
-// bring does what up is about: it reads what is there and applies the difference. done is asked for an observer once the
-// changes are known.
-func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string), observer func([]plan.Change) func(plan.Change)) ([]plan.Change, error) {
+// observer is told how an up goes.
+type observer struct {
+	note    func(string)
+	changes func([]plan.Change) func(plan.Change) // asked once the changes are known
+	settled func(n, all int)                      // agents
+}
+
+// unobserved is for labs that are not what a person waits for.
+var unobserved = observer{
+	note:    func(string) {},
+	changes: func([]plan.Change) func(plan.Change) { return func(plan.Change) {} },
+	settled: func(int, int) {},
+}
+
+// bring does what up is about: it reads what is there and applies the difference.
+func bring(ctx context.Context, p *plan.Plan, r testbed.Record, watch observer) ([]plan.Change, error) {
 	name := p.Cluster.Name
 	if err := testbed.Capacity(p.State); err != nil {
 		return nil, err
 	}
 	lock, err := testbed.Acquire(ctx, name, false)
 	if errors.Is(err, testbed.ErrBusy) {
-		note("Another lab command is working on " + name + "; waiting for it.")
+		watch.note("Another lab command is working on " + name + "; waiting for it.")
 		lock, err = testbed.Acquire(ctx, name, true)
 	}
 	if err != nil {
@@ -148,7 +171,13 @@ func bring(ctx context.Context, p *plan.Plan, r testbed.Record, note func(string
 		}
 		return nil, err
 	}
-	if err := testbed.Apply(ctx, changes, observer(changes)); err != nil {
+	err = testbed.Apply(ctx, changes, watch.changes(changes))
+	if err == nil {
+		if err = testbed.Settle(ctx, p.State, watch.settled); err != nil && ctx.Err() == nil {
+			return nil, fmt.Errorf("lab %s stands, but %w", name, err)
+		}
+	}
+	if err != nil {
 		if !firstBuild {
 			return nil, fmt.Errorf("%w\nlab %s is half changed: \"lab up\" again completes it, \"lab down %[2]s\" removes it", err, name)
 		}

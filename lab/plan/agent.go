@@ -9,8 +9,7 @@ type Agent struct {
 	Config    string // JSON; what the process was started with
 	// On is the device whose addresses it works with; the agent is started anew when that is made anew.
 	On string
-	// Protocol is that of the routes which the agent makes and removes; what else is in the namespace is not its business.
-	// 0: it makes none.
+	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are.
 	Protocol int
 }
 
@@ -25,11 +24,11 @@ func (a Agent) Parents() []Key {
 }
 
 func (a Agent) Add() []string {
-	return []string{fmt.Sprintf("lab agent start --namespace %s %s <<'EOF'\n%s\nEOF", a.Namespace, a.Name, a.Config)}
+	return []string{fmt.Sprintf("lab agent start %s %s <<'EOF'\n%s\nEOF", a.Namespace, a.Name, a.Config)}
 }
 
 func (a Agent) Set(Object) ([]string, bool) { return nil, false }
 
 func (a Agent) Del() []string {
-	return []string{fmt.Sprintf("lab agent stop --namespace %s %s", a.Namespace, a.Name)}
+	return []string{fmt.Sprintf("lab agent stop %s %s", a.Namespace, a.Name)}
 }

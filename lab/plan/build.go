@@ -30,6 +30,7 @@ type Plan struct {
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+	p.Cluster.Features = opt.Features
 	decoded, diags := opt.Modes.decode(l)
 	switch {
 	case l.Network != nil:

@@ -13,6 +13,8 @@ type Cluster struct {
 	Lab   *lab.Lab
 	Name  string // of the instance; it begins every namespace's name
 	Nodes []*Node
+
+	Features Features // of the kernel that it is planned for
 }
 
 // Node is a node of a cluster.

@@ -87,8 +87,13 @@ type IPIP struct {
 	PMTUDisc bool
 }
 
-// Fallback are devices that appear in every namespace once their module is loaded. They cannot be removed.
-var Fallback = []string{"tunl0", "sit0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip6gre0", "ip_vti0", "ip6_vti0"}
+// fallback are devices that appear in every namespace once their module is loaded, and their types.
+var fallback = map[string]string{
+	"tunl0": "ipip", "sit0": "sit", "ip6tnl0": "ip6tnl", "gre0": "gre", "gretap0": "gretap", "erspan0": "erspan", "ip6gre0": "ip6gre", "ip_vti0": "vti", "ip6_vti0": "vti6",
+}
+
+// Permanent reports whether the device is one that the kernel makes by itself in every namespace and that cannot be removed.
+func (l Link) Permanent() bool { return l.Type != "" && fallback[l.Name] == l.Type }
 
 func (l Link) Key() Key { return Key{l.Namespace, KindLink, l.Name} }
 
@@ -134,7 +139,7 @@ func (l Link) Add() []string {
 	if !l.Makes() {
 		return append([]string{ip + "set dev " + l.Name + l.attributes()}, l.state(Link{})...)
 	}
-	if slices.Contains(Fallback, l.Name) {
+	if l.Permanent() {
 		add := fmt.Sprintf("%sshow dev %s >/dev/null 2>&1 || %[1]sadd name %[2]s type %[3]s", ip, l.Name, l.Type)
 		return append([]string{add, ip + "set dev " + l.Name + l.attributes()}, l.state(Link{})...)
 	}
@@ -319,7 +324,7 @@ func (l Link) Set(o Object) ([]string, bool) {
 }
 
 func (l Link) Del() []string {
-	if slices.Contains(Fallback, l.Name) {
+	if l.Permanent() {
 		return []string{fmt.Sprintf("ip -n %s address flush dev %s", l.Namespace, l.Name), fmt.Sprintf("ip -n %s link set dev %s down", l.Namespace, l.Name)}
 	}
 	return []string{fmt.Sprintf("ip -n %s link del dev %s", l.Namespace, l.Name)}

@@ -11,6 +11,7 @@ type Program struct {
 	Namespace, Link string
 	Egress          bool
 	Priority        int    // among the programs of one hook
+	Chain           int    // of a program that was found elsewhere than where a hook begins
 	Does            string // ipip-encap, ipip-decap, vlan-push, …: package datapath has them
 	To              string // the device it hands packets to, in the same namespace
 	Local           netip.Addr
@@ -25,8 +26,15 @@ func (p Program) hook() string {
 	return "ingress"
 }
 
+func (p Program) chain() string {
+	if p.Chain == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" chain %d", p.Chain)
+}
+
 func (p Program) Key() Key {
-	return Key{p.Namespace, KindProgram, fmt.Sprintf("%s %s %d", p.Link, p.hook(), p.Priority)}
+	return Key{p.Namespace, KindProgram, fmt.Sprintf("%s %s %d%s", p.Link, p.hook(), p.Priority, p.chain())}
 }
 
 func (p Program) Parents() []Key {
@@ -57,5 +65,5 @@ func (p Program) Add() []string {
 func (p Program) Set(Object) ([]string, bool) { return nil, false }
 
 func (p Program) Del() []string {
-	return []string{fmt.Sprintf("tc -n %s filter del dev %s %s pref %d", p.Namespace, p.Link, p.hook(), p.Priority)}
+	return []string{fmt.Sprintf("tc -n %s filter del dev %s %s pref %d%s", p.Namespace, p.Link, p.hook(), p.Priority, p.chain())}
 }

@@ -93,7 +93,9 @@ func (f FDB) Del() []string {
 const (
 	TableMain     = 254
 	ProtocolBoot  = 3
+	ProtocolBIRD  = 12
 	ProtocolFelix = 80
+	ProtocolBGP   = 186
 )
 
 // Route is a route of one next hop, or of none.
@@ -170,8 +172,8 @@ func (r Route) text() string {
 	switch {
 	case r.Scope != "":
 		s += " scope " + r.Scope
-	case r.Type == "" && !r.Via.IsValid() && r.Dst.Addr().Is4() && r.Odd == "":
-		s += " scope global" // ip(8) would take link
+	case !r.Via.IsValid() && r.Type == "" && r.Dst.Addr().Is4():
+		s += " scope global" // ip(8) would take link for a route without a next hop
 	}
 	if r.Src.IsValid() {
 		s += " src " + r.Src.String()

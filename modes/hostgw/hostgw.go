@@ -17,8 +17,6 @@
 package hostgw
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
 
@@ -42,7 +40,7 @@ func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan
 func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
 func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := oneSwitch(c)
+	diags := append(attach.OneSegment(c, "host-gw"), attach.Families(c)...)
 	for _, n := range c.Nodes {
 		attach.Bridge(c, f, s, n, mtu(n))
 		attach.Flannel(c, s, n)
@@ -79,21 +77,3 @@ func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 }
 
 func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
-
-// oneSwitch reports the nodes that another node cannot be the gateway for.
-func oneSwitch(c *plan.Cluster) hcl.Diagnostics {
-	var diags hcl.Diagnostics
-	for _, n := range c.Nodes {
-		first := c.Nodes[0].Uplink()
-		if n.Uplink().Segment() != first.Segment() {
-			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError,
-				Summary:  "host-gw needs all nodes on one switch",
-				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
-					n.Name, n.Uplink().Segment(), c.Nodes[0].Name, first.Segment()),
-				Subject: n.Uplink().Range.Ptr(),
-			})
-		}
-	}
-	return append(diags, attach.Families(c)...)
-}

@@ -14,7 +14,7 @@ import (
 // calico has vxlan.calico (vxlan-v6.calico), its address the first of the node's block, and routed pods.
 type calico struct{}
 
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c) }
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, true) }
 
 func (calico) device(_ Mode, v6 bool) string {
 	if v6 {
@@ -30,9 +30,9 @@ func (k calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n 
 			txQueueLen: 1000, routeMTU: deviceMTU(n, v6), mac: func(n *plan.Node) string { return vtepMAC(n.Name, v6) },
 			direct: plan.Route{Protocol: plan.ProtocolFelix, Onlink: true}, always: true,
 		})
-		s.Add(k.firewall(m, c.CIDRs()[family], n))
+		attach.CalicoFirewall(s, n, c.CIDRs()[family], m.port)
 	}
-	attach.Routed(c, s, n, podMTU(c, n))
+	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolFelix)
 }
 
 // vtepMAC is the address that Felix derives from the node's name (felix/calc/vxlan_resolver.go).
@@ -42,29 +42,6 @@ func vtepMAC(node string, v6 bool) string {
 	}
 	h := sha1.Sum([]byte(node))
 	return fmt.Sprintf("66:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
-}
-
-// firewall is what every packet of the pods meets: tunnel packets are not tracked, and what leaves the pool is masqueraded.
-func (k calico) firewall(m Mode, pool netip.Prefix, n *plan.Node) plan.Table {
-	family := "ip"
-	if pool.Addr().Is6() {
-		family = "ip6"
-	}
-	return plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: fmt.Sprintf(`	chain raw-PREROUTING {
-		type filter hook prerouting priority raw; policy accept;
-		udp dport %[2]d notrack
-	}
-
-	chain raw-OUTPUT {
-		type filter hook output priority raw; policy accept;
-		udp dport %[2]d notrack
-	}
-
-	chain nat-POSTROUTING {
-		type nat hook postrouting priority srcnat; policy accept;
-		%[1]s saddr %[3]s %[1]s daddr != %[3]s masquerade fully-random
-	}
-`, family, m.port, pool)}
 }
 
 // own: the kernel has no address on the pods' veths to choose. Of the others it takes, for IPv4, that of the first interface;

@@ -15,7 +15,7 @@ import (
 type hybridnet struct{}
 
 func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
-	if diags := attach.HybridnetIPv4(c); diags.HasErrors() {
+	if diags := attach.OnlyIPv4(c, "Hybridnet"); diags.HasErrors() {
 		return diags
 	}
 	return attach.AllocateOverlay(c, "vxlan")

@@ -143,20 +143,7 @@ func (m Mode) Needs(*plan.Cluster) []plan.Need {
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := attach.Families(c)
-	for _, n := range c.Nodes {
-		sw := n.Uplink().Switch
-		least := 68 // RFC 791
-		for _, cidr := range c.CIDRs() {
-			if cidr.Addr().Is6() {
-				least = 1280 // RFC 8200
-			}
-		}
-		if mtu := podMTU(c, n); mtu < least {
-			diags = append(diags, wrong(sw.At.Of("mtu", sw.Range), "The underlay's MTU is too small for vxlan",
-				fmt.Sprintf("On switch %q (MTU %d) %d bytes would be left for the pods of node %q; they need %d. Use an MTU of at least %d.", sw.Name, sw.MTU, mtu, n.Name, least, sw.MTU-mtu+least)))
-		}
-	}
+	diags := append(attach.Families(c), attach.Room(c, "vxlan", func(n *plan.Node) int { return podMTU(c, n) })...)
 	if diags.HasErrors() {
 		return diags
 	}

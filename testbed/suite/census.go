@@ -4,6 +4,7 @@
 package suite
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"labnet/testbed"
+	"labnet/testbed/agent"
 )
 
 // Census describes what labs must leave as it was: the user's own links, addresses, routes, rules, firewall, sysctls and
@@ -33,6 +35,12 @@ func Census(prefix string) string {
 			b.WriteString(line)
 		}
 	}
+	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range processes {
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), "\x00"+testbed.AgentArg+"\x00"+prefix) {
+			fmt.Fprintln(&b, path, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
 	for _, dir := range []string{testbed.NetnsDir, "/run/lab"} {
 		names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 		for _, n := range names {
@@ -42,8 +50,25 @@ func Census(prefix string) string {
 	return b.String()
 }
 
-// Main runs tests and fails when they leave something behind.
+// byHand is the argument with which a test stands in for the program in the scripts of plans.
+const byHand = "__byhand"
+
+// Main runs tests and fails when they leave something behind. The test is also the programs that the product starts.
 func Main(m *testing.M, prefix string) int {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case testbed.EnterArg:
+			return testbed.Enter(os.Args[2:])
+		case testbed.AgentArg:
+			return agent.Main(os.Args[2:])
+		case byHand:
+			if err := testbed.ByHand(context.Background(), os.Args[2:], os.Stdin); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
+		}
+	}
 	if os.Geteuid() != 0 {
 		return m.Run()
 	}

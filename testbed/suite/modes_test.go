@@ -2,6 +2,7 @@ package suite
 
 import (
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -22,16 +23,19 @@ func TestModeKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
+// TestModeChangesInPlace walks through every ordered pair of modes, of which one at least is one that the lab is made for; the
+// pods' namespaces stay.
 func TestModeChangesInPlace(t *testing.T) {
-	byLab := map[string][]string{}
+	labs := map[string]bool{}
 	for _, v := range variants(t) {
-		byLab[v.lab] = append(byLab[v.lab], v.mode)
+		labs[v.lab] = true
 	}
-	for name, modes := range byLab {
-		for _, from := range modes {
-			for _, to := range modes {
-				if from == to {
+	for name := range labs {
+		all := modesOf(t, name)
+		for _, v := range all {
+			for _, w := range all {
+				from, to := v.mode, w.mode
+				if from == to || !v.own && !w.own {
 					continue
 				}
 				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
@@ -99,6 +103,9 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a firewall table is added", "host-gw", "ip netns exec %s.worker1 nft add table inet mine", "nft delete table inet mine"},
 		{"a firewall rule is deleted", "vxlan", "ip netns exec %s.worker1 nft flush chain ip flannel-ipv4 postrtg", "flannel-ipv4"},
 		{"a rule is added", "vxlan", "ip -n %s.worker1 rule add from 10.42.1.0/24 lookup 100", "rule del"},
+		{"an agent is killed", "udp", "kill -9 $(pgrep -f __agent.%s.worker1.udp); sleep 0.2", "lab agent start"},
+		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; sleep 0.2", "lab agent start"},
+		{"a tunnel's address is deleted", "udp", "ip -n %s.worker1 address flush dev flannel0", "address add"},
 		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
 		{"a rule is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 4", "rule add priority 4 from 10.42.0.0/16 fwmark 0x0/0x4040"},
 		{"a throw route is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route del throw 10.42.255.255 table 40000", "throw 10.42.255.255"},
@@ -195,6 +202,9 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 				}
 			}
 			sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
+			if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+				t.Fatal(err)
+			}
 			settled(t, p)
 			byShell := map[string][]string{}
 			for _, ns := range p.State.Namespaces() {
@@ -207,6 +217,44 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 			for _, ns := range p.State.Namespaces() {
 				same(t, ns, byShell[ns], canonical(t, dump(t, ns)))
 			}
+		})
+	}
+}
+
+// TestSpeakerRestartsWithoutLoss kills a BGP speaker in the middle of traffic: packets flow while it is away, while it comes
+// back, and when it is told something new.
+func TestSpeakerRestartsWithoutLoss(t *testing.T) {
+	const text = `
+lab "restart" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 3
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+mode "bgp-rr" {
+  use        = "bgp"
+  reflectors = ["n1"]
+}
+`
+	l := parse(t, "restart.hcl", text)
+	for _, mode := range []string{"bgp", "bgp-rr"} {
+		t.Run(mode, func(t *testing.T) {
+			p := planned(t, l, "restart", mode)
+			up(t, p)
+			ping := exec.Command("ip", "netns", "exec", p.Cluster.Name+".n2.p1", "ping", "-q", "-i", "0.01", "-w", "8", p.Cluster.Nodes[2].Pods[0].Address(false).String())
+			var out strings.Builder
+			ping.Stdout = &out
+			if err := ping.Start(); err != nil {
+				t.Fatal(err)
+			}
+			sh(t, p, "pkill -9 -f __agent.%s.n1.bgp; pkill -9 -f __agent.%s.n2.bgp; sleep 2")
+			up(t, p)
+			if err := ping.Wait(); err != nil || !strings.Contains(out.String(), " 0% packet loss") {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+			healthy(t, p)
 		})
 	}
 }

@@ -31,25 +31,43 @@ func needRoot(t *testing.T) plan.Features {
 }
 
 // variant is a mode of a lab.
-type variant struct{ lab, mode string }
+type variant struct {
+	lab, mode string
+	own       bool // the lab is made for it
+}
 
-// variants are all modes of the labs that the suite runs, without those that a lab is not made for.
+// general are the labs that are made for every mode.
+var general = []string{"three-node", "dual-stack"}
+
+// variants are all modes of the general labs, and of the others those that they are made for. What a lab cannot be planned in
+// is left out: the golden files say what that is, and why.
 func variants(t *testing.T) []variant {
 	t.Helper()
 	var all []variant
-	for _, name := range []string{"three-node", "dual-stack", "flannel-vxlan", "hybridnet-vxlan"} {
-		l := load(t, name)
-		names := modes.All.Names()
-		for _, b := range l.Modes {
-			if !slices.Contains(names, b.Name) {
-				names = append(names, b.Name)
+	for _, name := range append(general, "flannel-vxlan", "hybridnet-vxlan") {
+		for _, v := range modesOf(t, name) {
+			if v.own {
+				all = append(all, v)
 			}
 		}
-		for _, mode := range names {
-			// The golden files say which these are, and why.
-			if p, _ := plan.Build(l, plan.Options{Mode: mode, Modes: modes.All, Features: plan.AllFeatures()}); p != nil {
-				all = append(all, variant{name, mode})
-			}
+	}
+	return all
+}
+
+// modesOf lists the modes that a lab can be planned in.
+func modesOf(t *testing.T, name string) []variant {
+	t.Helper()
+	l := load(t, name)
+	own := []string{l.Network.Mode}
+	for _, b := range l.Modes {
+		own = append(own, b.Name)
+	}
+	names := slices.Concat(modes.All.Names(), own)
+	slices.Sort(names)
+	var all []variant
+	for _, mode := range slices.Compact(names) {
+		if p, _ := plan.Build(l, plan.Options{Mode: mode, Modes: modes.All, Features: plan.AllFeatures()}); p != nil {
+			all = append(all, variant{name, mode, slices.Contains(general, name) || slices.Contains(own, mode)})
 		}
 	}
 	return all
@@ -105,6 +123,9 @@ func up(t *testing.T, p *plan.Plan) {
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
 		t.Fatal(err)
 	}
+	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
 	settled(t, p)
 }
 
@@ -143,7 +164,9 @@ func healthy(t *testing.T, p *plan.Plan) {
 func sh(t *testing.T, p *plan.Plan, format string) string {
 	t.Helper()
 	line := strings.ReplaceAll(format, "%s", p.Cluster.Name)
-	out, err := exec.Command("sh", "-euxc", line).CombinedOutput()
+	cmd := exec.Command("sh", "-eux")
+	cmd.Stdin = strings.NewReader("lab() { " + os.Args[0] + " " + byHand + " \"$@\"; }\n" + line)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if lines := strings.Split(string(out), "\n"); len(lines) > 10 {
 			out = []byte(strings.Join(lines[len(lines)-10:], "\n"))

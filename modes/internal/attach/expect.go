@@ -48,3 +48,60 @@ func Families(c *plan.Cluster) hcl.Diagnostics {
 	}
 	return diags
 }
+
+// OnlyIPv4 refuses a pod network with IPv6 where the mode's own program has none.
+func OnlyIPv4(c *plan.Cluster, mode string) hcl.Diagnostics {
+	for _, cidr := range c.CIDRs() {
+		if cidr.Addr().Is6() {
+			return hcl.Diagnostics{{
+				Severity: hcl.DiagError,
+				Summary:  mode + " is IPv4 only",
+				Detail:   fmt.Sprintf("The pod network has %s, and %s carries no IPv6. Take that CIDR out, or use a mode that has both, such as vxlan or host-gw.", cidr, mode),
+				Subject:  c.Lab.Network.At.Of("cidr", c.Lab.Network.Range).Ptr(),
+			}}
+		}
+	}
+	return nil
+}
+
+// Room reports switches on which a mode leaves the pods too small an MTU.
+func Room(c *plan.Cluster, mode string, mtu func(*plan.Node) int) hcl.Diagnostics {
+	least := 68 // RFC 791
+	for _, cidr := range c.CIDRs() {
+		if cidr.Addr().Is6() {
+			least = 1280 // RFC 8200
+		}
+	}
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		sw := n.Uplink().Switch
+		if left := mtu(n); left < least {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  "The underlay's MTU is too small for " + mode,
+				Detail: fmt.Sprintf("On switch %q (MTU %d) %d bytes would be left for the pods of node %q; they need %d. Use an MTU of at least %d.",
+					sw.Name, sw.MTU, left, n.Name, least, sw.MTU-left+least),
+				Subject: sw.At.Of("mtu", sw.Range).Ptr(),
+			})
+		}
+	}
+	return diags
+}
+
+// OneSegment reports the nodes that another node cannot be the gateway for.
+func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		first := c.Nodes[0].Uplink()
+		if n.Uplink().Segment() != first.Segment() {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError,
+				Summary:  mode + " needs all nodes on one switch",
+				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+					n.Name, n.Uplink().Segment(), c.Nodes[0].Name, first.Segment()),
+				Subject: n.Uplink().Range.Ptr(),
+			})
+		}
+	}
+	return diags
+}

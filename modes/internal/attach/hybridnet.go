@@ -1,8 +1,6 @@
 package attach
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/hcl/v2"
 
 	"labnet/lab/plan"
@@ -19,21 +17,6 @@ const (
 
 // HybridnetVeths matches the node's side of every pod's veth pair.
 const HybridnetVeths = "hybr*"
-
-// HybridnetIPv4 reports a pod network that Hybridnet's node side is not known for.
-func HybridnetIPv4(c *plan.Cluster) hcl.Diagnostics {
-	for _, cidr := range c.CIDRs() {
-		if cidr.Addr().Is6() {
-			return hcl.Diagnostics{{
-				Severity: hcl.DiagError,
-				Summary:  "Hybridnet is IPv4 here",
-				Detail:   fmt.Sprintf("The pod network has %s, and the node side of Hybridnet is known for IPv4 only. Leave the IPv6 CIDR out, or use another mode.", cidr),
-				Subject:  c.Lab.Network.At.Of("cidr", c.Lab.Network.Range).Ptr(),
-			}}
-		}
-	}
-	return nil
-}
 
 // AllocateOverlay gives the pods addresses of the one subnet that all nodes share, wherever the nodes are.
 func AllocateOverlay(c *plan.Cluster, mode string) hcl.Diagnostics {

@@ -12,28 +12,32 @@ import (
 // caliMAC is the address of every host side of Calico's veths.
 const caliMAC = "ee:ee:ee:ee:ee:ee"
 
-// caliMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
-const caliMetric = 1024
+// CalicoMetric is Felix's IPv4NormalRoutePriority, there since v3.32.
+const CalicoMetric = 1024
 
 var (
 	gateway4 = netip.MustParseAddr("169.254.1.1")
 	gateway6 = netip.MustParseAddr("fe80::ecee:eeff:feee:eeee") // the link-local address that caliMAC gives
 )
 
-// AllocateRouted gives each node the block that Calico's IPAM would, a /26 or /122, and its pods the addresses in it. The
-// block's first address is the tunnel device's.
-func AllocateRouted(c *plan.Cluster) hcl.Diagnostics {
-	if diags := plan.AllocateBlocks(c, 26, 122, 1); diags.HasErrors() {
+// AllocateRouted gives each node the block that Calico's IPAM would, a /26 or /122, and its pods the addresses in it. Where
+// there is a tunnel, the block's first address is its device's.
+func AllocateRouted(c *plan.Cluster, tunnel bool) hcl.Diagnostics {
+	first := 0
+	if tunnel {
+		first = 1
+	}
+	if diags := plan.AllocateBlocks(c, 26, 122, first); diags.HasErrors() {
 		return diags
 	}
-	return eachPod(c, 1, func(block netip.Prefix) int { return block.Addr().BitLen() })
+	return eachPod(c, first, func(block netip.Prefix) int { return block.Addr().BitLen() })
 }
 
 // Routed adds a node's pods as Calico connects them: a veth pair without a bridge, a route to each pod, and a blackhole
-// for the unused rest of the node's block.
-func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
+// for the unused rest of the node's block; protocol is of whoever makes that: BIRD announces it, Felix only drops by it.
+func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 	for _, block := range n.PodCIDRs {
-		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: plan.ProtocolFelix})
+		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: protocol})
 		if !block.Addr().Is6() {
 			answerForGateway(s, n)
 		}
@@ -51,7 +55,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 		for _, a := range p.Addresses {
 			v6 := a.Addr().Is6()
 			gateway := gateway4
-			metric := caliMetric
+			metric := CalicoMetric
 			if v6 {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
 				s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv6/conf/" + host + "/proxy_ndp", Value: "1", Link: host})
@@ -74,9 +78,13 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int) {
 
 // proxyARP lets the node's side of a veth pair answer for whatever the pod asks for.
 func proxyARP(s *plan.State, near plan.End) {
-	for path, value := range map[string]string{"conf/%s/proxy_arp": "1", "neigh/%s/proxy_delay": "0", "conf/%s/route_localnet": "1", "conf/%s/forwarding": "1"} {
-		s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv4/" + fmt.Sprintf(path, near.Name), Value: value, Link: near.Name})
+	set := func(path, value string) {
+		s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
 	}
+	set("net/ipv4/conf/"+near.Name+"/proxy_arp", "1")
+	set("net/ipv4/neigh/"+near.Name+"/proxy_delay", "0")
+	set("net/ipv4/conf/"+near.Name+"/route_localnet", "1")
+	set("net/ipv4/conf/"+near.Name+"/forwarding", "1")
 }
 
 // answerForGateway: the node answers ARP only for what it has a route to. A real node has a default route; this one need not.
@@ -84,6 +92,35 @@ func answerForGateway(s *plan.State, n *plan.Node) {
 	if len(n.Pods) > 0 && !hasDefault(n) {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
 	}
+}
+
+// CalicoFirewall adds what every packet of the pods meets of Calico's rules: what leaves the pool is masqueraded, and the
+// packets of a VXLAN tunnel, where there is one, are not tracked.
+func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort int) {
+	family := "ip"
+	if pool.Addr().Is6() {
+		family = "ip6"
+	}
+	body := ""
+	if vxlanPort != 0 {
+		body = fmt.Sprintf(`	chain raw-PREROUTING {
+		type filter hook prerouting priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+	chain raw-OUTPUT {
+		type filter hook output priority raw; policy accept;
+		udp dport %[1]d notrack
+	}
+
+`, vxlanPort)
+	}
+	body += fmt.Sprintf(`	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		%[1]s saddr %[2]s %[1]s daddr != %[2]s masquerade fully-random
+	}
+`, family, pool)
+	s.Add(plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: body})
 }
 
 func hasDefault(n *plan.Node) bool {

@@ -76,4 +76,3 @@ func emulate(s *plan.State, l plan.Link, lower string, out, in plan.Program) {
 		plan.Qdisc{Namespace: l.Namespace, Link: lower, Type: "clsact"}, in,
 	)
 }
-

@@ -1,0 +1,32 @@
+package ipip
+
+import (
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// flannel has flannel.ipip, its address the block's own, and pods on a bridge.
+type flannel struct{}
+
+func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+
+func (flannel) device(n *plan.Node) plan.Link {
+	// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
+	return plan.Link{Name: "flannel.ipip", IPIP: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
+}
+
+// route: flanneld has the kernel take its word that the next hop is there, in the tunnel and beside it.
+func (flannel) route(bool) plan.Route {
+	return plan.Route{Protocol: plan.ProtocolBoot, Onlink: true}
+}
+
+func (flannel) attach(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
+	attach.Bridge(c, f, s, n, mtu(n))
+	attach.Flannel(c, s, n)
+}
+
+func (flannel) own(_ *plan.Cluster, n *plan.Node) netip.Addr { return attach.Gateway(n.PodCIDRs[0]) }

@@ -1,0 +1,178 @@
+// Package ipip is flannel's ipip backend and, with like = "calico", Calico's IP-in-IP: IP packets between the nodes,
+// inside IP packets of protocol 4 (RFC 2003).
+//
+// A packet from a pod on node1 to a pod on node2, flannel's way:
+//
+//	pod eth0 → cni0 on node1      the pod's default route
+//	route on node1                10.42.1.0/24 via 192.168.205.4 dev flannel.ipip onlink: the next hop is node2 itself
+//	flannel.ipip                  has no far end of its own; it takes the route's next hop for it
+//	wire                          IP (20) from node1 to node2, protocol 4, and in it the pod's packet as it was
+//	flannel.ipip on node2         takes the outer header off; the route to 10.42.1.0/24 leads to cni0
+//
+// With like = "calico" the device is the kernel's tunl0, which has the first address of the node's block, and pods are
+// routed; BIRD's routes have the same form: 10.42.1.0/26 via 192.168.205.4 dev tunl0 onlink. With direct = true a node
+// that can be reached without a router is (flannel's DirectRouting, Calico's CrossSubnet): its route leads out of eth0,
+// and packets to its pods are not encapsulated.
+//
+// Cost per node: one device, and one route for every other node: no neighbour, no FDB entry. Every packet is 20 bytes
+// longer on the wire, so the pods' MTU is that much smaller. The underlay needs to carry protocol 4, which clouds and
+// firewalls that know only TCP and UDP may not do. There is nothing but IPv4 in IPv4.
+//
+// Where the kernel has no ipip device an ifb with two eBPF programs takes its place; package device tells how. Then the
+// outer packets pass neither the node's firewall nor its connection tracking, and a router's word that the path between
+// two nodes has a smaller MTU than their uplinks is not heard.
+//
+// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with IPIP "Always" or
+// "CrossSubnet". What differs is what differs in vxlan.
+package ipip
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+	"labnet/modes/internal/device"
+)
+
+// Overhead is how much longer a packet is outside the tunnel: the outer IP header.
+const Overhead = 20
+
+// Mode is the mode with its settings; the zero value knows only how to decode them.
+type Mode struct {
+	like   like
+	direct bool
+}
+
+// like is whose names, attributes and node side a cluster has.
+type like interface {
+	allocate(*plan.Cluster) hcl.Diagnostics
+	device(*plan.Node) plan.Link
+	// route is what distinguishes its routes, in the tunnel and beside it.
+	route(tunnel bool) plan.Route
+	attach(*plan.Cluster, plan.Features, *plan.State, *plan.Node)
+	// own is the address from which a node talks to its own pods.
+	own(*plan.Cluster, *plan.Node) netip.Addr
+}
+
+var likes = map[string]like{"flannel": flannel{}, "calico": calico{}}
+
+func (Mode) About() string {
+	return "IP in IP between nodes, over any underlay (flannel ipip, Calico IPIP)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	var set struct {
+		Like      *string   `hcl:"like"`
+		LikeRange hcl.Range `hcl:"like,attr_value_range"`
+		Direct    *bool     `hcl:"direct"`
+	}
+	diags := gohcl.DecodeBody(body, ctx, &set)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	name := "flannel"
+	if set.Like != nil {
+		name = *set.Like
+	}
+	kind, ok := likes[name]
+	if !ok {
+		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
+			fmt.Sprintf("There is no ipip like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico"}, "It can be like"))))
+	}
+	return Mode{kind, set.Direct != nil && *set.Direct}, diags
+}
+
+func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+}
+
+func (m Mode) Needs(*plan.Cluster) []plan.Need {
+	return []plan.Need{device.NeedIPIP, {Feature: plan.FeatureNFTables}}
+}
+
+func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+	if diags := attach.OnlyIPv4(c, "ipip"); diags.HasErrors() {
+		return diags
+	}
+	return m.like.allocate(c)
+}
+
+func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	diags := append(attach.Families(c), attach.Room(c, "ipip", mtu)...)
+	for _, n := range c.Nodes {
+		if kernel := m.tunnel(n); kernel.Permanent() && f[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, f) {
+			diags = append(diags, wrong(n.At.Of("datapath", n.Range), "The kernel's own device is in the way",
+				fmt.Sprintf("Node %q asks for eBPF, but this kernel has made %s in every namespace, and that cannot be removed. Leave datapath out, or use like = \"flannel\".", n.Name, kernel.Name)))
+		}
+	}
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, n := range c.Nodes {
+		tunnel := m.tunnel(n)
+		device.IPIP(s, f, n, tunnel)
+		s.Add(plan.Address{Namespace: n.Namespace, Link: tunnel.Name, Prefix: single(n.PodCIDRs[0].Addr())})
+		for _, peer := range c.Nodes {
+			if peer != n {
+				s.Add(m.route(n, peer))
+			}
+		}
+		m.like.attach(c, f, s, n)
+	}
+	return diags
+}
+
+func (m Mode) tunnel(n *plan.Node) plan.Link {
+	l := m.like.device(n)
+	l.Namespace, l.Type, l.MTU = n.Namespace, "ipip", mtu(n)
+	return l
+}
+
+// route is a node's route to the pods of another.
+func (m Mode) route(n, peer *plan.Node) plan.Route {
+	tunnel := m.tunnels(n, peer)
+	r := m.like.route(tunnel)
+	r.Namespace, r.Table, r.Dst, r.Via = n.Namespace, plan.TableMain, peer.PodCIDRs[0], peer.Uplink().Address(false).Addr()
+	r.Dev = n.Uplink().Name
+	if tunnel {
+		r.Dev = m.tunnel(n).Name
+	}
+	return r
+}
+
+// tunnels reports whether packets to the other node's pods are encapsulated.
+func (m Mode) tunnels(n, peer *plan.Node) bool {
+	here, there := n.Uplink(), peer.Uplink()
+	return !m.direct || here.Switch != there.Switch || !here.Address(false).Masked().Contains(there.Address(false).Addr())
+}
+
+// mtu is that of the tunnel device and of the pods, also where some of their packets are not encapsulated.
+func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU - Overhead }
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	if from.Node == to.Node {
+		return attach.Local(from, to, mtu(from.Node), m.like.own(c, from.Node))
+	}
+	if to.Pod == nil {
+		return attach.Outside(from, to, mtu(from.Node))
+	}
+	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	if !m.tunnels(from.Node, to.Node) {
+		return e
+	}
+	if from.Pod == nil {
+		e.Source = from.Node.PodCIDRs[0].Addr()
+	}
+	e.Encap = plan.Encap{
+		Type: "ipip", Overhead: Overhead,
+		Src: from.Node.Uplink().Address(false).Addr(), Dst: to.Node.Uplink().Address(false).Addr(),
+	}
+	return e
+}

@@ -1,0 +1,122 @@
+// Package udp is flannel's udp backend: on every node a process carries the pods' packets between a TUN device and UDP.
+//
+// A packet from a pod on node1 to a pod on node2:
+//
+//	pod eth0 → cni0 on node1   the pod's default route
+//	route on node1             10.42.0.0/16 dev flannel0: the whole network, so not the kernel but the agent knows the nodes
+//	flannel0                   a TUN device: the packet goes to the agent that made it, a process
+//	agent on node1             finds 10.42.1.0/24 among its own routes, takes one off the TTL, sends a datagram
+//	wire                       IP (20) + UDP 8285 (8) + the pods' packet as it is = 28 bytes more
+//	agent on node2             takes one off the TTL, writes the packet into its flannel0
+//	route on node2             10.42.1.0/24 dev cni0, connected
+//
+// Cost per node: one process and one device, whatever the number of nodes. Every packet is copied out of the kernel and
+// back on both nodes, and wakes a process on each: that is why nobody uses it where there is a choice, and why it runs
+// wherever there is /dev/net/tun. The underlay needs to carry UDP between the nodes; they need not share a switch.
+//
+// The kernel state is that of flanneld 0.28; the agent does what its C proxy does, except that it answers nothing for a
+// packet without a route (which cannot come: the kernel routes only the pod network to it).
+package udp
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+const (
+	device   = "flannel0"
+	agent    = "udp"
+	overhead = 20 + 8 // outer IP and UDP
+	queue    = 500    // of a TUN device: drivers/net/tun.c
+)
+
+// Mode is the mode with its settings.
+type Mode struct{ port int }
+
+func (Mode) About() string {
+	return "IP in UDP by a process on every node, over any underlay (flannel udp)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	var set struct {
+		Port      *int      `hcl:"port"`
+		PortRange hcl.Range `hcl:"port,attr_value_range"`
+	}
+	diags := gohcl.DecodeBody(body, ctx, &set)
+	m := Mode{port: 8285}
+	if set.Port != nil {
+		m.port = *set.Port
+		if m.port < 1 || m.port > 65535 {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError, Summary: "Port out of range",
+				Detail:  fmt.Sprintf("A UDP port is a number from 1 to 65535, not %d. flannel's is 8285.", m.port),
+				Subject: &set.PortRange,
+			})
+		}
+	}
+	return m, diags
+}
+
+func (Mode) Needs(*plan.Cluster) []plan.Need {
+	return []plan.Need{{Feature: plan.FeatureTUN}, {Feature: plan.FeatureNFTables}}
+}
+
+func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+	return append(attach.OnlyIPv4(c, "udp"), attach.AllocateBridge(c)...)
+}
+
+func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	diags := append(attach.Families(c), attach.Room(c, "udp", mtu)...)
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, n := range c.Nodes {
+		attach.Bridge(c, f, s, n, mtu(n))
+		attach.Flannel(c, s, n)
+		local := n.Uplink().Address(false).Addr()
+		proxy := plan.Proxy{Device: device, MTU: mtu(n), Local: local, Port: m.port}
+		for _, peer := range c.Nodes {
+			if peer != n {
+				proxy.Routes = append(proxy.Routes, plan.ProxyRoute{To: peer.PodCIDRs[0], Via: peer.Uplink().Address(false).Addr()})
+			}
+		}
+		s.Add(
+			plan.Agent{Namespace: n.Namespace, Name: agent, Config: proxy.Text(), On: n.Uplink().Name},
+			plan.Link{Namespace: n.Namespace, Name: device, Type: "tun", MTU: mtu(n), TxQueueLen: queue, Agent: agent},
+			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(own(n), 32)},
+			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
+		)
+	}
+	return diags
+}
+
+func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
+
+// own is the address of a node's TUN device: the first of its block.
+func own(n *plan.Node) netip.Addr { return n.PodCIDRs[0].Addr() }
+
+func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	switch {
+	case from.Node == to.Node:
+		return attach.Local(from, to, mtu(from.Node), attach.Gateway(from.Node.PodCIDRs[0]))
+	case to.Pod == nil:
+		return attach.Outside(from, to, mtu(from.Node))
+	}
+	e := plan.Expectation{
+		Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true,
+		Encap: plan.Encap{
+			Type: "udp", Overhead: overhead, Port: m.port,
+			Src: from.Node.Uplink().Address(false).Addr(), Dst: to.Node.Uplink().Address(false).Addr(),
+		},
+	}
+	if from.Pod == nil {
+		e.Source = own(from.Node)
+	}
+	return e
+}

@@ -1,0 +1,140 @@
+// Package agent holds the processes that work in a node for as long as a lab is up. Each is this program again, started in
+// the node's namespace, found by its socket there and ended by "lab down"; one whose namespace has lost its name ends itself.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+	"labnet/testbed/agent/bgp"
+	"labnet/testbed/agent/udp"
+)
+
+// agent is what an agent can do. Run calls ready once it works, and returns when ctx is done. Status is a JSON object, with a
+// "summary" for people, and "settled" once nothing more is to be waited for.
+type agent interface {
+	Run(ctx context.Context, ready func()) error
+	Status() any
+}
+
+// kinds makes agents by name, from their configuration.
+var kinds = map[string]func(config []byte) (agent, error){
+	"udp": func(config []byte) (agent, error) { return udp.New(config) },
+	"bgp": speaker,
+}
+
+func speaker(config []byte) (agent, error) {
+	var c plan.Speaker
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, err
+	}
+	s, err := bgp.New(c, slog.Default())
+	if err != nil {
+		return nil, err
+	}
+	return bgpAgent{s}, nil
+}
+
+type bgpAgent struct{ *bgp.Speaker }
+
+func (a bgpAgent) Status() any { return a.Speaker.Status() }
+
+// Main is the process of an agent: lab __agent NAMESPACE NAME FINGERPRINT, its configuration on standard input.
+func Main(args []string) int {
+	log.SetFlags(log.Ldate | log.Lmicroseconds)
+	if len(args) != 3 {
+		fmt.Fprintln(os.Stderr, "lab: this is for lab itself to call")
+		return 2
+	}
+	if err := work(args[0], args[1], args[2]); err != nil {
+		log.Print(err)
+		testbed.AgentReady(err)
+		return 1
+	}
+	log.Print("ended")
+	return 0
+}
+
+func work(namespace, name, started string) error {
+	// The socket comes first: what can be found can be ended.
+	socket, err := testbed.AgentSocket(name, started)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	home, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return err
+	}
+	go stay(ctx, end, filepath.Join(testbed.NetnsDir, namespace), home)
+	config, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	kind, ok := kinds[name]
+	if !ok {
+		return fmt.Errorf("there is no agent %q", name)
+	}
+	a, err := kind(config)
+	if err != nil {
+		return fmt.Errorf("its configuration: %w", err)
+	}
+	go answer(socket, a)
+	log.Printf("agent %s of %s starts, process %d", name, namespace, os.Getpid())
+	err = a.Run(ctx, func() {
+		log.Print("ready")
+		testbed.AgentReady(nil)
+	})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		log.Print(cause)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// stay ends the agent when the name no longer leads to the namespace that it is in.
+func stay(ctx context.Context, end context.CancelCauseFunc, path string, home os.FileInfo) {
+	for {
+		if now, err := os.Stat(path); err != nil || !os.SameFile(now, home) {
+			end(fmt.Errorf("%s is gone, and this agent with it", path))
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// answer tells everyone who asks what the agent says of itself.
+func answer(socket *net.UnixListener, a agent) {
+	for {
+		conn, err := socket.Accept()
+		if err != nil {
+			return
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		_ = json.NewEncoder(conn).Encode(a.Status()) // whoever has gone did not want to know
+		conn.Close()
+	}
+}

@@ -1,0 +1,38 @@
+package testbed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"labnet/lab/plan"
+)
+
+// ByHand makes what has no command of its own in other programs, for scripts made of plans:
+//
+//	agent start NAMESPACE NAME < configuration
+//	agent stop NAMESPACE NAME
+func ByHand(ctx context.Context, args []string, in io.Reader) error {
+	if len(args) != 4 || args[0] != "agent" {
+		return errors.New("this is for scripts that \"lab plan --shell\" prints")
+	}
+	place, err := Open(args[2])
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	switch verb, a := args[1], (plan.Agent{Namespace: args[2], Name: args[3]}); verb {
+	case "start":
+		config, err := io.ReadAll(in)
+		if err != nil {
+			return err
+		}
+		a.Config = string(config)
+		return place.Do(func() error { return StartAgent(ctx, a) })
+	case "stop":
+		return place.Do(func() error { return StopAgent(a.Namespace, a.Name) })
+	default:
+		return fmt.Errorf("an agent is started or stopped, not %q", verb)
+	}
+}
