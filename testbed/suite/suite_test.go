@@ -44,7 +44,7 @@ var general = []string{"three-node", "dual-stack"}
 func variants(t *testing.T) []variant {
 	t.Helper()
 	var all []variant
-	for _, name := range append(general, "flannel-vxlan", "hybridnet-vxlan") {
+	for _, name := range append(general, "flannel-vxlan", "hybridnet-vxlan", "hybridnet-vlan") {
 		for _, v := range modesOf(t, name) {
 			if v.own {
 				all = append(all, v)

@@ -1,6 +1,8 @@
 package attach
 
 import (
+	"net/netip"
+
 	"github.com/hashicorp/hcl/v2"
 
 	"labnet/lab/plan"
@@ -27,6 +29,9 @@ func AllocateOverlay(c *plan.Cluster, mode string) hcl.Diagnostics {
 	return diags
 }
 
+// Subnet is what the pods of a CIDR take for their own subnet: that of the segment in which the network lies, or the network.
+func Subnet(c *plan.Cluster, cidr netip.Prefix) netip.Prefix { return Shared{}.subnet(c, cidr) }
+
 // Hybridnet adds a node's policy rules and its pods. The node answers ARP for its pods on the devices named.
 func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ...string) {
 	rules := []plan.Rule{
@@ -36,7 +41,7 @@ func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ..
 	}
 	for i, cidr := range c.CIDRs() {
 		// Not for what kube-proxy (0x4000) or Hybridnet (0x40) has translated.
-		rules = append(rules, plan.Rule{Table: TableSubnet + i, From: Shared{}.subnet(c, cidr), Mask: 0x4040})
+		rules = append(rules, plan.Rule{Table: TableSubnet + i, From: Subnet(c, cidr), Mask: 0x4040})
 	}
 	for i, r := range rules {
 		r.Namespace, r.Priority = n.Namespace, i+1
