@@ -171,7 +171,7 @@ answer is no (check failed, plan --exit-code found something to do).`,
 		c.up(), c.down(), c.plan(), c.status(), c.check(), c.exec(), c.shell(),
 		c.compare(), c.report(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
-		c.byHand("agent"),
+		c.byHand("agent"), c.byHand("program"),
 	)
 	return root
 }

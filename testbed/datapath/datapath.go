@@ -47,6 +47,8 @@ func Program(p plan.Program, index func(device string) (int, error)) (asm.Instru
 			return vlanPush(p.VLAN, to), nil
 		}
 		return vlanPop(p.VLAN, to), nil
+	case "port-ingress", "port-egress":
+		return port(p)
 	}
 	return nil, fmt.Errorf("there is no program %q", p.Does)
 }

@@ -141,9 +141,6 @@ func settled(t *testing.T, p *plan.Plan) {
 
 func checked(t *testing.T, p *plan.Plan) *check.Report {
 	t.Helper()
-	for _, ns := range p.State.Namespaces() {
-		carriers(t, ns)
-	}
 	r, err := check.Run(t.Context(), p, check.Options{}, func(int, int) {})
 	if err != nil {
 		t.Fatal(err)

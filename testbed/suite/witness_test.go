@@ -30,9 +30,8 @@ type state struct {
 	NFT        []string          `json:"nft"`
 }
 
-// carriers waits until all links of a namespace have a carrier: the kernel notices that a while after they are up, and on a
-// busy machine later than a check is patient.
-func carriers(t *testing.T, ns string) {
+// dump reads a namespace once all its links have a carrier: the kernel notices that a while after they are up.
+func dump(t *testing.T, ns string) *state {
 	t.Helper()
 	for range 50 {
 		out, err := exec.Command("ip", "-n", ns, "link").Output()
@@ -40,15 +39,10 @@ func carriers(t *testing.T, ns string) {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(out), "NO-CARRIER") && !strings.Contains(string(out), "LOWERLAYERDOWN") {
-			return
+			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-func dump(t *testing.T, ns string) *state {
-	t.Helper()
-	carriers(t, ns)
 	return dumpNow(t, ns)
 }
 

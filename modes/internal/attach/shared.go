@@ -11,6 +11,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/modes/internal/device"
 )
 
 // Shared has the pods of all nodes on one segment of the underlay, each as if it were plugged into the switch itself: their
@@ -226,14 +227,14 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 }
 
 // Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
-func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, device plan.Link) {
+func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
 	for _, p := range n.Pods {
-		device.Namespace, device.Name = p.Namespace, "eth0"
-		device.LowerNamespace, device.MTU = n.Namespace, n.Uplink().Switch.MTU
-		if device.Type == "macvlan" {
-			device.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
+		link.Namespace, link.Name = p.Namespace, "eth0"
+		link.LowerNamespace, link.MTU = n.Namespace, n.Uplink().Switch.MTU
+		if link.Type == "macvlan" {
+			link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
 		}
-		st.Add(device, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
+		st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
 		if c.SpeaksIPv6() {
 			st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
 		}
@@ -305,7 +306,7 @@ func (s Shared) Needs() []plan.Need {
 	if s.VLAN == 0 {
 		return nil
 	}
-	return []plan.Need{{Feature: plan.FeatureVLAN, Or: plan.FeatureEBPF}}
+	return []plan.Need{device.NeedVLAN}
 }
 
 // Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
@@ -315,6 +316,6 @@ func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) string {
 		return up.Name
 	}
 	name := fmt.Sprintf("%s.%d", up.Name, s.VLAN)
-	st.Add(plan.Link{Namespace: n.Namespace, Name: name, Type: "vlan", VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
+	device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	return name
 }
