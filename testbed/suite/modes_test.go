@@ -111,6 +111,8 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a throw route is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route del throw 10.42.255.255 table 40000", "throw 10.42.255.255"},
 		{"a route is added in a table", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route add 10.42.0.9 dev eth0 table 39999", "10.42.0.9"},
 		{"a proxied address is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh del proxy 10.42.0.2 dev eth0.vxlan20", "neighbour add proxy"},
+		{"a VLAN device is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 link del eth0.20", "link add"},
+		{"a gateway is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 route del default table 10000", "default via 10.20.0.1"},
 		{"learning is off", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 link set eth0.vxlan20 type vxlan nolearning", "link add name eth0.vxlan20"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,6 +155,8 @@ func TestSabotageIsSeen(t *testing.T) {
 		{"a tunnel leads where none is needed", "flannel-vxlan/vxlan-direct", "mac=$(ip -n %s.node2 -br link show flannel.1 | awk '{print $3}'); ip -n %s.node1 neigh add 10.42.1.0 lladdr $mac dev flannel.1; bridge -n %s.node1 fdb add $mac dev flannel.1 dst 192.168.205.3; ip -n %s.node1 route replace 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink", "wire"},
 		{"the rule of local pods is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 1", "reach"},
 		{"the rule of the overlay is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 2", "reach"},
+		{"no ARP is answered for a pod", "hybridnet-vlan/vlan", "ip -n %s.node1 neigh del proxy 10.20.0.3 dev eth0.20", "reach"},
+		{"a VLAN's pods go without a tag", "hybridnet-vlan/vlan", "ip -n %s.node1 route add 10.20.0.4 via 192.168.205.4 dev eth0 table 10000", "wire"},
 		{"a neighbour is on another node", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh replace 10.42.0.4 dev eth0.vxlan20 lladdr 02:00:c0:a8:cd:05", "wire"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
