@@ -8,6 +8,7 @@ import (
 	"labnet/modes/ipip"
 	"labnet/modes/macvlan"
 	"labnet/modes/udp"
+	"labnet/modes/vlan"
 	"labnet/modes/vxlan"
 )
 
@@ -19,4 +20,5 @@ var All = plan.Modes{
 	{Name: "udp", Mode: udp.Mode{}},
 	{Name: "bgp", Mode: bgp.Mode{}},
 	{Name: "macvlan", Mode: macvlan.Mode{}},
+	{Name: "vlan", Mode: vlan.Mode{}},
 }

@@ -138,6 +138,15 @@ mode "vxlan" {
   like = "calico"
   vni  = 16777215
 }`), "vxlan")
+	f.Add([]byte(`lab "x" {}
+switch "s" { subnet = "10.0.0.0/29" }
+node "n" {
+  count = 3
+  on "s" {}
+  pods = 1
+}
+network "p" { cidr = "10.9.0.0/29" }
+mode "vxlan" { like = "hybridnet" }`), "vxlan")
 	f.Fuzz(func(t *testing.T, text []byte, mode string) {
 		defer time.AfterFunc(20*time.Second, func() { panic("it hangs") }).Stop()
 		l, _, diags := lab.Load("fuzz.hcl", text, lab.Inputs{Vars: map[string]string{}})

@@ -207,7 +207,10 @@ func (a *applier) change(c plan.Change) error {
 		if err != nil {
 			return err
 		}
-		return v.AddrReplace(device(index), newAddr(o))
+		if err := v.AddrReplace(device(index), newAddr(o)); err != nil || !o.NoLocalRoute {
+			return err
+		}
+		return v.withoutLocalRoutes(o, index)
 	case plan.Neighbour:
 		n, err := v.neighbour(o)
 		if err != nil {

@@ -205,20 +205,26 @@ func underlayNeeds(l *lab.Lab) []need {
 // route to it. The route is made after that and goes with it.
 func (s *State) Resolve() {
 	type device struct{ namespace, name string }
+	type table struct {
+		device
+		number int
+	}
 	addresses := map[device][]Address{}
-	links := map[device][]Route{}
+	links := map[table][]Route{}
 	routes := map[Key]Route{}
 	for k, o := range s.objects {
 		switch o := o.(type) {
 		case Address:
-			d := device{o.Namespace, o.Link}
-			addresses[d] = append(addresses[d], o)
+			if !o.NoPrefixRoute {
+				d := device{o.Namespace, o.Link}
+				addresses[d] = append(addresses[d], o)
+			}
 		case Route:
 			if o.Via.IsValid() {
 				routes[k] = o
-			} else if o.Scope == "link" && o.Table == TableMain {
-				d := device{o.Namespace, o.Dev}
-				links[d] = append(links[d], o)
+			} else if o.Scope == "link" {
+				t := table{device{o.Namespace, o.Dev}, o.Table}
+				links[t] = append(links[t], o)
 			}
 		}
 	}
@@ -235,7 +241,7 @@ func (s *State) Resolve() {
 			for _, a := range addresses[d] {
 				consider(a.Prefix, a.Key())
 			}
-			for _, l := range links[d] {
+			for _, l := range slices.Concat(links[table{d, r.Table}], links[table{d, TableMain}]) {
 				consider(l.Dst, l.Key())
 			}
 		}

@@ -59,7 +59,16 @@ func Diff(actual, desired *State) []Change {
 				children[p] = append(children[p], o)
 			}
 		}
-		for i := 0; i < len(doomed); i++ {
+		for i := 0; ; i++ {
+			if i == len(doomed) {
+				for _, o := range actual.stranded(gone) {
+					gone[o.Key()], silent[o.Key()] = true, true
+					doomed = append(doomed, o)
+				}
+				if i == len(doomed) {
+					break
+				}
+			}
 			parent := doomed[i].Key()
 			for _, c := range children[parent] {
 				k := c.Key()
@@ -97,6 +106,40 @@ func Diff(actual, desired *State) []Change {
 		}
 	}
 	return changes
+}
+
+// stranded returns the IPv4 routes and neighbours of links that lose their last IPv4 address: the kernel takes that for the
+// end of IPv4 on the link.
+func (s *State) stranded(gone map[Key]bool) []Object {
+	type link struct{ namespace, name string }
+	left := map[link]int{} // how many addresses, of links that have had some
+	for k, o := range s.objects {
+		if a, ok := o.(Address); ok && a.Prefix.Addr().Is4() {
+			l := link{a.Namespace, a.Link}
+			left[l] += 0
+			if !gone[k] {
+				left[l]++
+			}
+		}
+	}
+	var lost []Object
+	for k, o := range s.objects {
+		var on link
+		switch o := o.(type) {
+		case Route:
+			if o.Dst.Addr().Is4() {
+				on = link{o.Namespace, o.Dev}
+			}
+		case Neighbour:
+			if o.Addr.Is4() {
+				on = link{o.Namespace, o.Link}
+			}
+		}
+		if n, had := left[on]; had && n == 0 && !gone[k] {
+			lost = append(lost, o)
+		}
+	}
+	return lost
 }
 
 // diesWith reports whether the kernel removes the object by itself when the parent goes.

@@ -3,7 +3,9 @@ package suite
 import (
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,16 +26,19 @@ func TestModeKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
+// TestModeChangesInPlace walks through every ordered pair of modes, of which one at least is one that the lab is made for; the
+// pods' namespaces stay.
 func TestModeChangesInPlace(t *testing.T) {
-	byLab := map[string][]string{}
+	labs := map[string]bool{}
 	for _, v := range variants(t) {
-		byLab[v.lab] = append(byLab[v.lab], v.mode)
+		labs[v.lab] = true
 	}
-	for name, modes := range byLab {
-		for _, from := range modes {
-			for _, to := range modes {
-				if from == to {
+	for name := range labs {
+		all := modesOf(t, name)
+		for _, v := range all {
+			for _, w := range all {
+				from, to := v.mode, w.mode
+				if from == to || !v.own && !w.own {
 					continue
 				}
 				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
@@ -68,6 +73,16 @@ func namespaces(t *testing.T, p *plan.Plan) map[string]string {
 	return ids
 }
 
+var damagedMachine = regexp.MustCompile(`%s\.(\w+)`)
+
+// labOf returns the lab of lab/mode; a mode alone is that of three-node.
+func labOf(mode string) string {
+	if lab := path.Dir(mode); lab != "." {
+		return lab
+	}
+	return "three-node"
+}
+
 // TestDriftIsRepaired lets a user damage a lab in every way the field knows; up mends it, and only it.
 func TestDriftIsRepaired(t *testing.T) {
 	for _, tt := range []struct {
@@ -95,9 +110,16 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; sleep 0.2", "lab agent start"},
 		{"a tunnel's address is deleted", "udp", "ip -n %s.worker1 address flush dev flannel0", "address add"},
 		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
+		{"a rule is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 4", "rule add priority 4 from 10.42.0.0/16 fwmark 0x0/0x4040"},
+		{"a throw route is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route del throw 10.42.255.255 table 40000", "throw 10.42.255.255"},
+		{"a route is added in a table", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route add 10.42.0.9 dev eth0 table 39999", "10.42.0.9"},
+		{"a proxied address is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh del proxy 10.42.0.2 dev eth0.vxlan20", "neighbour add proxy"},
+		{"a VLAN device is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 link del eth0.20", "link add"},
+		{"a gateway is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 route del default table 10000", "default via 10.20.0.1"},
+		{"learning is off", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 link set eth0.vxlan20 type vxlan nolearning", "link add name eth0.vxlan20"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := planned(t, load(t, "three-node"), "drift", tt.mode)
+			p := planned(t, load(t, labOf(tt.mode)), "drift", path.Base(tt.mode))
 			up(t, p)
 			sh(t, p, tt.damage)
 			changes := pending(t, p)
@@ -107,8 +129,9 @@ func TestDriftIsRepaired(t *testing.T) {
 			var text []string
 			for _, c := range changes {
 				text = append(text, c.Lines()...)
-				if ns := c.Object.Key().Namespace; !strings.HasPrefix(ns, p.Cluster.Name+".worker1") && ns != p.Cluster.Name+".lan" {
-					t.Errorf("worker1 is damaged, and %s would be changed", c.Object.Key())
+				damaged := damagedMachine.FindStringSubmatch(tt.damage)[1]
+				if ns := c.Object.Key().Namespace; !strings.HasPrefix(ns, p.Cluster.Name+"."+damaged) && ns != p.Cluster.Name+".lan" {
+					t.Errorf("%s is damaged, and %s would be changed", damaged, c.Object.Key())
 				}
 			}
 			if all := strings.Join(text, "\n"); !strings.Contains(all, tt.want) {
@@ -134,9 +157,15 @@ func TestSabotageIsSeen(t *testing.T) {
 		{"a tunnel's route is missing", "ipip", "ip -n %s.worker1 route del 10.42.0.0/24", "reach"},
 		{"packets are masqueraded", "host-gw", "ip netns exec %s.worker1 nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 90; }; add rule ip t c ip saddr 10.42.0.0/16 oifname eth0 masquerade'", "source"},
 		{"forwarding is off", "host-gw", "ip netns exec %s.worker1 sysctl -qw net.ipv4.ip_forward=0", "reach"},
+		{"a tunnel leads where none is needed", "flannel-vxlan/vxlan-direct", "mac=$(ip -n %s.node2 -br link show flannel.1 | awk '{print $3}'); ip -n %s.node1 neigh add 10.42.1.0 lladdr $mac dev flannel.1; bridge -n %s.node1 fdb add $mac dev flannel.1 dst 192.168.205.3; ip -n %s.node1 route replace 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink", "wire"},
+		{"the rule of local pods is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 1", "reach"},
+		{"the rule of the overlay is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 2", "reach"},
+		{"no ARP is answered for a pod", "hybridnet-vlan/vlan", "ip -n %s.node1 neigh del proxy 10.20.0.3 dev eth0.20", "reach"},
+		{"a VLAN's pods go without a tag", "hybridnet-vlan/vlan", "ip -n %s.node1 route add 10.20.0.4 via 192.168.205.4 dev eth0 table 10000", "wire"},
+		{"a neighbour is on another node", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh replace 10.42.0.4 dev eth0.vxlan20 lladdr 02:00:c0:a8:cd:05", "wire"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := planned(t, load(t, "three-node"), "sabotage", tt.mode)
+			p := planned(t, load(t, labOf(tt.mode)), "sabotage", path.Base(tt.mode))
 			up(t, p)
 			sh(t, p, tt.damage)
 			r := checked(t, p)

@@ -23,6 +23,10 @@ mode "direct" {
   use    = "ipip"
   direct = true
 }
+mode "vxlan-direct" {
+  use    = "vxlan"
+  direct = true
+}
 node "n1" {
   on "sw" { address = "192.168.205.3" }
   gateway  = "192.168.205.1"
@@ -48,6 +52,11 @@ mode "vxlan" { like = "calico" }
 mode "ipip" { like = "calico" }
 mode "cross-subnet" {
   use    = "ipip"
+  like   = "calico"
+  direct = true
+}
+mode "vxlan-cross-subnet" {
+  use    = "vxlan"
   like   = "calico"
   direct = true
 }
@@ -81,6 +90,7 @@ func TestStateIsTheRealPrograms(t *testing.T) {
 	}{
 		{dump: "flannel-host-gw", lab: flannelLab, mode: "host-gw", pod: "flannel-host-gw.pod"},
 		{dump: "flannel-vxlan", lab: flannelLab, mode: "vxlan", pod: "flannel-vxlan.pod"},
+		{dump: "flannel-vxlan-directrouting", lab: flannelLab, mode: "vxlan-direct", pod: "flannel-vxlan-directrouting.pod"},
 		{dump: "flannel-vxlan-nft", lab: flannelLab, mode: "vxlan", nft: true},
 		{dump: "flannel-udp", lab: flannelLab, mode: "udp"},
 		{dump: "calico-bgp", lab: calicoLab, mode: "bgp"},
@@ -89,6 +99,7 @@ func TestStateIsTheRealPrograms(t *testing.T) {
 		{dump: "flannel-ipip-directrouting", lab: flannelLab, mode: "direct"},
 		{dump: "calico-ipip", lab: calicoLab, mode: "ipip"},
 		{dump: "calico-ipip-crosssubnet", lab: calicoLab, mode: "cross-subnet"},
+		{dump: "calico-vxlan-crosssubnet", lab: calicoLab, mode: "vxlan-cross-subnet"},
 	} {
 		t.Run(tt.dump, func(t *testing.T) {
 			p := planned(t, parse(t, "reference.hcl", tt.lab), "reference", tt.mode)
@@ -183,7 +194,7 @@ func withoutTunl0(settings, found []string) []string {
 // underlayAsThere takes out what is not the program's but the underlay's: there its addresses had no broadcast address.
 func underlayAsThere(lines []string) []string {
 	for i, l := range lines {
-		if strings.Contains(l, "local=192.168.205.") {
+		if strings.Contains(l, "dev=eth0 ") && strings.Contains(l, "local=192.168.205.") {
 			lines[i] = strings.Replace(l, "broadcast=192.168.205.255 ", "", 1)
 		}
 	}

@@ -38,7 +38,7 @@ func dump(t *testing.T, ns string) *state {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out), "NO-CARRIER") {
+		if !strings.Contains(string(out), "NO-CARRIER") && !strings.Contains(string(out), "LOWERLAYERDOWN") {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -83,6 +83,7 @@ func dumpNow(t *testing.T, ns string) *state {
 var (
 	vethName = regexp.MustCompile(`veth[0-9a-f]{8}`)
 	caliName = regexp.MustCompile(`cali[0-9a-z]{11}`)
+	hybrName = regexp.MustCompile(`hybr[0-9a-f]{11}`)
 )
 
 // ignored are attributes that tell one run from the next, not one mode from another.
@@ -182,7 +183,7 @@ func flat(m map[string]any) string {
 }
 
 func rename(s string) string {
-	return caliName.ReplaceAllString(vethName.ReplaceAllString(s, "veth*"), "cali*")
+	return hybrName.ReplaceAllString(caliName.ReplaceAllString(vethName.ReplaceAllString(s, "veth*"), "cali*"), "hybr*")
 }
 
 func same(t *testing.T, what string, want, got []string) {
