@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -210,7 +209,7 @@ func (r *reader) wantedSysctls(v *visit, f *found) error {
 		if s.Link != "" && s.Link != "lo" && v.index[s.Link] == 0 {
 			continue
 		}
-		value, err := readSysctl(s.Path)
+		value, err := v.by.sysctls.read(s.Path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -221,18 +220,4 @@ func (r *reader) wantedSysctls(v *visit, f *found) error {
 		f.add(s)
 	}
 	return nil
-}
-
-func readSysctl(path string) (string, error) {
-	fd, err := unix.Open("/proc/sys/"+path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	var b [256]byte
-	n, err := unix.Read(fd, b[:])
-	if err != nil {
-		return "", &os.PathError{Op: "read", Path: path, Err: err}
-	}
-	return strings.TrimSpace(string(b[:n])), nil
 }
