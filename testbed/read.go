@@ -33,7 +33,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 			sysctls[s.Namespace] = append(sysctls[s.Namespace], s)
 		}
 	})
-	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls}
+	r := &reader{lab: lab, want: want, sysctls: sysctls}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -65,8 +65,10 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		return nil, err
 	}
 	r.pair()
-	r.state.Resolve()
-	return r.state, nil
+	s := &plan.State{}
+	s.Add(r.objects...)
+	s.Resolve()
+	return s, nil
 }
 
 type reader struct {
@@ -74,9 +76,9 @@ type reader struct {
 	want    *plan.State
 	sysctls map[string][]plan.Sysctl
 
-	mu    sync.Mutex
-	state *plan.State
-	veths []veth
+	mu      sync.Mutex
+	objects []plan.Object
+	veths   []veth
 }
 
 // errForeign says that a namespace of a lab's name is not the lab's.
@@ -125,7 +127,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state.Add(f.objects...)
+	r.objects = append(r.objects, f.objects...)
 	r.veths = append(r.veths, f.veths...)
 	return nil
 }

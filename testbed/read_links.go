@@ -133,7 +133,7 @@ func (r *reader) pair() {
 		}
 	}
 	for _, e := range r.veths {
-		r.state.Add(e.link)
+		r.objects = append(r.objects, e.link)
 	}
 }
 

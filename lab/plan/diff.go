@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // Op is what a change does.
 type Op int
 
@@ -36,7 +38,7 @@ func (c Change) Lines() []string {
 func Diff(actual, desired *State) []Change {
 	gone := map[Key]bool{}   // will not exist once the deletions are done
 	silent := map[Key]bool{} // … because the kernel removes it together with a parent
-	var doomed []Object
+	var doomed []entry
 	for k, o := range actual.objects {
 		want, ok := desired.objects[k]
 		if ok && want == o {
@@ -48,50 +50,47 @@ func Diff(actual, desired *State) []Change {
 			}
 		}
 		gone[k] = true
-		doomed = append(doomed, o)
+		doomed = append(doomed, entry{k, o})
 	}
 	if len(doomed) > 0 {
-		children := map[Key][]Object{}
-		for _, o := range actual.objects {
+		children := map[Key][]entry{}
+		for k, o := range actual.objects {
 			for _, p := range o.Parents() {
-				children[p] = append(children[p], o)
+				children[p] = append(children[p], entry{k, o})
 			}
 		}
 		for i := 0; i < len(doomed); i++ {
-			parent := doomed[i].Key()
+			parent := doomed[i].key
 			for _, c := range children[parent] {
-				k := c.Key()
-				if diesWith(c, parent) {
-					silent[k] = true
+				if diesWith(c.object, parent) {
+					silent[c.key] = true
 				}
-				if !gone[k] {
-					gone[k] = true
+				if !gone[c.key] {
+					gone[c.key] = true
 					doomed = append(doomed, c)
 				}
 			}
 		}
 	}
 	var changes []Change
-	ordered := order(doomed)
-	for i := len(ordered) - 1; i >= 0; i-- {
-		k := ordered[i].Key()
-		if k.Kind == KindSysctl || silent[k] {
-			continue
+	order(doomed)
+	for _, e := range slices.Backward(doomed) {
+		if e.key.Kind != KindSysctl && !silent[e.key] {
+			changes = append(changes, Change{Op: Delete, Object: e.object})
 		}
-		changes = append(changes, Change{Op: Delete, Object: ordered[i]})
 	}
-	var wanted []Object
+	var wanted []entry
 	for k, o := range desired.objects {
 		if was, ok := actual.objects[k]; !ok || gone[k] || was != o {
-			wanted = append(wanted, o)
+			wanted = append(wanted, entry{k, o})
 		}
 	}
-	for _, o := range order(wanted) {
-		k := o.Key()
-		if was, ok := actual.objects[k]; ok && !gone[k] {
-			changes = append(changes, Change{Op: Update, Object: o, Before: was})
+	order(wanted)
+	for _, e := range wanted {
+		if was, ok := actual.objects[e.key]; ok && !gone[e.key] {
+			changes = append(changes, Change{Op: Update, Object: e.object, Before: was})
 		} else {
-			changes = append(changes, Change{Op: Create, Object: o})
+			changes = append(changes, Change{Op: Create, Object: e.object})
 		}
 	}
 	return changes
