@@ -72,14 +72,14 @@ func Diff(actual, desired *State) []Change {
 			}
 		}
 	}
-	var changes []Change
 	order(doomed)
+	changes := make([]Change, 0, len(doomed)+max(0, len(desired.objects)-len(actual.objects)))
 	for _, e := range slices.Backward(doomed) {
 		if e.key.Kind != KindSysctl && !silent[e.key] {
 			changes = append(changes, Change{Op: Delete, Object: e.object})
 		}
 	}
-	var wanted []entry
+	wanted := make([]entry, 0, max(0, len(desired.objects)-len(actual.objects)))
 	for k, o := range desired.objects {
 		if was, ok := actual.objects[k]; !ok || gone[k] || was != o {
 			wanted = append(wanted, entry{k, o})
