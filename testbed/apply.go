@@ -355,7 +355,7 @@ func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
 			return err
 		}
 		var err error
-		if value, err = readSysctl(s.Path); err != nil {
+		if value, err = a.sysctls.read(s.Path); err != nil {
 			return err
 		}
 		if inherits {
@@ -368,7 +368,7 @@ func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
 	if err := a.step(v); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0)
+	return a.sysctls.write(s.Path, s.Value)
 }
 
 func (a *applier) link(v *visit, l, before plan.Link) error {

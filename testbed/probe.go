@@ -101,7 +101,7 @@ var probes = []struct {
 	}},
 	{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable},
 	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {
-		_, err := readSysctl("net/bridge/bridge-nf-call-iptables")
+		_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
 		return err
 	}},
 }
@@ -178,9 +178,9 @@ func Kernel() string {
 // Capacity refuses a plan that this machine cannot bear: limits of the kernel that all namespaces share.
 func Capacity(s *plan.State) error {
 	namespaces := len(s.Namespaces())
-	if limit, err := readSysctl("user/max_net_namespaces"); err == nil {
+	if limit, err := os.ReadFile("/proc/sys/user/max_net_namespaces"); err == nil {
 		var most int
-		if _, err := fmt.Sscan(limit, &most); err == nil && namespaces > most {
+		if _, err := fmt.Sscan(string(limit), &most); err == nil && namespaces > most {
 			return fmt.Errorf("the lab needs %d network namespaces, and this machine allows %d; raise it with \"sysctl -w user.max_net_namespaces=%d\"", namespaces, most, namespaces+1000)
 		}
 	}

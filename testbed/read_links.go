@@ -162,7 +162,7 @@ func (r *reader) stack() {
 		if r.indices[plan.End{Namespace: s.wanted.LowerNamespace, Name: s.wanted.Lower}] == s.lower {
 			s.link.Lower, s.link.LowerNamespace = s.wanted.Lower, s.wanted.LowerNamespace
 		}
-		r.state.Add(s.link)
+		r.objects = append(r.objects, s.link)
 	}
 }
 
@@ -182,7 +182,7 @@ func (r *reader) pair() {
 		}
 	}
 	for _, e := range r.veths {
-		r.state.Add(e.link)
+		r.objects = append(r.objects, e.link)
 	}
 }
 

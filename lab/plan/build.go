@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -205,46 +206,47 @@ func underlayNeeds(l *lab.Lab) []need {
 // route to it. The route is made after that and goes with it.
 func (s *State) Resolve() {
 	type device struct{ namespace, name string }
-	type table struct {
-		device
-		number int
+	type reach struct {
+		prefix netip.Prefix
+		by     Key
+		table  int // that the route which reaches it is in; 0: an address reaches it, for all tables
 	}
-	addresses := map[device][]Address{}
-	links := map[table][]Route{}
-	routes := map[Key]Route{}
+	reaches := map[device][]reach{}
 	for k, o := range s.objects {
 		switch o := o.(type) {
 		case Address:
 			if !o.NoPrefixRoute {
 				d := device{o.Namespace, o.Link}
-				addresses[d] = append(addresses[d], o)
+				reaches[d] = append(reaches[d], reach{o.Prefix.Masked(), k, 0})
 			}
 		case Route:
-			if o.Via.IsValid() {
-				routes[k] = o
-			} else if o.Scope == "link" {
-				t := table{device{o.Namespace, o.Dev}, o.Table}
-				links[t] = append(links[t], o)
+			if !o.Via.IsValid() && o.Scope == "link" {
+				d := device{o.Namespace, o.Dev}
+				reaches[d] = append(reaches[d], reach{o.Dst, k, o.Table})
 			}
 		}
 	}
-	for k, r := range routes {
-		r.On = Key{}
+	for k, o := range s.objects {
+		r, ok := o.(Route)
+		if !ok || !r.Via.IsValid() {
+			continue
+		}
+		var on Key
 		if !r.Onlink {
-			d := device{r.Namespace, r.Dev}
 			best := -1
-			consider := func(p netip.Prefix, k Key) {
-				if p.Masked().Contains(r.Via) && p.Bits() > best {
-					best, r.On = p.Bits(), k
+			for _, to := range reaches[device{r.Namespace, r.Dev}] {
+				if !to.prefix.Contains(r.Via) || to.table != 0 && to.table != r.Table && to.table != TableMain {
+					continue
+				}
+				// Of two that reach as narrowly an address is taken, and then the first by name.
+				if cmp.Or(cmp.Compare(to.prefix.Bits(), best), cmp.Compare(on.Kind, to.by.Kind), strings.Compare(on.Name, to.by.Name)) > 0 {
+					best, on = to.prefix.Bits(), to.by
 				}
 			}
-			for _, a := range addresses[d] {
-				consider(a.Prefix, a.Key())
-			}
-			for _, l := range slices.Concat(links[table{d, r.Table}], links[table{d, TableMain}]) {
-				consider(l.Dst, l.Key())
-			}
 		}
-		s.objects[k] = r
+		if r.On != on {
+			r.On = on
+			s.objects[k] = r
+		}
 	}
 }

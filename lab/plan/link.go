@@ -109,6 +109,8 @@ func (l Link) Parents() []Key {
 		p = append(p, Key{l.Peer.Namespace, KindNamespace, ""})
 		if !l.first() {
 			p = append(p, Key{l.Peer.Namespace, KindLink, l.Peer.Name})
+		} else if l.Peer.Namespace != l.Namespace {
+			p = append(p, defaultSysctls(l.Peer.Namespace)...) // the other end is made along with this one
 		}
 	}
 	if l.Master != "" {
