@@ -26,6 +26,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // failed is the exit status when it is not the program that failed, but the machine around it.
@@ -69,25 +71,21 @@ func run(ctx context.Context, limit time.Duration, memory string, program []stri
 	if err != nil {
 		return 0, err
 	}
-	folder, err := os.MkdirTemp("", "lab-vm-")
+	initrd, err := k.initrd(job{Dir: dir, Program: program, Env: append(os.Environ(), "LAB_VM=1"), Modules: k.modules})
 	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(folder)
-	initrd := filepath.Join(folder, "initrd")
-	if err := k.writeInitrd(initrd, job{Dir: dir, Program: program, Env: append(os.Environ(), "LAB_VM=1"), Modules: k.modules}); err != nil {
 		return 0, fmt.Errorf("writing the guest's first file system: %w", err)
 	}
+	defer initrd.Close()
 
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", memory, "-nodefaults", "-display", "none", "-no-reboot",
-		"-kernel", k.image, "-initrd", initrd, "-append", "console=ttyS0 loglevel=3 panic=-1 mitigations=off nokaslr",
+		"-kernel", k.image, "-initrd", "/proc/self/fd/3", "-append", "console=ttyS0 loglevel=3 panic=-1 mitigations=off nokaslr",
 		"-serial", "stdio", "-device", fmt.Sprintf("isa-debug-exit,iobase=%#x", exitPort), "-device", "virtio-rng-pci",
 		"-virtfs", "local,path=/,mount_tag="+hostTag+",security_model=none,readonly=on,multidevs=remap")
 	var complaints bytes.Buffer
-	cmd.Stdout, cmd.Stderr = out, &complaints
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out, &complaints, []*os.File{initrd}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	runtime.LockOSThread() // the kernel takes the end of the thread that started it for the parent's end
 	defer runtime.UnlockOSThread()
@@ -241,28 +239,24 @@ func extract(ctx context.Context, image, into string) error {
 	return out.Close()
 }
 
-// writeInitrd writes what the guest has before it sees this machine's files: this program, the modules that it takes to
-// see them, and what to do then.
-func (k kernelFiles) writeInitrd(name string, j job) error {
-	self, err := os.Executable()
+// initrd makes, in memory, what the guest has before it sees this machine's files: this program, the modules that it takes
+// to see them, and what to do then.
+func (k kernelFiles) initrd(j job) (*os.File, error) {
+	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
-		return err
-	}
-	program, err := os.ReadFile(self)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	var archive bytes.Buffer
 	addFile(&archive, guestInit, program)
 	for _, m := range []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"} {
 		order, err := k.loadOrder(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, file := range order {
 			text, err := os.ReadFile(filepath.Join(k.modules, file))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			at := "/" + filepath.Base(file)
 			addFile(&archive, at, text)
@@ -271,11 +265,20 @@ func (k kernelFiles) writeInitrd(name string, j job) error {
 	}
 	text, err := json.Marshal(j)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	addFile(&archive, jobFile, text)
 	addFile(&archive, "TRAILER!!!", nil)
-	return os.WriteFile(name, archive.Bytes(), 0o600)
+	fd, err := unix.MemfdCreate("initrd", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "initrd")
+	if _, err := f.Write(archive.Bytes()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // loadOrder lists a module's file after those it depends on, as modules.dep has them.
