@@ -192,6 +192,10 @@ func fetch(ctx context.Context, cache, into string) error {
 	if _, err := in("dpkg", "-x", packages[0], kernel); err != nil {
 		return err
 	}
+	// Debian moves the modules from /lib to /usr/lib; here they are found by either name.
+	if err := os.Symlink("usr/lib", filepath.Join(kernel, "lib")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	modules, _ := filepath.Glob(filepath.Join(kernel, "lib/modules/*"))
 	if len(modules) != 1 {
 		return fmt.Errorf("%s has no modules of one kernel", name)
@@ -209,8 +213,8 @@ func fetch(ctx context.Context, cache, into string) error {
 	return nil
 }
 
-// extract takes the kernel out of the image that would unpack itself: emulated, that takes longer than all the rest of the
-// boot. Where the image's header says that the kernel is: Documentation/arch/x86/boot.rst.
+// extract takes the kernel out of an image that would unpack itself with xz: emulated, that takes longer than all the rest
+// of the boot. Images packed in other ways stay as they are. What the image's header says: Documentation/arch/x86/boot.rst.
 func extract(ctx context.Context, image, into string) error {
 	text, err := os.ReadFile(image)
 	if err != nil {
@@ -225,6 +229,10 @@ func extract(ctx context.Context, image, into string) error {
 	if to > len(text) {
 		return fmt.Errorf("%s says that its kernel is outside of it", image)
 	}
+	packed := text[from:to]
+	if !bytes.HasPrefix(packed, []byte("\xfd7zXZ\x00")) {
+		return os.Link(image, into)
+	}
 	out, err := os.Create(into)
 	if err != nil {
 		return err
@@ -232,7 +240,7 @@ func extract(ctx context.Context, image, into string) error {
 	defer out.Close()
 	var complaints bytes.Buffer
 	cmd := exec.CommandContext(ctx, "xz", "-dc", "--single-stream")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(text[from:to]), out, &complaints
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(packed), out, &complaints
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("unpacking %s: %w: %s", image, err, bytes.TrimSpace(complaints.Bytes()))
 	}
@@ -281,7 +289,7 @@ func (k kernelFiles) initrd(j job) (*os.File, error) {
 	return f, nil
 }
 
-// loadOrder lists a module's file after those it depends on, as modules.dep has them.
+// loadOrder lists a module's file after those it depends on, as modules.dep has them; one that is built in has none.
 func (k kernelFiles) loadOrder(module string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(k.modules, "modules.dep"))
 	if err != nil {
@@ -298,7 +306,7 @@ func (k kernelFiles) loadOrder(module string) ([]string, error) {
 		}
 		return order, nil
 	}
-	return nil, fmt.Errorf("%s has no module %s", k.modules, module)
+	return nil, nil
 }
 
 // addFile adds an executable file to an archive in the one format that the kernel unpacks: cpio's "newc".
