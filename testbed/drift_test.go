@@ -88,7 +88,7 @@ func TestDrift(t *testing.T) {
 		{"ip -n %n link del vx0; ip -n %n link add vx0 type bridge", "create n1 link vx0"},
 		{"ip -n %p link del eth0", "create n1 link veth0"},
 		{"ip -n %p link del eth0; ip -n %p link add eth0 type veth peer name veth9", "create n1 link veth0"},
-		{"ip -n %p link set eth0 name eth7", "create n1 link veth0"},
+		{"ip -n %p link set eth0 down; ip -n %p link set eth0 name eth7; ip -n %p link set eth7 up", "create n1 link veth0"},
 		{"ip -n %n link add foreign type bridge", "delete n1 link foreign"},
 		{"ip -n %n link add foreign type veth peer name foreign2", "delete n1 link foreign"},
 		{"ip -n %n link add foreign type veth peer name foreign2 netns %p; ip -n %n link set foreign master cni0", "delete n1 link foreign"},

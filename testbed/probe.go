@@ -94,7 +94,9 @@ var probes = []struct {
 		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "tbf", Rate: 1e9, Burst: 15000, Limit: 1 << 20}, loopback))
 	}},
 	{plan.FeatureNetem, []string{"sch_netem"}, func(h *netlink.Handle) error {
-		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "netem", DelayUS: 1, Limit: 1000}, loopback))
+		q := newQdisc(plan.Qdisc{Type: "netem", DelayUS: 1, Limit: 1000}, loopback)
+		q.Attrs().Handle = netlink.MakeHandle(2, 0) // the first is taken by tbf, and a handle keeps its kind
+		return h.QdiscReplace(q)
 	}},
 	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
 		return writeTable(plan.Table{Family: "ip", Name: "probe", Body: "\tchain c {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n\t\tmasquerade\n\t}\n"}, false)

@@ -33,7 +33,9 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
 	}
-	starts := map[string]string{"labnet/testbed": "os/exec", "labnet/testbed/suite": "os/exec"} // the command of exec and shell; tests' witnesses
+	starts := map[string]string{ // the command of exec and shell; tests' witnesses; QEMU
+		"labnet/testbed": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
+	}
 	for pkg, list := range imports {
 		for _, w := range walls {
 			if pkg != w.from && !strings.HasPrefix(pkg, w.from+"/") || w.except != "" && strings.HasPrefix(pkg, w.except) {

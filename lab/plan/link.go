@@ -391,8 +391,10 @@ func (q Qdisc) Add() []string {
 	}
 	return []string{s}
 }
+
+// Set does not apply to netem: what a change does not mention, as a rate, stays as it was.
 func (q Qdisc) Set(before Object) ([]string, bool) {
-	return q.Add(), q.Type == before.(Qdisc).Type
+	return q.Add(), q.Type == before.(Qdisc).Type && q.Type != "netem"
 }
 func (q Qdisc) Del() []string {
 	if q.ingress() {
