@@ -78,9 +78,9 @@ func (s *Speaker) restarting(ctx context.Context) bool {
 
 // hold adds the placeholder and lets it connect.
 func (s *Speaker) hold(ctx context.Context) error {
-	p := Peer{Address: s.placeholder(), AS: s.cfg.AS, Passive: true, Families: []string{"ipv4", "ipv6"}}
+	p := Peer{Address: s.placeholder(), AS: s.cfg.AS, Families: []string{"ipv4", "ipv6"}}
 	n := s.peer(p, true)
-	n.Transport.LocalAddress = ""
+	n.Transport.LocalAddress, n.Transport.PassiveMode = "", true
 	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: n}); err != nil {
 		return err
 	}

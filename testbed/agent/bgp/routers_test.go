@@ -241,7 +241,7 @@ func TestRouters(t *testing.T) {
 
 			removed := []func() []string{f.monitor(node(1)), f.monitor(node(2)), f.monitor(node(3))}
 			speaker.kill()
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(2 * time.Second) // in which they call, and find nobody
 			speaker = f.start(node(1), c.ours)
 			begin = time.Now()
 			if !eventually(2*soon, func() bool {
