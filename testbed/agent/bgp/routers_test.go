@@ -251,7 +251,7 @@ func TestRouters(t *testing.T) {
 				t.Fatalf("after the restart: %+v", speaker.status())
 			}
 			t.Logf("sessions are back after %v", time.Since(begin).Round(10*time.Millisecond))
-			time.Sleep(7 * time.Second) // past the time for which peers wait for one another
+			time.Sleep(passedAll)
 			f.learns(node(1), 0, want[1]...)
 			if !stand() {
 				t.Errorf("after the restart FRR and BIRD have\n%s", strings.Join(others(), "\n"))
