@@ -29,6 +29,7 @@ func TestWalls(t *testing.T) {
 		{"labnet/modes", "", []string{"labnet/testbed", "os", "os/exec", "net", "syscall"}, "a mode computes and touches no kernel"},
 		{"labnet/testbed/traffic", "", append([]string{"labnet/"}, kernel...), "the engine is handed its sockets"},
 		{"labnet/testbed", "", []string{"labnet/modes", "labnet/cmd", "os/exec"}, "the kernel side knows no mode, and starts no program but the user's"},
+		{"labnet", "labnet/testbed/agent/bgp", []string{"github.com/osrg/gobgp"}, "only the speaker knows what BGP is spoken with"},
 		{"labnet/cmd", "", kernel, "the verbs only call packages in order"},
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
