@@ -30,7 +30,6 @@ package vlan
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -125,7 +124,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 			s.Add(
 				plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet + i, Dst: subnet, Dev: name, Scope: "link", Protocol: plan.ProtocolBoot},
 				plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet + i, Dst: plan.Everywhere(false), Via: shared.Gateway(c, cidr), Dev: name, Protocol: plan.ProtocolBoot},
-				firewall(n, name, subnet),
+				plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: attach.NoReturn(name, subnet)},
 			)
 		}
 		if len(n.Pods) > 0 {
@@ -136,15 +135,6 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		attach.Hybridnet(c, s, n, uplink.Switch.MTU, name)
 	}
 	return nil
-}
-
-// firewall keeps what is for a pod that is not there from going back and forth.
-func firewall(n *plan.Node, device string, subnet netip.Prefix) plan.Table {
-	return plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: fmt.Sprintf(`	chain filter-FORWARD {
-		type filter hook forward priority filter; policy accept;
-		iifname %[1]q oifname %[1]q ip daddr %[2]s drop
-	}
-`, device, subnet)}
 }
 
 // Expect: inside a node its routes lead to the pods; to everything else a pod is a machine in the VLAN.

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
@@ -52,6 +53,16 @@ func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ..
 	for _, p := range n.Pods {
 		hybridnetPod(s, p, mtu, answers)
 	}
+}
+
+// NoReturn are the rules of a table which keeps what is for a pod that is not there from going back and forth between the
+// node and a router.
+func NoReturn(device string, subnet netip.Prefix) string {
+	return fmt.Sprintf(`	chain filter-FORWARD {
+		type filter hook forward priority filter; policy accept;
+		iifname %[1]q oifname %[1]q ip daddr %[2]s drop
+	}
+`, device, subnet)
 }
 
 func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {
