@@ -133,7 +133,7 @@ type pin struct {
 	at   hcl.Range
 }
 
-// allocate gives every interface one address of each subnet of its switch. Those that are written come first, wherever
+// allocate gives every interface one address of each subnet of its segment. Those that are written come first, wherever
 // they stand; then the others take the lowest that is free, in the order of the file, so that a definition always yields
 // the same addresses. The first address of a subnet is left to routers: that is where people look for a gateway.
 func (l *loader) allocate(lab *Lab) {
@@ -148,11 +148,11 @@ func (l *loader) allocate(lab *Lab) {
 		for _, i := range m.Interfaces {
 			explicit := i.Addresses
 			i.Addresses = nil
-			for _, subnet := range i.Switch.Subnets {
+			for _, subnet := range i.Segment().Subnets() {
 				a := of(explicit, subnet)
 				if !a.IsValid() {
 					if a = take(m, subnet, owner, next); !a.IsValid() {
-						l.errorf(i.Range, "Subnet full", "%s has no free address left for %s. Make the subnet of switch %q larger; %s is the first address, kept for routers.", subnet, m.Name, i.Switch.Name, first(subnet))
+						l.errorf(i.Range, "Subnet full", "%s has no free address left for %s. Make the subnet of %s larger; %s is the first address, kept for routers.", subnet, m.Name, i.Segment(), first(subnet))
 						continue
 					}
 				}
@@ -170,12 +170,14 @@ type pinned struct {
 // pin checks an interface's written addresses and leaves the good ones in Addresses.
 func (l *loader) pin(m *Machine, i *Interface, owner map[netip.Addr]*pinned) {
 	for _, p := range l.pinned[i] {
-		if len(i.Switch.Subnets) == 0 { // reported with the switch
+		subnets := i.Segment().Subnets()
+		if len(subnets) == 0 { // reported with the switch
 			continue
 		}
-		subnet, ok := containing(i.Switch.Subnets, p.addr)
+		subnet, ok := containing(subnets, p.addr)
 		if !ok {
-			l.errorf(p.at, "Address outside its subnet", "%s is not in %s, the subnet of switch %q (%s).", p.addr, join(i.Switch.Subnets), i.Switch.Name, place(i.Switch.Range))
+			where, _ := i.Segment().At()
+			l.errorf(p.at, "Address outside its subnet", "%s is not in %s, the subnet of %s (%s).", p.addr, join(subnets), i.Segment(), place(where))
 			continue
 		}
 		if !l.host(p.addr, subnet, subnet.String(), p.at) {
@@ -248,5 +250,5 @@ func join(prefixes []netip.Prefix) string {
 	for _, p := range prefixes {
 		s = append(s, p.String())
 	}
-	return enumerate(s, "or")
+	return Enumerate(s, "or")
 }

@@ -57,17 +57,39 @@ type claimed struct {
 
 func (l *loader) subnets(lab *Lab) {
 	var all []claimed
-	for _, s := range lab.Switches {
-		for _, p := range s.Subnets {
-			all = append(all, claimed{p, "switch " + s.Name, s.At.Of("subnet", s.Range)})
+	for _, s := range lab.Segments() {
+		block, at := s.At()
+		for _, p := range s.Subnets() {
+			all = append(all, claimed{p, s.String(), at.Of("subnet", block)})
 		}
 	}
 	if lab.Network != nil {
 		for _, p := range lab.Network.CIDRs {
-			all = append(all, claimed{p, "the pod network", lab.Network.At.Of("cidr", lab.Network.Range)})
+			if _, inside := lab.Joined(p); !inside {
+				all = append(all, claimed{p, "the pod network", lab.Network.At.Of("cidr", lab.Network.Range)})
+			}
 		}
 	}
 	l.overlaps(all)
+}
+
+// Joined returns the segment in whose subnet a CIDR of the pod network lies. Only a mode that puts its pods on that segment
+// can make sense of it.
+func (l *Lab) Joined(cidr netip.Prefix) (Segment, bool) {
+	for _, s := range l.Segments() {
+		if subnet, ok := containing(s.Subnets(), cidr.Addr()); ok && subnet.Bits() <= cidr.Bits() {
+			return s, true
+		}
+	}
+	return Segment{}, false
+}
+
+// Refuse reports that a CIDR of the pod network lies in a segment's subnet, for a mode that cannot have that.
+func (l *Lab) Refuse(cidr netip.Prefix, s Segment, mode string) *hcl.Diagnostic {
+	block, at := s.At()
+	subnet, _ := containing(s.Subnets(), cidr.Addr())
+	return contradiction(l.Network.At.Of("cidr", l.Network.Range), at.Of("subnet", block), "Overlapping networks",
+		"%s of the pod network shares addresses with %s of %s. In mode %s the pods need a range of their own; the other is at %s.", cidr, subnet, s, mode)
 }
 
 // overlaps reports ranges that share addresses. CIDRs either contain one another or have nothing in common, so in the

@@ -66,33 +66,64 @@ func (f *fields) number(name string, low, high float64, unit string) (float64, h
 	if !ok {
 		return 0, at, false
 	}
+	x, ok := f.asNumber(name, v, at, low, high, unit)
+	return x, at, ok
+}
+
+// asNumber takes a value for a number in a range.
+func (f *fields) asNumber(name string, v cty.Value, at hcl.Range, low, high float64, unit string) (float64, bool) {
 	n, err := convert.Convert(v, cty.Number)
 	if err != nil || n.IsNull() {
-		if v.Type() == cty.String {
+		if v.Type() == cty.String && !v.IsNull() {
 			f.l.errorf(at, "Wrong type", "%q is to be a number, and %q is none.", name, shorten(v.AsString()))
-			return 0, at, false
+			return 0, false
 		}
 		f.l.errorf(at, "Wrong type", "%q is to be a number, not %s.", name, kindOf(v))
-		return 0, at, false
+		return 0, false
 	}
 	x, _ := n.AsBigFloat().Float64()
 	if x < low || x > high {
 		f.l.errorf(at, "Number out of range", "%q may be from %.0f to %.0f%s.", name, low, high, unit)
-		return 0, at, false
+		return 0, false
 	}
-	return x, at, true
+	return x, true
 }
 
 func (f *fields) integer(name string, low, high int, unit string) (int, hcl.Range, bool) {
-	x, at, ok := f.number(name, float64(low), float64(high), unit)
+	v, at, ok := f.get(name)
 	if !ok {
 		return 0, at, false
 	}
+	n, ok := f.asInteger(name, v, at, low, high, unit)
+	return n, at, ok
+}
+
+// asInteger takes a value for a whole number in a range.
+func (f *fields) asInteger(name string, v cty.Value, at hcl.Range, low, high int, unit string) (int, bool) {
+	x, ok := f.asNumber(name, v, at, float64(low), float64(high), unit)
+	if !ok {
+		return 0, false
+	}
 	if x != float64(int(x)) {
 		f.l.errorf(at, "Whole number expected", "%q counts something: %g of it cannot be.", name, x)
-		return 0, at, false
+		return 0, false
 	}
-	return int(x), at, true
+	return int(x), true
+}
+
+// optional reads a whole number that may be left out, as 0 then; false only when it is wrong.
+func (f *fields) optional(name string, low, high int) (n int, at hcl.Range, right bool) {
+	a := f.body.Attributes[name]
+	if a == nil {
+		return 0, hcl.Range{}, true
+	}
+	v, ok := f.value(a)
+	at = a.Expr.Range()
+	if !ok || v.IsNull() {
+		return 0, at, ok
+	}
+	n, right = f.asInteger(name, v, at, low, high, "")
+	return n, at, right
 }
 
 // kindOf says what a value is, for a message about what it should have been.
@@ -114,6 +145,46 @@ func kindOf(v cty.Value) string {
 	return "an object"
 }
 
+// element is a value of a list, with the place of that very value where the list is written out.
+type element struct {
+	value cty.Value
+	at    hcl.Range
+}
+
+// elements reads a list, or a single value as a list of one. It returns false only when that is wrong; left out, there are
+// none.
+func (f *fields) elements(name string) (elements []element, right bool) {
+	a := f.body.Attributes[name]
+	if a == nil {
+		return nil, true
+	}
+	v, ok := f.value(a)
+	at := a.Expr.Range()
+	if !ok || v.IsNull() {
+		return nil, ok
+	}
+	if ty := v.Type(); !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
+		return []element{{v, at}}, true
+	}
+	exprs, _ := hcl.ExprList(a.Expr)
+	if len(exprs) != v.LengthInt() {
+		exprs = nil
+	}
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		at := at
+		if exprs != nil {
+			at = exprs[len(elements)].Range()
+		}
+		elements = append(elements, element{e, at})
+	}
+	if len(elements) == 0 {
+		f.l.errorf(at, "Empty list", "%q has nothing in it. Name at least one, or leave the attribute out.", name)
+		return nil, false
+	}
+	return elements, true
+}
+
 // item is a string of a list, with the place of that very string where the list is written out.
 type item struct {
 	text string
@@ -122,40 +193,21 @@ type item struct {
 
 // list reads a string or a list of strings.
 func (f *fields) list(name string) ([]item, bool) {
-	v, at, ok := f.get(name)
-	if !ok {
-		return nil, false
-	}
-	if v.Type() == cty.String {
-		return []item{{v.AsString(), at}}, true
-	}
-	ty := v.Type()
-	if !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
-		f.l.errorf(at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, kindOf(v))
-		return nil, false
-	}
-	exprs, _ := hcl.ExprList(f.body.Attributes[name].Expr)
-	if len(exprs) != v.LengthInt() {
-		exprs = nil
-	}
+	elements, _ := f.elements(name)
 	var items []item
-	for it := v.ElementIterator(); it.Next(); {
-		_, e := it.Element()
-		at := at
-		if exprs != nil {
-			at = exprs[len(items)].Range()
+	for _, e := range elements {
+		if e.value.Type() == cty.String && !e.value.IsNull() {
+			items = append(items, item{e.value.AsString(), e.at})
+			continue
 		}
-		if e.Type() != cty.String || e.IsNull() {
-			f.l.errorf(at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, kindOf(e))
-			return nil, false
+		if a := f.body.Attributes[name]; e.at == a.Expr.Range() {
+			f.l.errorf(e.at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, kindOf(e.value))
+		} else {
+			f.l.errorf(e.at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, kindOf(e.value))
 		}
-		items = append(items, item{e.AsString(), at})
-	}
-	if len(items) == 0 {
-		f.l.errorf(at, "Empty list", "%q has nothing in it. Name at least one, or leave the attribute out.", name)
 		return nil, false
 	}
-	return items, true
+	return items, len(items) > 0
 }
 
 // prefixes reads CIDRs, at most one a family. ok is false as soon as one of them is wrong.

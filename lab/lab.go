@@ -7,7 +7,9 @@
 package lab
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -37,15 +39,89 @@ func (r Ranges) Of(name string, block hcl.Range) hcl.Range {
 	return block
 }
 
-// Switch is an underlay segment: one broadcast domain, one subnet a family.
+// Switch is what machines are plugged into. It is one segment, or several: its own, whose frames have no tag, and its VLANs.
 type Switch struct {
 	Name    string
-	Subnets []netip.Prefix // masked; at most one a family
+	Subnets []netip.Prefix // of its own segment; masked; at most one a family
+	VLANs   []*VLAN
 	MTU     int
 	Impair  Impairment
+	Wire    string // one of [Wires]
 	Range   hcl.Range
 	At      Ranges
 }
+
+// VLAN is a segment of its own on a switch, told apart by the tag of its frames (802.1Q).
+type VLAN struct {
+	ID      int
+	Subnets []netip.Prefix // masked; at most one a family; none where only pods have addresses
+	Range   hcl.Range
+	At      Ranges
+}
+
+// VLAN returns the switch's VLAN of that number, or nil.
+func (s *Switch) VLAN(id int) *VLAN {
+	for _, v := range s.VLANs {
+		if v.ID == id {
+			return v
+		}
+	}
+	return nil
+}
+
+// Segment is one broadcast domain.
+type Segment struct {
+	Switch *Switch
+	VLAN   int // 0: the switch's own
+}
+
+// Subnets returns the subnets of the segment, at most one a family.
+func (s Segment) Subnets() []netip.Prefix {
+	if s.VLAN == 0 {
+		return s.Switch.Subnets
+	}
+	if v := s.Switch.VLAN(s.VLAN); v != nil {
+		return v.Subnets
+	}
+	return nil
+}
+
+// At returns where the segment is defined, and where its attributes are.
+func (s Segment) At() (hcl.Range, Ranges) {
+	if v := s.Switch.VLAN(s.VLAN); v != nil {
+		return v.Range, v.At
+	}
+	return s.Switch.Range, s.Switch.At
+}
+
+func (s Segment) String() string {
+	if s.VLAN == 0 {
+		return fmt.Sprintf("switch %q", s.Switch.Name)
+	}
+	return fmt.Sprintf("VLAN %d of switch %q", s.VLAN, s.Switch.Name)
+}
+
+// Segments lists every segment of the lab, in the order of the file.
+func (l *Lab) Segments() []Segment {
+	var all []Segment
+	for _, s := range l.Switches {
+		all = append(all, Segment{Switch: s})
+		for _, v := range s.VLANs {
+			all = append(all, Segment{s, v.ID})
+		}
+	}
+	return all
+}
+
+// Wire models: what the links of a switch make of packets larger than their MTU.
+const (
+	WireSuper = "super"
+	WireNIC   = "nic"
+	WireBare  = "bare"
+)
+
+// Wires lists the wire models.
+var Wires = []string{WireSuper, WireNIC, WireBare}
 
 // Impairment is what a link does to packets. The zero value does nothing.
 type Impairment struct {
@@ -78,13 +154,23 @@ type Machine struct {
 	At         Ranges
 }
 
-// Interface attaches a machine to a switch.
+// Interface attaches a machine to a port of a switch.
 type Interface struct {
 	Name      string // eth0
 	Switch    *Switch
-	Addresses []netip.Prefix // one for each of the switch's subnets, allocated where it was left out
+	VLAN      int            // an access port: the VLAN that it is in; 0: the switch's own segment
+	Trunk     []int          // a trunk port: the VLANs whose frames it carries with their tags, ascending
+	Addresses []netip.Prefix // one for each of the segment's subnets, allocated where it was left out
 	Range     hcl.Range
 	At        Ranges
+}
+
+// Segment returns the segment that the interface's addresses are in: what it sends without a tag goes there.
+func (i *Interface) Segment() Segment { return Segment{i.Switch, i.VLAN} }
+
+// Carries reports whether frames of the segment come to the interface, with or without a tag.
+func (i *Interface) Carries(s Segment) bool {
+	return i.Segment() == s || i.Switch == s.Switch && slices.Contains(i.Trunk, s.VLAN)
 }
 
 // Address returns the interface's address of the family, or the zero Prefix.

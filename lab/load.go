@@ -106,6 +106,10 @@ func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 // clash reports two places that contradict each other; the detail's last verb is the other place. When both fit into one
 // excerpt it shows both.
 func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
+	l.report(contradiction(at, other, summary, detail, args...))
+}
+
+func contradiction(at, other hcl.Range, summary, detail string, args ...any) *hcl.Diagnostic {
 	d := &hcl.Diagnostic{
 		Severity: hcl.DiagError,
 		Summary:  summary,
@@ -115,7 +119,7 @@ func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any)
 	if at.Filename == other.Filename && at.Start.Line-other.Start.Line < 8 && other.Start.Line < at.Start.Line {
 		d.Context = hcl.RangeBetween(other, at).Ptr()
 	}
-	l.report(d)
+	return d
 }
 
 func place(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start.Line) }

@@ -29,11 +29,21 @@ func describe(l *lab.Lab) string {
 	var b strings.Builder
 	for _, s := range l.Switches {
 		fmt.Fprintf(&b, "switch %s %v mtu %d\n", s.Name, s.Subnets, s.MTU)
+		for _, v := range s.VLANs {
+			fmt.Fprintf(&b, "vlan %d %v\n", v.ID, v.Subnets)
+		}
 	}
 	for _, m := range l.Machines {
 		fmt.Fprintf(&b, "%s %s", m.Kind, m.Name)
 		for _, i := range m.Interfaces {
-			fmt.Fprintf(&b, " %s@%s%v", i.Name, i.Switch.Name, i.Addresses)
+			fmt.Fprintf(&b, " %s@%s", i.Name, i.Switch.Name)
+			if i.VLAN != 0 {
+				fmt.Fprintf(&b, ".%d", i.VLAN)
+			}
+			fmt.Fprint(&b, i.Addresses)
+			if len(i.Trunk) > 0 {
+				fmt.Fprintf(&b, "+%v", i.Trunk)
+			}
 		}
 		if len(m.Gateways) > 0 {
 			fmt.Fprintf(&b, " gateway%v", m.Gateways)
@@ -126,6 +136,20 @@ func TestLoad(t *testing.T) {
 				"node \"n\" {\n  on \"lan\" {}\n  gateway = \"192.168.1.1\"\n}",
 			want: built + "switch out [172.16.0.0/24] mtu 9000\nrouter r eth0@out[172.16.0.1/24] eth1@lan[192.168.1.1/24] route 10.0.0.0/8 via 192.168.1.2\n" +
 				"node n eth0@lan[192.168.1.2/24] gateway[192.168.1.1]\n",
+		},
+		{
+			name: "VLANs have addresses of their own, and a machine one of each",
+			src: "switch \"lan\" {\n  subnet = \"192.168.1.0/24\"\n  vlan \"10\" { subnet = [\"10.10.0.0/24\", \"fd10::/64\"] }\n  vlan \"20\" { subnet = \"10.20.0.0/24\" }\n  vlan \"30\" {}\n}\n" +
+				"node \"n\" {\n  count = 2\n  on \"lan\" { trunk = [30, 10 + count.index * 10] }\n}\nhost \"h\" {\n  on \"lan\" { vlan = 20 }\n  gateway = \"10.20.0.1\"\n}\n" +
+				"router \"r\" {\n  on \"lan\" {\n    vlan    = 10\n    address = \"10.10.0.9\"\n  }\n  on \"lan\" {}\n  on \"lan\" { vlan = 20 }\n}",
+			want: "switch lan [192.168.1.0/24] mtu 1500\nvlan 10 [10.10.0.0/24 fd10::/64]\nvlan 20 [10.20.0.0/24]\nvlan 30 []\n" +
+				"node n1 eth0@lan[192.168.1.2/24]+[10 30]\nnode n2 eth0@lan[192.168.1.3/24]+[20 30]\nhost h eth0@lan.20[10.20.0.2/24] gateway[10.20.0.1]\n" +
+				"router r eth0@lan.10[10.10.0.9/24 fd10::1/64] eth1@lan[192.168.1.1/24] eth2@lan.20[10.20.0.1/24]\n",
+		},
+		{
+			name: "a trunk of one VLAN, and of null",
+			src:  "switch \"lan\" {\n  subnet = \"192.168.1.0/24\"\n  vlan \"10\" {}\n}\nhost \"a\" {\n  on \"lan\" { trunk = 10 }\n}\nhost \"b\" {\n  on \"lan\" {\n    trunk = null\n    vlan  = null\n  }\n}",
+			want: "switch lan [192.168.1.0/24] mtu 1500\nvlan 10 []\nhost a eth0@lan[192.168.1.2/24]+[10]\nhost b eth0@lan[192.168.1.3/24]\n",
 		},
 		{
 			name: "pods",

@@ -201,17 +201,79 @@ func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 		l.spaces = maxSpaces + 1 // nothing more is made
 		return
 	}
-	for _, i := range m.Interfaces {
-		if i.Switch == s {
-			l.clash(b.LabelRanges[0], i.Range, "Twice on one switch", "%s is already on %q, at %s. A second address belongs into the list of the first block.", m.Name, s.Name)
-			return
-		}
-	}
 	i := &Interface{Name: "eth" + strconv.Itoa(len(m.Interfaces)), Switch: s, Range: b.DefRange(), At: f.at}
+	if !l.port(f, i) {
+		// Which subnets it would have is not known: what else is said about the machine is not held against them.
+		i.Switch = &Switch{Name: s.Name}
+		m.Interfaces = append(m.Interfaces, i)
+		return
+	}
+	for _, other := range m.Interfaces {
+		if other.Segment() != i.Segment() {
+			continue
+		}
+		if i.VLAN == 0 {
+			l.clash(b.LabelRanges[0], other.Range, "Twice on one switch", "%s is already on %q, at %s. A second address belongs into the list of the first block.", m.Name, s.Name)
+		} else {
+			l.clash(b.LabelRanges[0], other.Range, "Twice in one VLAN", "%s is already in %s, at %s. A second address belongs into the list of the first block.", m.Name, i.Segment())
+		}
+		return
+	}
 	for j, a := range addrs {
 		l.pinned[i] = append(l.pinned[i], pin{a, places[j]})
 	}
 	m.Interfaces = append(m.Interfaces, i)
+}
+
+// port reads which VLANs an interface's port is in. It returns false when that is wrong.
+func (l *loader) port(f *fields, i *Interface) bool {
+	known := func(id int, at hcl.Range) bool {
+		if i.Switch.VLAN(id) != nil {
+			return true
+		}
+		if len(i.Switch.VLANs) == 0 {
+			l.errorf(at, "Unknown VLAN", "Switch %q has no VLANs. Write vlan \"%d\" { … } into it.", i.Switch.Name, id)
+			return false
+		}
+		var there []string
+		for _, v := range i.Switch.VLANs {
+			there = append(there, strconv.Itoa(v.ID))
+		}
+		l.errorf(at, "Unknown VLAN", "Switch %q has no VLAN %d.%s Write vlan \"%[2]d\" { … } into it, or take one that it has.", i.Switch.Name, id, Suggest("", there, "There are"))
+		return false
+	}
+	id, at, right := f.optional("vlan", 1, maxVLAN)
+	elements, trunk := f.elements("trunk")
+	switch {
+	case !right || !trunk:
+		return false
+	case id != 0 && len(elements) > 0:
+		l.clash(f.at["trunk"], f.at["vlan"], "Both access and trunk", "A port is in one VLAN without a tag (vlan), or carries several with theirs (trunk). Remove one of the two; the other is at %s.")
+		return false
+	case id != 0 && !known(id, at):
+		return false
+	case id != 0 && len(i.Switch.VLAN(id).Subnets) == 0:
+		l.errorf(at, "VLAN without a subnet", "An interface has addresses of its VLAN's subnet, and VLAN %d of switch %q has none. Add one: subnet = \"10.%d.0.0/24\".", id, i.Switch.Name, id%256)
+		return false
+	}
+	i.VLAN = id
+	first := map[int]hcl.Range{}
+	for _, e := range elements {
+		id, ok := f.asInteger("trunk", e.value, e.at, 1, maxVLAN, "")
+		if !ok || !known(id, e.at) {
+			right = false
+			continue
+		}
+		if at, ok := first[id]; ok {
+			l.clash(e.at, at, "Duplicate VLAN", "%d is already in the list, at %s. Remove one of the two.", id)
+			right = false
+			continue
+		}
+		first[id] = e.at
+		i.Trunk = append(i.Trunk, id)
+	}
+	slices.Sort(i.Trunk)
+	return right
 }
 
 func (l *loader) route(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
@@ -262,13 +324,14 @@ func (l *loader) gateways(m *Machine, f *fields) {
 func (l *loader) onLink(m *Machine, a netip.Addr, at hcl.Range, what string) bool {
 	var subnets []netip.Prefix
 	for _, i := range m.Interfaces {
-		if len(i.Switch.Subnets) == 0 { // reported with the switch
+		own := i.Segment().Subnets()
+		if len(own) == 0 { // reported with the switch
 			return true
 		}
-		if subnet, ok := containing(i.Switch.Subnets, a); ok {
+		if subnet, ok := containing(own, a); ok {
 			return l.host(a, subnet, subnet.String(), at)
 		}
-		subnets = append(subnets, i.Switch.Subnets...)
+		subnets = append(subnets, own...)
 	}
 	if len(subnets) == 0 {
 		return true

@@ -66,11 +66,11 @@ func Suggest(given string, known []string, intro string) string {
 	case len(known) == 1 && intro == "There are":
 		intro = "There is only"
 	}
-	return " " + intro + " " + enumerate(known, "and") + "."
+	return " " + intro + " " + Enumerate(known, "and") + "."
 }
 
-// enumerate writes a list as prose.
-func enumerate(words []string, and string) string {
+// Enumerate writes a list as prose.
+func Enumerate(words []string, and string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}

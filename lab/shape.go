@@ -26,7 +26,11 @@ var (
 			"lab":      {a: "a lab", label: "name", attrs: []string{"about"}},
 			"variable": {a: "a variable", label: "name", attrs: []string{"default", "type", "description"}},
 			"locals":   {a: "a locals block", open: true},
-			"switch":   {a: "a switch", label: "name", attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss"}, required: []string{"subnet"}},
+			"switch": {
+				a: "a switch", label: "name",
+				attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss", "wire"}, required: []string{"subnet"},
+				blocks: map[string]*shape{"vlan": {a: "a VLAN", label: "number", attrs: []string{"subnet"}}},
+			},
 			"node": {
 				a: "a node", label: "name",
 				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pods"},
@@ -39,7 +43,7 @@ var (
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}},
 		},
 	}
-	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address"}}
+	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via"}, required: []string{"to", "via"}}
 	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address"}}
 )

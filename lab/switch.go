@@ -1,6 +1,11 @@
 package lab
 
 import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -9,27 +14,28 @@ const (
 	minMTU     = 68 // RFC 791
 	maxMTU     = 65535
 	minMTU6    = 1280 // RFC 8200
+	maxVLAN    = 4094 // IEEE 802.1Q
+	maxVLANs   = 1024 // of a switch
 )
 
 func (l *loader) segment(b *hclsyntax.Block) *Switch {
 	f := l.fields(b.Body, l.eval)
 	s := &Switch{MTU: defaultMTU, Range: b.DefRange(), At: f.at}
-	s.Subnets, _, _ = f.prefixes("subnet")
-	for _, subnet := range s.Subnets {
-		if subnet.IsSingleIP() {
-			l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Take a /30 at the least, or a /126 of IPv6.", subnet)
-			s.Subnets = nil
-			break
-		}
-	}
+	s.Subnets = f.subnets()
+	l.vlans(s, b)
 	if mtu, at, ok := f.integer("mtu", minMTU, maxMTU, " bytes"); ok {
 		s.MTU = mtu
-		for _, subnet := range s.Subnets {
+		subnets := slices.Clone(s.Subnets)
+		for _, v := range s.VLANs {
+			subnets = append(subnets, v.Subnets...)
+		}
+		for _, subnet := range subnets {
 			if subnet.Addr().Is6() && mtu < minMTU6 {
 				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of %d bytes at least, and the switch has the subnet %s.", minMTU6, subnet)
 			}
 		}
 	}
+	s.Wire = cmp.Or(f.word("wire", "wire model", Wires), WireSuper)
 	s.Impair = Impairment{Rate: f.rate("rate"), Delay: f.duration("delay"), Jitter: f.duration("jitter"), Loss: f.percent("loss")}
 	if at, ok := f.at["jitter"]; ok && s.Impair.Jitter > 0 {
 		if _, has := f.at["delay"]; !has {
@@ -47,4 +53,50 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 	}
 	l.switches[s.Name] = s
 	return s
+}
+
+// subnets reads the subnets of a segment.
+func (f *fields) subnets() []netip.Prefix {
+	subnets, _, _ := f.prefixes("subnet")
+	for _, subnet := range subnets {
+		if subnet.IsSingleIP() {
+			f.l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Take a /30 at the least, or a /126 of IPv6.", subnet)
+			return nil
+		}
+	}
+	return subnets
+}
+
+// vlans decodes the VLANs of a switch.
+func (l *loader) vlans(s *Switch, b *hclsyntax.Block) {
+	for _, inner := range b.Body.Blocks {
+		if inner.Type != "vlan" {
+			continue
+		}
+		f := l.fields(inner.Body, l.eval)
+		v := &VLAN{Range: inner.DefRange(), At: f.at, Subnets: f.subnets()}
+		if len(inner.Labels) == 0 {
+			continue
+		}
+		label, at := inner.Labels[0], inner.LabelRanges[0]
+		id, err := strconv.Atoi(label)
+		switch {
+		case err != nil || strconv.Itoa(id) != label:
+			l.errorf(at, "Invalid VLAN", "The label of a VLAN is its number, from 1 to %d, and %q is none.", maxVLAN, shorten(label))
+			continue
+		case id < 1 || id > maxVLAN:
+			l.errorf(at, "VLAN out of range", "A VLAN has a number from 1 to %d (IEEE 802.1Q), not %d.", maxVLAN, id)
+			continue
+		}
+		if first := s.VLAN(id); first != nil {
+			l.clash(at, first.Range, "Duplicate VLAN", "The switch already has a VLAN %d, at %s. Remove one of the two, or give it another number.", id)
+			continue
+		}
+		if len(s.VLANs) == maxVLANs {
+			l.errorf(at, "Too many VLANs", "A switch has at most %d VLANs.", maxVLANs)
+			return
+		}
+		v.ID = id
+		s.VLANs = append(s.VLANs, v)
+	}
 }

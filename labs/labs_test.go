@@ -12,7 +12,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"calico-ipip", "dual-stack", "flannel-ipip", "office", "scale", "three-node"}
+	want := []string{"calico-bgp-rr", "calico-bgp", "calico-ipip", "dual-stack", "flannel-ipip", "flannel-udp", "office", "scale", "three-node"}
 	if diff := cmp.Diff(want, labs.Names()); diff != "" {
 		t.Error(diff)
 	}

@@ -6,6 +6,7 @@ import (
 	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
+	"labnet/modes/macvlan"
 	"labnet/modes/udp"
 	"labnet/modes/vxlan"
 )
@@ -17,4 +18,5 @@ var All = plan.Modes{
 	{Name: "ipip", Mode: ipip.Mode{}},
 	{Name: "udp", Mode: udp.Mode{}},
 	{Name: "bgp", Mode: bgp.Mode{}},
+	{Name: "macvlan", Mode: macvlan.Mode{}},
 }

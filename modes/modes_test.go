@@ -21,6 +21,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // small keeps the golden files of labs that are made to be big readable.
 var small = map[string]map[string]string{"scale": {"nodes": "3", "pods": "2"}}
 
+// general are the labs that are made for any mode.
+var general = []string{"three-node", "dual-stack", "office", "scale"}
+
 func TestEveryModeIsListed(t *testing.T) {
 	folders, err := os.ReadDir(".")
 	if err != nil {
@@ -42,14 +45,12 @@ func TestEveryModeIsListed(t *testing.T) {
 	}
 }
 
-// shown are the modes of labs that show one system; the others are there for every mode.
-var shown = map[string][]string{"flannel-ipip": {"ipip"}, "calico-ipip": {"ipip"}}
-
 // bare is a kernel that lacks what eBPF can do instead.
 func bare() plan.Features {
 	f := plan.AllFeatures()
 	delete(f, plan.FeatureIPIP)
 	delete(f, plan.FeatureVLAN)
+	delete(f, plan.FeatureVLANFiltering)
 	return f
 }
 
@@ -62,11 +63,13 @@ func TestGoldenPlans(t *testing.T) {
 		if diags.HasErrors() {
 			t.Fatalf("%s: %v", name, diags)
 		}
-		names := All.Names()
-		if shown[name] != nil {
-			names = shown[name]
+		// The general labs in every mode, those of one system in theirs.
+		names := []string{l.Network.Mode}
+		if slices.Contains(general, name) {
+			names = All.Names()
+		} else if text := planned(l, "", bare()); text != planned(l, "", plan.AllFeatures()) {
 			t.Run(name+"/emulated", func(t *testing.T) {
-				golden(t, filepath.Join("..", "labs", "golden", name+".emulated.txt"), planned(l, "", bare()))
+				golden(t, filepath.Join("..", "labs", "golden", name+".emulated.txt"), text)
 			})
 		}
 		for _, b := range l.Modes {
@@ -164,4 +167,33 @@ mode "vxlan" {
 			}
 		}
 	})
+}
+
+// TestNetworkInsideASubnet: pods may have addresses of an underlay subnet only where the mode puts them on that segment.
+func TestNetworkInsideASubnet(t *testing.T) {
+	for _, name := range []string{"host-gw", "vxlan"} {
+		l, files, diags := lab.Load("joined.hcl", []byte(`lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+  vlan "10" { subnet = "10.10.0.0/16" }
+}
+node "a" {
+  on "lan" { trunk = 10 }
+}
+network "pods" { cidr = "10.10.0.0/24" }
+`), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		_, diags = plan.Build(l, plan.Options{Mode: name, Modes: All, Features: plan.AllFeatures()})
+		var text strings.Builder
+		if err := files.Print(&text, diags, 0, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"Overlapping networks", "joined.hcl line 9", "vlan \"10\"", "VLAN 10 of switch \"lan\"", "mode " + name, "joined.hcl:4"} {
+			if !strings.Contains(text.String(), want) {
+				t.Errorf("%s: no %q in\n%s", name, want, text.String())
+			}
+		}
+	}
 }

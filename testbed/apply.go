@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -49,9 +50,39 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 				a.leave(ns)
 			}
 		}
-		return nil
+		return a.carrier(ctx)
 	})
 }
+
+// carrier waits until the link that was set up last may send: the kernel's link watch hears of links in the order in which
+// they come up, in the background, and drops what is sent before that. On a machine that is busy removing namespaces that
+// takes a second.
+func (a *applier) carrier(ctx context.Context) error {
+	if a.raised.Name == "" {
+		return nil
+	}
+	v, err := a.visit(a.raised.Namespace)
+	if err != nil {
+		return err
+	}
+	for until := time.Now().Add(carrierTimeout); time.Now().Before(until); {
+		l, err := v.LinkByName(a.raised.Name)
+		if err != nil {
+			return fmt.Errorf("link %s of %s: %w", a.raised.Name, a.raised.Namespace, err)
+		}
+		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil // its other end is down: whoever looks will see
+}
+
+const carrierTimeout = 5 * time.Second
 
 // namespaces lists those that an object's change needs a connection into: a veth's peer, or the device below, has to be
 // at hand.
@@ -74,6 +105,8 @@ type applier struct {
 	left   map[string]int
 	links  map[plan.Key]plan.Link
 	in     string // where the thread is
+
+	raised plan.End // the link that was set up last
 
 	fresh     map[string]bool   // namespaces made by this run
 	inherited map[string]string // sysctls as every fresh namespace has them
@@ -341,7 +374,7 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	case before.Name == "" && l.Makes():
 		var err error
 		index, err = a.make(v, l)
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth"}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth", Filtering: l.Filtering}
 		if errors.Is(err, unix.EEXIST) && l.Permanent() {
 			index, err = v.link(l.Name)
 			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
@@ -414,7 +447,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
-		before.Hairpin, before.NoLearning = false, false // these belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {
@@ -435,6 +468,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetUp(dev); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
+		a.raised = plan.End{Namespace: l.Namespace, Name: l.Name}
 	}
 	if l.Hairpin != before.Hairpin {
 		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {
@@ -444,6 +478,34 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 	if l.NoLearning != before.NoLearning {
 		if err := v.LinkSetLearning(dev, !l.NoLearning); err != nil {
 			return fmt.Errorf("learning: %w", err)
+		}
+	}
+	return v.vlans(dev, l, before)
+}
+
+// vlans changes whether a bridge keeps VLANs apart, and in which ones a port is.
+func (v *visit) vlans(dev netlink.Link, l, before plan.Link) error {
+	if l.Filtering != before.Filtering {
+		bridge := &netlink.Bridge{LinkAttrs: attrs(l.Name)}
+		bridge.Index = dev.Attrs().Index
+		if l.Filtering {
+			none := uint16(0)
+			bridge.VlanDefaultPVID = &none
+		}
+		if err := v.BridgeSetVlanFiltering(bridge, l.Filtering); err != nil {
+			return fmt.Errorf("vlan_filtering: %w", err)
+		}
+	}
+	bridge := l.Type == "bridge"
+	leave, join := l.ChangeVLANs(before)
+	for _, p := range leave {
+		if err := v.BridgeVlanDel(dev, uint16(p.ID), p.PVID, p.Untagged, bridge, !bridge); err != nil {
+			return fmt.Errorf("leaving VLAN %d: %w", p.ID, err)
+		}
+	}
+	for _, p := range join {
+		if err := v.BridgeVlanAdd(dev, uint16(p.ID), p.PVID, p.Untagged, bridge, !bridge); err != nil {
+			return fmt.Errorf("joining VLAN %d: %w", p.ID, err)
 		}
 	}
 	return nil
@@ -459,7 +521,12 @@ func (a *applier) make(v *visit, l plan.Link) (int, error) {
 	var link netlink.Link
 	switch l.Type {
 	case "bridge":
-		link = &netlink.Bridge{LinkAttrs: base}
+		bridge := &netlink.Bridge{LinkAttrs: base}
+		if l.Filtering {
+			none := uint16(0)
+			bridge.VlanFiltering, bridge.VlanDefaultPVID = &l.Filtering, &none
+		}
+		link = bridge
 	case "veth":
 		base.Flags = 0 // up once it is a bridge's port
 		peer, err := a.visit(l.Peer.Namespace)

@@ -36,8 +36,14 @@ func (r *reader) links(v *visit, f *found) error {
 		f.names[l.Attrs().Index] = l.Attrs().Name
 	}
 	ports := map[int]port{}
+	filtering := map[int]bool{} // bridges that keep VLANs apart
 	if slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "bridge" }) {
-		if ports, err = again(v.ports); err != nil {
+		for _, l := range list {
+			if b, ok := l.(*netlink.Bridge); ok && b.VlanFiltering != nil && *b.VlanFiltering {
+				filtering[b.Index] = true
+			}
+		}
+		if ports, err = again(func() (map[int]port, error) { return v.ports(len(filtering) > 0) }); err != nil {
 			return err
 		}
 	}
@@ -56,7 +62,10 @@ func (r *reader) links(v *visit, f *found) error {
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
 			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, NoLearning: ports[a.Index].noLearning,
-			GSOMaxSegs: int(a.GSOMaxSegs),
+			GSOMaxSegs: int(a.GSOMaxSegs), Filtering: filtering[a.Index],
+		}
+		if filtering[a.Index] || filtering[a.MasterIndex] { // elsewhere they mean nothing
+			o.VLANs = plan.PortVLANs(ports[a.Index].vlans)
 		}
 		if !isWanted && o.Permanent() && o.Down {
 			continue
@@ -177,14 +186,21 @@ func (r *reader) pair() {
 	}
 }
 
-// port is what a device is as a port of its bridge.
-type port struct{ hairpin, noLearning bool }
+// port is what a device is as a port of a bridge. The bridge itself can be in VLANs too.
+type port struct {
+	hairpin    bool
+	noLearning bool
+	vlans      []plan.PortVLAN
+}
 
-// ports reads all bridge ports in one dump.
-func (v *visit) ports() (map[int]port, error) {
+// ports reads what bridges have set on their ports, in one dump for all of them.
+func (v *visit) ports(vlans bool) (map[int]port, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.Sockets = v.raw
 	req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
+	if vlans {
+		req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
+	}
 	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
 		return nil, err
@@ -195,25 +211,31 @@ func (v *visit) ports() (map[int]port, error) {
 		if err != nil {
 			return nil, err
 		}
+		var p port
 		for _, a := range attributes {
-			if a.Attr.Type&nl.NLA_TYPE_MASK != unix.IFLA_PROTINFO {
+			of := a.Attr.Type & nl.NLA_TYPE_MASK
+			if of != unix.IFLA_PROTINFO && of != unix.IFLA_AF_SPEC {
 				continue
 			}
-			settings, err := nl.ParseRouteAttr(a.Value)
+			inner, err := nl.ParseRouteAttr(a.Value)
 			if err != nil {
 				return nil, err
 			}
-			var p port
-			for _, s := range settings {
-				switch s.Attr.Type {
-				case nl.IFLA_BRPORT_MODE:
-					p.hairpin = s.Value[0] != 0
-				case nl.IFLA_BRPORT_LEARNING:
-					p.noLearning = s.Value[0] == 0
+			for _, i := range inner {
+				switch {
+				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_MODE:
+					p.hairpin = i.Value[0] != 0
+				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_LEARNING:
+					p.noLearning = i.Value[0] == 0
+				case of == unix.IFLA_AF_SPEC && i.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO:
+					v := nl.DeserializeBridgeVlanInfo(i.Value)
+					p.vlans = append(p.vlans, plan.PortVLAN{
+						ID: int(v.Vid), PVID: v.Flags&nl.BRIDGE_VLAN_INFO_PVID != 0, Untagged: v.Flags&nl.BRIDGE_VLAN_INFO_UNTAGGED != 0,
+					})
 				}
 			}
-			ports[int(int32(binary.NativeEndian.Uint32(m[4:8])))] = p
 		}
+		ports[int(int32(binary.NativeEndian.Uint32(m[4:8])))] = p
 	}
 	return ports, nil
 }

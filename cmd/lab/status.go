@@ -183,13 +183,16 @@ func agents(m machineDocument) ([]agentDocument, error) {
 	return docs, nil
 }
 
-// summary is what an agent says in one line.
-func summary(state json.RawMessage) string {
-	var said struct{ Summary string }
-	if json.Unmarshal(state, &said) != nil || said.Summary == "" {
-		return "does not answer"
+// said is what an agent says for people: in one line, and in more.
+func (a agentDocument) said() (text string, lines []string) {
+	var said struct {
+		Summary string
+		Lines   []string
 	}
-	return said.Summary
+	if json.Unmarshal(a.State, &said) != nil || said.Summary == "" {
+		return "does not answer", nil
+	}
+	return said.Summary, said.Lines
 }
 
 func machines(s *plan.State) []machineDocument {
@@ -304,7 +307,14 @@ func (c *command) show(d labDocument, whole bool) {
 				fmt.Fprintf(w, "  … and %d more\n", len(d.Agents)-i)
 				break
 			}
-			fmt.Fprintf(w, "  %s\t%s\tprocess %d\t%s\n", a.Machine, a.Name, a.PID, summary(a.State))
+			text, lines := a.said()
+			fmt.Fprintf(w, "  %s\t%s\tprocess %d\t%s\n", a.Machine, a.Name, a.PID, text)
+			if !whole || len(d.Agents)*len(lines) > 200 {
+				continue
+			}
+			for _, l := range lines {
+				fmt.Fprintf(w, "\t\t\t  %s\n", l)
+			}
 		}
 		w.Flush()
 	}

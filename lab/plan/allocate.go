@@ -74,7 +74,7 @@ func free(cidr netip.Prefix, next *netip.Prefix, taken map[*Node]netip.Prefix) (
 search:
 	for cidr.Contains(next.Addr()) {
 		block := *next
-		last := lastAddr(block)
+		last := Last(block)
 		*next = netip.PrefixFrom(last.Next(), block.Bits())
 		for _, t := range taken {
 			if t.Overlaps(block) {

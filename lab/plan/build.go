@@ -15,6 +15,8 @@ import (
 type Options struct {
 	Instance string // name of the instance; empty: the lab's own
 	Mode     string // overrides the network's mode
+	Wire     string // overrides the switches' wire model
+	Rate     uint64 // bit/s; overrides the switches' rate
 	Modes    Modes
 	Features Features
 }
@@ -30,6 +32,7 @@ type Plan struct {
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
 	p.Cluster.Features = opt.Features
 	decoded, diags := opt.Modes.decode(l)
 	switch {
@@ -52,6 +55,9 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	needs := underlayNeeds(l)
 	if p.Mode != nil {
 		if diags = append(diags, p.Mode.Allocate(p.Cluster)...); diags.HasErrors() {
+			return nil, diags
+		}
+		if diags = append(diags, joins(p)...); diags.HasErrors() {
 			return nil, diags
 		}
 		for _, f := range p.Mode.Needs(p.Cluster) {
@@ -83,6 +89,7 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
+	wires(p.Cluster, p.State)
 	p.State.Resolve()
 	return p, diags
 }
@@ -98,6 +105,21 @@ func (p *Plan) Expect(from, to Endpoint) Expectation {
 		}
 	}
 	return p.Mode.Expect(p.Cluster, from, to)
+}
+
+// joins reports CIDRs of the pod network that lie in the subnet of a segment which the mode does not put its pods on.
+func joins(p *Plan) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, cidr := range p.Cluster.CIDRs() {
+		s, inside := p.Cluster.Lab.Joined(cidr)
+		if !inside {
+			continue
+		}
+		if j, ok := p.Mode.(Joiner); !ok || !j.Joins(p.Cluster, s) {
+			diags = append(diags, p.Cluster.Lab.Refuse(cidr, s, p.ModeName))
+		}
+	}
+	return diags
 }
 
 // Decode reads every mode block of the lab, also those that are not used now, and the modes that have none.
@@ -164,6 +186,9 @@ func underlayNeeds(l *lab.Lab) []need {
 	for _, s := range l.Switches {
 		by := "switch " + s.Name
 		needs = append(needs, need{Need{Feature: FeatureBridge}, by, s.Range}, need{Need{Feature: FeatureVeth}, by, s.Range})
+		if len(s.VLANs) > 0 {
+			needs = append(needs, need{Need{Feature: FeatureVLANFiltering, Or: FeatureEBPF}, "the VLANs of " + by, s.VLANs[0].Range})
+		}
 		if s.Impair.Rate > 0 {
 			needs = append(needs, need{Need{Feature: FeatureTBF}, "the rate of " + by, s.At.Of("rate", s.Range)})
 		}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -15,7 +16,15 @@ type Cluster struct {
 	Nodes []*Node
 
 	Features Features // of the kernel that it is planned for
+
+	wireModel string // for all switches; empty: their own
+	rateLimit uint64 // bit/s, likewise
 }
+
+// Wire returns the wire model of a switch.
+func (c *Cluster) Wire(sw *lab.Switch) string { return cmp.Or(c.wireModel, sw.Wire) }
+
+func (c *Cluster) rate(sw *lab.Switch) uint64 { return cmp.Or(c.rateLimit, sw.Impair.Rate) }
 
 // Node is a node of a cluster.
 type Node struct {
@@ -105,10 +114,11 @@ func (c *Cluster) Endpoints() []Endpoint {
 
 // Expectation is what a mode promises of the packets from one endpoint to another.
 type Expectation struct {
-	Reachable bool
+	Reachable bool       // packets arrive, and answers come back
+	OneWay    bool       // packets arrive, and answers get lost
 	Source    netip.Addr // what the receiver sees as the sender
 	MTU       int        // the largest IP packet that passes whole
-	Wire      bool       // whether the packets cross the underlay
+	Wire      bool       // whether the packets leave the sender's node by its uplink
 	Encap     Encap      // what they look like there
 }
 

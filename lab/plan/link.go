@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -57,6 +59,8 @@ type Link struct {
 	Master          string // the bridge it is a port of
 	Hairpin         bool   // a bridge port that may send a frame back where it came from
 	NoLearning      bool   // a bridge port that does not learn who is behind it
+	Filtering       bool   // a bridge that keeps VLANs apart: a port is in those that it names, and in no other
+	VLANs           string // a port of such a bridge, as bridge(8) writes it: "1 pvid untagged, 10, 20"
 	Peer            End    // veth: the other end
 	Lower           string // vxlan, ipip, macvlan, ipvlan, vlan: the device it stands on
 	LowerNamespace  string // where that is, when it is in another namespace
@@ -150,6 +154,10 @@ func (l Link) Add() []string {
 		add += l.attributes() + " type " + l.Type
 	}
 	switch l.Type {
+	case "bridge":
+		if l.Filtering {
+			add += filtering(true)
+		}
 	case "veth":
 		add += fmt.Sprintf(" peer name %s netns %s", l.Peer.Name, l.Peer.Namespace)
 	case "macvlan", "ipvlan":
@@ -196,7 +204,7 @@ func (l Link) state(before Link) []string {
 		} else {
 			set += " master " + l.Master
 		}
-		before.Hairpin, before.NoLearning = false, false // these belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	if l.ARP != before.ARP {
 		set += " arp " + onOff(l.ARP)
@@ -207,6 +215,16 @@ func (l Link) state(before Link) []string {
 	if set != "" {
 		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
 	}
+	if before.Name != "" && l.Filtering != before.Filtering {
+		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s type bridge%s", l.Namespace, l.Name, filtering(l.Filtering)))
+	}
+	leave, join := l.ChangeVLANs(before)
+	for _, v := range leave {
+		lines = append(lines, fmt.Sprintf("bridge -n %s vlan del dev %s vid %d%s", l.Namespace, l.Name, v.ID, self(l)))
+	}
+	for _, v := range join {
+		lines = append(lines, fmt.Sprintf("bridge -n %s vlan add dev %s vid %s%s", l.Namespace, l.Name, v, self(l)))
+	}
 	if l.Hairpin != before.Hairpin {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
 	}
@@ -214,6 +232,76 @@ func (l Link) state(before Link) []string {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s learning %s", l.Namespace, l.Name, onOff(!l.NoLearning)))
 	}
 	return lines
+}
+
+// filtering are the settings of a bridge that keeps VLANs apart. No port is in a VLAN that nobody named for it.
+func filtering(on bool) string {
+	if on {
+		return " vlan_filtering 1 vlan_default_pvid 0"
+	}
+	return " vlan_filtering 0"
+}
+
+// self is what bridge(8) wants to be told when the bridge itself is meant.
+func self(l Link) string {
+	if l.Type == "bridge" {
+		return " self"
+	}
+	return ""
+}
+
+// PortVLAN is a VLAN that a bridge's port is in.
+type PortVLAN struct {
+	ID       int
+	PVID     bool // frames that come in without a tag are of this VLAN
+	Untagged bool // frames go out without its tag
+}
+
+func (v PortVLAN) String() string {
+	s := strconv.Itoa(v.ID)
+	if v.PVID {
+		s += " pvid"
+	}
+	if v.Untagged {
+		s += " untagged"
+	}
+	return s
+}
+
+// PortVLANs writes VLANs as [Link] has them.
+func PortVLANs(list []PortVLAN) string {
+	words := make([]string, len(list))
+	for i, v := range list {
+		words[i] = v.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+func (l Link) portVLANs() []PortVLAN {
+	var list []PortVLAN
+	for word := range strings.SplitSeq(l.VLANs, ", ") {
+		id, flags, _ := strings.Cut(word, " ")
+		if n, err := strconv.Atoi(id); err == nil {
+			list = append(list, PortVLAN{n, strings.Contains(flags, "pvid"), strings.Contains(flags, "untagged")})
+		}
+	}
+	return list
+}
+
+// ChangeVLANs returns which VLANs a port has to leave and then to join to become as wanted.
+func (l Link) ChangeVLANs(before Link) (leave, join []PortVLAN) {
+	was, is := before.portVLANs(), l.portVLANs()
+	for _, v := range was {
+		if !slices.Contains(is, v) {
+			leave = append(leave, v)
+		}
+	}
+	for _, v := range is {
+		if !slices.Contains(was, v) {
+			join = append(join, v)
+		}
+	}
+	return leave, join
 }
 
 func (l Link) Set(o Object) ([]string, bool) {

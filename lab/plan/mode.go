@@ -2,6 +2,8 @@ package plan
 
 import (
 	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
 )
 
 // Mode is a way of connecting pods. It is pure: it computes, and touches no kernel.
@@ -18,6 +20,12 @@ type Mode interface {
 	Plan(*Cluster, Features, *State) hcl.Diagnostics
 	// Expect says what becomes of packets between two endpoints of one family.
 	Expect(c *Cluster, from, to Endpoint) Expectation
+}
+
+// Joiner is a mode whose pods are on a segment of the underlay, as machines are. The pod network may then lie in a subnet of
+// that segment.
+type Joiner interface {
+	Joins(*Cluster, lab.Segment) bool
 }
 
 // Modes lists modes by name, in the order in which people are shown them.

@@ -18,6 +18,7 @@ type Program struct {
 	To              string // the device it hands packets to, in the same namespace
 	Local           netip.Addr
 	VLAN            int
+	Trunk           string // the VLANs whose tagged frames pass: "10,20"
 }
 
 func (p Program) hook() string {
@@ -56,6 +57,9 @@ func (p Program) Add() []string {
 	}
 	if p.VLAN != 0 {
 		s += fmt.Sprintf(" vlan %d", p.VLAN)
+	}
+	if p.Trunk != "" {
+		s += " trunk " + p.Trunk
 	}
 	return []string{s}
 }

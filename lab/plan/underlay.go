@@ -1,9 +1,12 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"labnet/lab"
 )
@@ -17,14 +20,16 @@ func underlay(c *Cluster, f Features, s *State) {
 	for _, sw := range c.Lab.Switches {
 		ns := c.NamespaceOf(sw.Name)
 		space(c, f, s, ns, sw.Name, "switch")
-		s.Add(Link{Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000})
+		s.Add(Link{
+			Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000,
+			Filtering: len(sw.VLANs) > 0 && f[FeatureVLANFiltering],
+		})
 	}
 	for i, m := range c.Lab.Machines {
 		ns := c.NamespaceOf(m.Name)
 		space(c, f, s, ns, m.Name, string(m.Kind))
 		for j, nic := range m.Interfaces {
-			port := portName(m, i, j)
-			wire(c, s, m, nic, port)
+			wire(c, f, s, m, nic, portName(m, i, j))
 		}
 		for _, gw := range m.Gateways {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
@@ -88,30 +93,68 @@ func off(b bool) string {
 }
 
 // wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
-func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
+func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, port string) {
 	near := End{c.NamespaceOf(m.Name), nic.Name}
 	far := End{c.NamespaceOf(nic.Switch.Name), port}
 	sw := nic.Switch
+	plug := Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Peer: near, Master: bridgeName}
+	switch {
+	case len(sw.VLANs) == 0:
+	case f[FeatureVLANFiltering]:
+		plug.VLANs = PortVLANs(vlansOf(nic))
+	default:
+		guard(s, far, nic)
+	}
 	s.Add(
 		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, nic.Addresses[0].Addr()), Peer: far},
-		Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, m.Name), Peer: near, Master: bridgeName},
+		plug,
 	)
 	for _, a := range nic.Addresses {
 		s.Add(NewAddress(near.Namespace, near.Name, a))
 	}
-	if q, ok := shape(sw); ok {
+	if q, ok := shape(c, sw); ok {
 		q.Namespace, q.Link = far.Namespace, far.Name
 		s.Add(q)
 	}
-	if q, ok := impair(sw); ok {
+	if q, ok := impair(c, sw); ok {
 		q.Namespace, q.Link = near.Namespace, near.Name
 		s.Add(q)
 	}
 }
 
+// vlansOf lists the VLANs of the port that an interface is plugged into. To the bridge the switch's own segment is a VLAN too:
+// the first number that no VLAN of the switch has.
+func vlansOf(nic *lab.Interface) []PortVLAN {
+	own := 1
+	for nic.Switch.VLAN(own) != nil {
+		own++
+	}
+	list := []PortVLAN{{ID: cmp.Or(nic.VLAN, own), PVID: true, Untagged: true}}
+	for _, id := range nic.Trunk {
+		list = append(list, PortVLAN{ID: id})
+	}
+	slices.SortFunc(list, func(a, b PortVLAN) int { return cmp.Compare(a.ID, b.ID) }) // as the kernel lists them
+	return list
+}
+
+// guard lets programs at a port do what a bridge without VLANs does not: inside the switch the frames of an access port have
+// its VLAN's tag, and through a port come only frames of the VLANs that it is in.
+func guard(s *State, port End, nic *lab.Interface) {
+	s.Add(Qdisc{Namespace: port.Namespace, Link: port.Name, Type: "clsact"})
+	var trunk []string
+	for _, id := range nic.Trunk {
+		trunk = append(trunk, strconv.Itoa(id))
+	}
+	p := Program{Namespace: port.Namespace, Link: port.Name, Priority: 1, VLAN: nic.VLAN, Trunk: strings.Join(trunk, ",")}
+	p.Does = "port-ingress"
+	s.Add(p)
+	p.Does, p.Egress = "port-egress", true
+	s.Add(p)
+}
+
 // shape limits the rate. A bucket smaller than a GSO packet makes tbf cut it, as a real wire would.
-func shape(sw *lab.Switch) (Qdisc, bool) {
-	rate := sw.Impair.Rate
+func shape(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
+	rate := c.rate(sw)
 	if rate == 0 {
 		return Qdisc{}, false
 	}
@@ -121,22 +164,29 @@ func shape(sw *lab.Switch) (Qdisc, bool) {
 
 // impair is what happens at the machine's end, where a packet that crosses the switch passes once: delay, jitter and
 // loss are those of one crossing. The rate is limited at both ends.
-func impair(sw *lab.Switch) (Qdisc, bool) {
+func impair(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 	i := sw.Impair
 	if i.Delay == 0 && i.Jitter == 0 && i.Loss == 0 {
-		return shape(sw)
+		return shape(c, sw)
 	}
 	return Qdisc{
-		Type: "netem", Rate: i.Rate, Limit: 10000,
+		Type: "netem", Rate: c.rate(sw), Limit: 10000,
 		DelayUS: uint32(i.Delay.Microseconds()), JitterUS: uint32(i.Jitter.Microseconds()), LossPPM: uint32(i.Loss * 1e4),
 	}, true
 }
 
-// portName names a switch's port after the machine where the kernel allows it.
+// portName names a switch's port after the machine where the kernel allows it; the ports of further interfaces on the same
+// switch after the interface too. No machine has a dot in its name.
 func portName(m *lab.Machine, machine, nic int) string {
 	taken := []string{bridgeName, "lo", "all", "default"} // the last two are folders of /proc/sys/net/ipv4/conf
-	if len(m.Name) <= 15 && !slices.Contains(taken, m.Name) && !isPort(m.Name) {
-		return m.Name
+	name := m.Name
+	for _, other := range m.Interfaces[:nic] {
+		if other.Switch == m.Interfaces[nic].Switch {
+			name = m.Name + "." + m.Interfaces[nic].Name
+		}
+	}
+	if len(name) <= 15 && !slices.Contains(taken, name) && !isPort(name) {
+		return name
 	}
 	return fmt.Sprintf("port%d-%d", machine, nic)
 }
@@ -171,12 +221,13 @@ func Everywhere(v6 bool) netip.Prefix {
 func NewAddress(ns, link string, a netip.Prefix) Address {
 	addr := Address{Namespace: ns, Link: link, Prefix: a}
 	if a.Addr().Is4() && a.Bits() < 31 {
-		addr.Broadcast = lastAddr(a)
+		addr.Broadcast = Last(a)
 	}
 	return addr
 }
 
-func lastAddr(p netip.Prefix) netip.Addr {
+// Last returns the last address of a block; in an IPv4 subnet that is the broadcast address.
+func Last(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
 		b[i/8] |= 1 << (7 - i%8)

@@ -209,7 +209,7 @@ func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
 // calico has routed pods, and translates what leaves the pool.
 type calico struct{}
 
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c) }
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, false) }
 func (calico) metric() int                              { return calicoPrio }
 
 func (calico) pods(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {

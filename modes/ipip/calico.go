@@ -12,7 +12,7 @@ import (
 // calico has the kernel's own tunl0, its address the first of the node's block, and routed pods. The routes are BIRD's.
 type calico struct{}
 
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c) }
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, true) }
 
 func (calico) device(*plan.Node) plan.Link { return plan.Link{Name: "tunl0", TxQueueLen: 1000} }
 

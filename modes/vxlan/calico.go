@@ -14,7 +14,7 @@ import (
 // calico has vxlan.calico (vxlan-v6.calico), its address the first of the node's block, and routed pods.
 type calico struct{}
 
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c) }
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, true) }
 
 func (calico) device(_ Mode, v6 bool) string {
 	if v6 {

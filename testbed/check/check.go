@@ -160,7 +160,7 @@ func patienceFor(p *plan.Plan) patience {
 		crossing += s.Impair.Delay + s.Impair.Jitter
 	}
 	return patience{
-		answer:  time.Second + 4*crossing,
+		answer:  2200*time.Millisecond + 4*crossing, // a request of ARP that is lost is repeated after one second
 		settled: time.Now().Add(tentative),
 		quiet:   250*time.Millisecond + 2*crossing,
 		again:   100*time.Millisecond + crossing,

@@ -72,7 +72,11 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	if p.to.Address.Is6() {
 		patience = max(patience, time.Until(p.settled).Round(100*time.Millisecond))
 	}
-	if !p.want.Reachable {
+	switch {
+	case p.want.Reachable:
+	case p.want.OneWay:
+		patience, expected = p.quiet, fmt.Sprintf("%s is reached, and its answer gets lost", p.to.Address)
+	default:
 		patience, expected = p.quiet, fmt.Sprintf("%s is not reached", p.to.Address)
 	}
 	for _, e := range []*endpoint{p.from, p.to} {
@@ -85,21 +89,24 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	ok, err := p.send(ctx, f, request, headLen, patience, answered)
 	took := time.Since(sent)
 	p.drain()
-	if !p.want.Reachable {
-		got := f.arrived()
-		if len(got) > 0 {
-			p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
-			return false
-		}
-		p.report(Reach, true, expected, "nothing arrived", "")
-		return true
-	}
+	got := f.arrived()
 	switch {
+	case !p.want.Reachable && ok:
+		p.report(Reach, false, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
+	case p.want.OneWay && len(got) == 0:
+		where, look := p.trail(f, p.from, p.to, request)
+		p.report(Reach, false, expected, "nothing arrived", where+"; "+look)
+	case p.want.OneWay:
+		p.report(Reach, true, expected, fmt.Sprintf("a packet from %s arrived, and no answer came", got[0].from), "")
+	case !p.want.Reachable && len(got) > 0:
+		p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
+	case !p.want.Reachable:
+		p.report(Reach, true, expected, "nothing arrived", "")
 	case ok:
 		p.report(Reach, true, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "")
 	case err != nil:
 		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+routes(p.from, p.to.Address))
-	case len(f.arrived()) > 0:
+	case len(got) > 0:
 		where, look := p.trail(f, p.to, p.from, answer)
 		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+where+"; "+look)
 	default:

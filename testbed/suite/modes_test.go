@@ -2,12 +2,16 @@ package suite
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/traffic"
+	"labnet/testbed/wire"
 )
 
 func TestModeKeepsItsPromises(t *testing.T) {
@@ -178,6 +182,9 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 				}
 			}
 			sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
+			if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+				t.Fatal(err)
+			}
 			settled(t, p)
 			byShell := map[string][]string{}
 			for _, ns := range p.State.Namespaces() {
@@ -191,5 +198,136 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 				same(t, ns, byShell[ns], canonical(t, dump(t, ns)))
 			}
 		})
+	}
+}
+
+// TestSpeakerRestartsWithoutLoss kills a BGP speaker in the middle of traffic: packets flow while it is away, while it comes
+// back, and when it is told something new.
+func TestSpeakerRestartsWithoutLoss(t *testing.T) {
+	const text = `
+lab "restart" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 3
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+mode "bgp-rr" {
+  use        = "bgp"
+  reflectors = ["n1"]
+}
+`
+	l := parse(t, "restart.hcl", text)
+	for _, mode := range []string{"bgp", "bgp-rr"} {
+		t.Run(mode, func(t *testing.T) {
+			p := planned(t, l, "restart", mode)
+			up(t, p)
+			ping := exec.Command("ip", "netns", "exec", p.Cluster.Name+".n2.p1", "ping", "-q", "-i", "0.01", "-w", "8", p.Cluster.Nodes[2].Pods[0].Address(false).String())
+			var out strings.Builder
+			ping.Stdout = &out
+			if err := ping.Start(); err != nil {
+				t.Fatal(err)
+			}
+			sh(t, p, "pkill -9 -f __agent.%s.n1.bgp; pkill -9 -f __agent.%s.n2.bgp; sleep 2")
+			up(t, p)
+			if err := ping.Wait(); err != nil || !strings.Contains(out.String(), " 0% packet loss") {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+			healthy(t, p)
+		})
+	}
+}
+
+// TestWireModels counts the sizes of frames on an uplink while pods stream: where the wire cuts, none is larger than its MTU
+// allows, whatever the mode; where it does not, some are.
+func TestWireModels(t *testing.T) {
+	needRoot(t)
+	const text = `
+lab "wires" {}
+switch "lan" {
+  subnet = "192.0.2.0/24"
+  wire   = "%s"
+}
+node "n" {
+  count = 2
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+`
+	for _, wire := range []string{"super", "nic", "bare"} {
+		l := parse(t, "wires.hcl", strings.Replace(text, "%s", wire, 1))
+		for _, mode := range []string{"host-gw", "vxlan", "ipip", "macvlan"} {
+			t.Run(wire+"/"+mode, func(t *testing.T) {
+				p := planned(t, l, "wires", mode)
+				up(t, p)
+				healthy(t, p)
+				from, to := p.Cluster.Nodes[0], p.Cluster.Nodes[1]
+				largest := longest(t, from.Namespace, from.Uplink().Name, func() {
+					stream(t, from.Pods[0], to.Pods[0])
+				})
+				if cut := largest <= 1514; cut != (wire != "super") {
+					t.Errorf("the largest of the frames has %d bytes", largest)
+				}
+			})
+		}
+	}
+}
+
+// longest returns the length of the longest frame that leaves a device meanwhile.
+func longest(t *testing.T, ns, device string, meanwhile func()) int {
+	t.Helper()
+	place, err := testbed.Open(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Close()
+	capture, err := wire.Listen(place, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer capture.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		meanwhile()
+	}()
+	most, frames := 0, 0
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		raw, err := capture.Receive(deadline)
+		if err != nil {
+			t.Fatalf("%d frames: %v", frames, err)
+		}
+		if raw.Out {
+			most = max(most, raw.Length)
+		}
+		if frames++; frames >= 2000 {
+			<-done
+			return most
+		}
+	}
+}
+
+// stream sends over TCP from one pod to another, as much as it can.
+func stream(t *testing.T, from, to *plan.Pod) {
+	t.Helper()
+	ends := map[string]*testbed.Place{}
+	for _, pod := range []*plan.Pod{from, to} {
+		place, err := testbed.Open(pod.Namespace)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer place.Close()
+		ends[pod.Namespace] = place
+	}
+	cfg := traffic.Config{
+		Client: traffic.Side{Open: ends[from.Namespace].Do, Addr: from.Address(false), CPU: traffic.Unpinned},
+		Server: traffic.Side{Open: ends[to.Namespace].Do, Addr: to.Address(false), CPU: traffic.Unpinned},
+		Window: 300 * time.Millisecond, Congestion: "cubic",
+	}
+	if _, err := traffic.RunStream(t.Context(), cfg); err != nil {
+		t.Error(err)
 	}
 }

@@ -40,8 +40,8 @@ func Families(c *plan.Cluster) hcl.Diagnostics {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  "The underlay lacks a family of the pod network",
-				Detail: fmt.Sprintf("The pod network has %s, but switch %q has no subnet of that family, so node %q cannot carry it. Add such a subnet to the switch.",
-					cidr, n.Uplink().Switch.Name, n.Name),
+				Detail: fmt.Sprintf("The pod network has %s, but %s has no subnet of that family, so node %q cannot carry it. Add such a subnet to it.",
+					cidr, n.Uplink().Segment(), n.Name),
 				Subject: n.Uplink().Range.Ptr(),
 			})
 		}
@@ -93,12 +93,12 @@ func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		first := c.Nodes[0].Uplink()
-		if n.Uplink().Switch != first.Switch {
+		if n.Uplink().Segment() != first.Segment() {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  mode + " needs all nodes on one switch",
-				Detail: fmt.Sprintf("Node %q is on switch %q and node %q on %q; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
-					n.Name, n.Uplink().Switch.Name, c.Nodes[0].Name, first.Switch.Name),
+				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+					n.Name, n.Uplink().Segment(), c.Nodes[0].Name, first.Segment()),
 				Subject: n.Uplink().Range.Ptr(),
 			})
 		}

@@ -20,13 +20,17 @@ var (
 	gateway6 = netip.MustParseAddr("fe80::ecee:eeff:feee:eeee") // the link-local address that caliMAC gives
 )
 
-// AllocateRouted gives each node the block that Calico's IPAM would, a /26 or /122, and its pods the addresses in it. The
-// block's first address is the tunnel device's.
-func AllocateRouted(c *plan.Cluster) hcl.Diagnostics {
-	if diags := plan.AllocateBlocks(c, 26, 122, 1); diags.HasErrors() {
+// AllocateRouted gives each node the block that Calico's IPAM would, a /26 or /122, and its pods the addresses in it. Where
+// there is a tunnel, the block's first address is its device's.
+func AllocateRouted(c *plan.Cluster, tunnel bool) hcl.Diagnostics {
+	first := 0
+	if tunnel {
+		first = 1
+	}
+	if diags := plan.AllocateBlocks(c, 26, 122, first); diags.HasErrors() {
 		return diags
 	}
-	return eachPod(c, 1, func(block netip.Prefix) int { return block.Addr().BitLen() })
+	return eachPod(c, first, func(block netip.Prefix) int { return block.Addr().BitLen() })
 }
 
 // Routed adds a node's pods as Calico connects them: a veth pair without a bridge, a route to each pod, and a blackhole

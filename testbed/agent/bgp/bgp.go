@@ -27,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"labnet/lab/plan"
 )
@@ -43,6 +44,7 @@ type (
 type Status struct {
 	Summary  string    `json:"summary"`
 	Settled  bool      `json:"settled"` // all sessions are up, and all that there is to learn is in the kernel
+	Lines    []string  `json:"lines"`   // sessions and routes, for people
 	Sessions []Session `json:"sessions"`
 	Routes   []Route   `json:"routes"`
 }
@@ -51,14 +53,21 @@ type Status struct {
 func (s *Status) judge(c Config) {
 	up, prefixes := 0, map[netip.Prefix]bool{}
 	for _, session := range s.Sessions {
+		line := fmt.Sprintf("peer %s AS %d: %s", session.Peer, session.AS, session.State)
 		if session.State == "established" {
 			up++
+			line += fmt.Sprintf(" for %v, %d received, %d advertised", time.Duration(session.UpSeconds)*time.Second, session.Received, session.Advertised)
 		}
+		s.Lines = append(s.Lines, line)
 	}
 	for _, r := range s.Routes {
+		line := fmt.Sprintf("%s via %s, learnt from %s", r.Prefix, r.NextHop, r.From)
 		if r.Installed {
 			prefixes[r.Prefix] = true
+		} else {
+			line += ", not in the kernel"
 		}
+		s.Lines = append(s.Lines, line)
 	}
 	s.Settled = up == len(c.Peers) && len(prefixes) >= c.Learns
 	s.Summary = fmt.Sprintf("%d of %d sessions established, %d prefixes learnt", up, len(c.Peers), len(prefixes))

@@ -1,0 +1,320 @@
+package attach
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+)
+
+// Shared has the pods of all nodes on one segment of the underlay, each as if it were plugged into the switch itself: their
+// devices stand on the node's uplink, or on a VLAN of it. The node's own network stack has no part in it, and there is no way
+// between it and the pods on the same uplink: what either sends leaves by the wire, and a switch does not send a frame back.
+type Shared struct {
+	Mode     string       // what it is called in diagnostics
+	VLAN     int          // 0: the segment of the uplink itself
+	Gateways []netip.Addr // at most one a family; left out, it is the router on the segment that has an address among the pods'
+	At       lab.Ranges   // "vlan" and "gateway"
+}
+
+// Segment is where a node's pods are.
+func (s Shared) Segment(n *plan.Node) lab.Segment {
+	if s.VLAN == 0 {
+		return n.Uplink().Segment()
+	}
+	return lab.Segment{Switch: n.Uplink().Switch, VLAN: s.VLAN}
+}
+
+// Joins reports whether the pods are on that segment.
+func (s Shared) Joins(c *plan.Cluster, seg lab.Segment) bool {
+	return slices.ContainsFunc(c.Nodes, func(n *plan.Node) bool { return s.Segment(n) == seg })
+}
+
+// Check reports nodes whose uplink does not lead to the pods' segment, and what that segment cannot carry.
+func (s Shared) Check(c *plan.Cluster) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	report := func(at hcl.Range, summary, detail string, args ...any) {
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at})
+	}
+	for _, n := range c.Nodes {
+		up, first := n.Uplink(), c.Nodes[0]
+		switch {
+		case s.Segment(n) != s.Segment(first):
+			report(up.Range, s.Mode+" needs all nodes on one segment",
+				"The pods of node %q would be on %s and those of node %q on %s, and they share one subnet. Put the nodes' first interfaces on one switch, or use a mode that routes or encapsulates, such as vxlan.",
+				n.Name, s.Segment(n), first.Name, s.Segment(first))
+		case s.VLAN != 0 && !slices.Contains(up.Trunk, s.VLAN):
+			write := fmt.Sprintf("trunk = [%d]", s.VLAN)
+			if up.Switch.VLAN(s.VLAN) == nil {
+				write = fmt.Sprintf("vlan \"%d\" {} into switch %q, and %s", s.VLAN, up.Switch.Name, write)
+			}
+			report(up.Range, "The uplink does not carry the pods' VLAN",
+				"In mode %s the pods of node %q are in VLAN %d, and the port of its %s carries no frames of it. Write %s into this block.", s.Mode, n.Name, s.VLAN, up.Name, write)
+		}
+		for _, cidr := range c.CIDRs() {
+			if sw := up.Switch; cidr.Addr().Is6() && sw.MTU < 1280 {
+				report(sw.At.Of("mtu", sw.Range), "MTU too small for IPv6", "IPv6 needs an MTU of 1280 bytes at least (RFC 8200), and the pods, which have addresses of %s, are on this switch.", cidr)
+			}
+		}
+	}
+	return diags
+}
+
+// subnet is what the pods take for their own subnet: that of the segment where the network lies in it, else the network.
+func (s Shared) subnet(c *plan.Cluster, cidr netip.Prefix) netip.Prefix {
+	seg, joined := c.Lab.Joined(cidr)
+	if joined {
+		for _, subnet := range seg.Subnets() {
+			if subnet.Contains(cidr.Addr()) {
+				return subnet
+			}
+		}
+	}
+	return cidr
+}
+
+// Allocate hands out the addresses of the network over all nodes. A node with a pod_cidr has its pods in there, and nobody
+// else's; no pod gets the address of a machine, nor the subnet's first, which is left to routers.
+func (s Shared) Allocate(c *plan.Cluster) hcl.Diagnostics {
+	diags := s.Check(c)
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, cidr := range c.CIDRs() {
+		diags = append(diags, s.allocate(c, cidr)...)
+	}
+	return append(diags, s.gatewaysAmongPods(c)...)
+}
+
+func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	v6 := cidr.Addr().Is6()
+	subnet := s.subnet(c, cidr)
+	taken := map[netip.Addr]string{}
+	for _, m := range c.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			for _, a := range nic.Addresses {
+				taken[a.Addr()] = m.Name
+			}
+		}
+	}
+	reserved := map[netip.Addr]bool{subnet.Addr(): true, plan.Nth(subnet, 1): true}
+	if !v6 {
+		reserved[plan.Last(subnet)] = true
+	}
+	for _, g := range s.Gateways {
+		reserved[g] = true
+	}
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			a, asked := wanted(p, v6)
+			if !asked {
+				continue
+			}
+			at := p.At.Of("address", p.Range)
+			switch owner := taken[a]; {
+			case owner != "":
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "Duplicate address", Subject: &at,
+					Detail: fmt.Sprintf("In mode %s pod %s is on the segment of %s, which has %s already. Give the pod another, or leave it out to have one allocated.", s.Mode, p.Title(), owner, a),
+				})
+			case a == subnet.Addr(), !v6 && a == plan.Last(subnet), slices.Contains(s.Gateways, a):
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "No pod can have this address", Subject: &at,
+					Detail: fmt.Sprintf("%s is the network's, the broadcast or the gateway's address of %s. Give the pod another, or leave it out to have one allocated.", a, subnet),
+				})
+			}
+			taken[a] = p.Title()
+		}
+	}
+	blocks := map[*plan.Node]netip.Prefix{}
+	var others []netip.Prefix // all of them, for nodes without one
+	for _, n := range c.Nodes {
+		for _, b := range n.Machine.PodCIDRs {
+			if b.Addr().Is6() == v6 {
+				blocks[n] = b
+				others = append(others, b)
+			}
+		}
+	}
+	next := map[netip.Prefix]netip.Addr{}
+	for _, n := range c.Nodes {
+		block, own := blocks[n]
+		if !own {
+			block = cidr
+		}
+		n.PodCIDRs = append(n.PodCIDRs, block)
+		for _, p := range n.Pods {
+			a, asked := wanted(p, v6)
+			for !asked {
+				if a = next[block]; !a.IsValid() {
+					a = block.Addr()
+				}
+				for !own && slices.ContainsFunc(others, func(b netip.Prefix) bool { return b.Contains(a) }) {
+					i := slices.IndexFunc(others, func(b netip.Prefix) bool { return b.Contains(a) })
+					a = plan.Last(others[i]).Next()
+				}
+				if !a.IsValid() || !block.Contains(a) {
+					return append(diags, s.full(c, n, block))
+				}
+				next[block] = a.Next()
+				asked = !reserved[a] && taken[a] == ""
+				if !next[block].IsValid() && !asked {
+					return append(diags, s.full(c, n, block))
+				}
+			}
+			p.Addresses = append(p.Addresses, netip.PrefixFrom(a, subnet.Bits()))
+		}
+	}
+	return diags
+}
+
+func (s Shared) full(c *plan.Cluster, n *plan.Node, block netip.Prefix) *hcl.Diagnostic {
+	at := n.At.Of("pod_cidr", c.Lab.Network.At.Of("cidr", c.Lab.Network.Range))
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "The pod network is full", Subject: &at,
+		Detail: fmt.Sprintf("%s has no address left for the pods of node %q, besides those that machines on the segment have and the first, kept for routers. Make it wider.", block, n.Name),
+	}
+}
+
+// gatewaysAmongPods reports gateways that the pods could not send to.
+func (s Shared) gatewaysAmongPods(c *plan.Cluster) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, g := range s.Gateways {
+		var subnets []string
+		within := false
+		for _, cidr := range c.CIDRs() {
+			subnet := s.subnet(c, cidr)
+			subnets = append(subnets, subnet.String())
+			within = within || subnet.Contains(g)
+		}
+		if !within && len(subnets) > 0 {
+			diags = append(diags, &hcl.Diagnostic{
+				Severity: hcl.DiagError, Summary: "The gateway is not in the pods' subnet", Subject: s.At.Of("gateway", c.Lab.Network.Range).Ptr(),
+				Detail: fmt.Sprintf("Pods send to their gateway directly, and %s is not in %s. Name the address that a router has there, or leave it out.", g, lab.Enumerate(subnets, "or")),
+			})
+		}
+	}
+	return diags
+}
+
+// Gateway is where the pods of a CIDR send what is not for their subnet; the zero Addr is nowhere.
+func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
+	for _, g := range s.Gateways {
+		if g.Is6() == cidr.Addr().Is6() {
+			return g
+		}
+	}
+	subnet := s.subnet(c, cidr)
+	for _, m := range c.Lab.Of(lab.Router) {
+		for _, nic := range m.Interfaces {
+			if len(c.Nodes) == 0 || nic.Segment() != s.Segment(c.Nodes[0]) {
+				continue
+			}
+			if a := nic.Address(cidr.Addr().Is6()); a.IsValid() && subnet.Contains(a.Addr()) {
+				return a.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
+func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, device plan.Link) {
+	for _, p := range n.Pods {
+		device.Namespace, device.Name = p.Namespace, "eth0"
+		device.LowerNamespace, device.MTU = n.Namespace, n.Uplink().Switch.MTU
+		if device.Type == "macvlan" {
+			device.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
+		}
+		st.Add(device, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
+		if c.SpeaksIPv6() {
+			st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+		}
+		for i, a := range p.Addresses {
+			st.Add(plan.NewAddress(p.Namespace, "eth0", a))
+			if gateway := s.Gateway(c, c.CIDRs()[i]); gateway.IsValid() {
+				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
+			}
+		}
+	}
+}
+
+// DecodeShared checks the settings that modes with pods on a segment have in common.
+func DecodeShared(mode string, vlan *int, vlanAt hcl.Range, gateway hcl.Expression, ctx *hcl.EvalContext) (Shared, hcl.Diagnostics) {
+	s := Shared{Mode: mode, At: lab.Ranges{}}
+	var diags hcl.Diagnostics
+	report := func(at hcl.Range, summary, detail string, args ...any) {
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at})
+	}
+	if vlan != nil {
+		s.VLAN, s.At["vlan"] = *vlan, vlanAt
+		if *vlan < 1 || *vlan > 4094 {
+			report(vlanAt, "VLAN out of range", "A VLAN has a number from 1 to 4094 (IEEE 802.1Q), not %d.", *vlan)
+		}
+	}
+	words, more := textOrList(gateway, ctx)
+	diags = append(diags, more...)
+	at := gateway.Range()
+	s.At["gateway"] = at
+	for _, word := range words {
+		a, err := netip.ParseAddr(word)
+		switch {
+		case err != nil || a.Zone() != "" || a.Is4In6():
+			report(at, "Invalid address", "%q is not an IP address such as 10.10.0.1.", word)
+		case slices.ContainsFunc(s.Gateways, func(g netip.Addr) bool { return g.Is6() == a.Is6() }):
+			report(at, "Two of one family", "\"gateway\" takes one of IPv4 and one of IPv6; %s is the second of its family.", a)
+		default:
+			s.Gateways = append(s.Gateways, a)
+		}
+	}
+	return s, diags
+}
+
+// textOrList reads a string, or a list of strings.
+func textOrList(e hcl.Expression, ctx *hcl.EvalContext) ([]string, hcl.Diagnostics) {
+	v, diags := e.Value(ctx)
+	if diags.HasErrors() || v.IsNull() {
+		return nil, diags
+	}
+	if v.Type() == cty.String {
+		v = cty.ListVal([]cty.Value{v})
+	}
+	list, err := convert.Convert(v, cty.List(cty.String))
+	if err != nil || !list.IsWhollyKnown() {
+		at := e.Range()
+		return nil, append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Wrong type", Detail: "This is to be an address in quotes, or a list of them.", Subject: &at})
+	}
+	var words []string
+	for it := list.ElementIterator(); it.Next(); {
+		if _, e := it.Element(); !e.IsNull() {
+			words = append(words, e.AsString())
+		}
+	}
+	return words, diags
+}
+
+// Needs is what the pods' segment asks of a node's kernel.
+func (s Shared) Needs() []plan.Need {
+	if s.VLAN == 0 {
+		return nil
+	}
+	return []plan.Need{{Feature: plan.FeatureVLAN, Or: plan.FeatureEBPF}}
+}
+
+// Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
+func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) string {
+	up := n.Uplink()
+	if s.VLAN == 0 {
+		return up.Name
+	}
+	name := fmt.Sprintf("%s.%d", up.Name, s.VLAN)
+	st.Add(plan.Link{Namespace: n.Namespace, Name: name, Type: "vlan", VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
+	return name
+}

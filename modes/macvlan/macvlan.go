@@ -1,0 +1,76 @@
+// Package macvlan puts pods on the underlay itself: every pod's eth0 is a macvlan device on its node's uplink or, as Bifrost
+// has it, on a VLAN of the uplink (eth0.10). Pods have addresses of one subnet, wherever they run, and send to one another
+// as machines on one switch do.
+//
+// A packet from a pod on node1 to a pod on node2, in VLAN 10:
+//
+//	pod eth0 10.10.0.2/24     macvlan, mode bridge; the other pod is in the connected subnet: ARP, no gateway
+//	node1 eth0.10             tags the frame; node1's own stack, its routes and its firewall never see it
+//	node1 eth0                the trunk port of the switch
+//	wire                      an ordinary frame with an 802.1Q tag: 4 bytes more on the wire, nothing off the MTU
+//	node2 eth0 → eth0.10      takes the tag off; macvlan hands the frame to the pod with that MAC address
+//
+// Pods of one node talk inside macvlan, and nothing of it is on the wire. What is not for the pods' subnet goes to the router
+// that has an address there: other VLANs, and the nodes themselves, are reached only by way of it.
+//
+// Cost: one device a pod, one VLAN device a node; no route, no rule and no state on any node. In return the switch learns
+// the address of every pod, and its ports have to accept many of them: clouds and port security often do not. A node does
+// not reach its own pods, nor they it, except through a router: macvlan does not connect a device with those that stand on it,
+// and a switch does not send a frame back where it came from.
+//
+// The kernel state is that of the CNI plugin macvlan 1.1.1 in mode bridge. What differs: MAC addresses are derived from the
+// pods' addresses instead of random, and addresses come in the order of the nodes from one range, where the plugin's
+// host-local hands them out on every node by itself.
+package macvlan
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// Mode is the mode with its settings; the zero value knows only how to decode them.
+type Mode struct{ attach.Shared }
+
+func (Mode) About() string {
+	return "pods on the underlay's own segment or VLAN, each with a MAC address there (Bifrost, CNI macvlan)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	var set struct {
+		Like    *string        `hcl:"like"`
+		At      hcl.Range      `hcl:"like,attr_value_range"`
+		VLAN    *int           `hcl:"vlan"`
+		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
+		Gateway hcl.Expression `hcl:"gateway,optional"`
+	}
+	diags := gohcl.DecodeBody(body, ctx, &set)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	if set.Like != nil && *set.Like != "bifrost" {
+		diags = append(diags, wrong(set.At, "Unknown system", fmt.Sprintf("There is no macvlan like %q.%s", *set.Like, lab.Suggest(*set.Like, []string{"bifrost"}, "It can be like"))))
+	}
+	shared, more := attach.DecodeShared("macvlan", set.VLAN, set.VLANAt, set.Gateway, ctx)
+	return Mode{shared}, append(diags, more...)
+}
+
+func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+}
+
+func (m Mode) Needs(*plan.Cluster) []plan.Need {
+	return append(m.Shared.Needs(), plan.Need{Feature: plan.FeatureMACVLAN})
+}
+
+func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	for _, n := range c.Nodes {
+		m.Pods(c, s, n, plan.Link{Type: "macvlan", Sub: "bridge", Lower: m.Device(f, s, n)})
+	}
+	return nil
+}
