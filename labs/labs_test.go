@@ -12,7 +12,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"bifrost-macvlan", "calico-ipip", "dual-stack", "flannel-ipip", "office", "scale", "three-node"}
+	want := []string{"bifrost-macvlan", "calico-ipip", "dual-stack", "flannel-ipip", "office", "scale", "terway-ipvlan", "three-node"}
 	if diff := cmp.Diff(want, labs.Names()); diff != "" {
 		t.Error(diff)
 	}

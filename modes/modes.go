@@ -6,6 +6,7 @@ import (
 	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
+	"labnet/modes/ipvlan"
 	"labnet/modes/macvlan"
 	"labnet/modes/udp"
 	"labnet/modes/vxlan"
@@ -19,4 +20,5 @@ var All = plan.Modes{
 	{Name: "udp", Mode: udp.Mode{}},
 	{Name: "bgp", Mode: bgp.Mode{}},
 	{Name: "macvlan", Mode: macvlan.Mode{}},
+	{Name: "ipvlan", Mode: ipvlan.Mode{}},
 }

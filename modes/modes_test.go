@@ -43,7 +43,7 @@ func TestEveryModeIsListed(t *testing.T) {
 }
 
 // shown are the modes of labs that show one system; the others are there for every mode.
-var shown = map[string][]string{"flannel-ipip": {"ipip"}, "calico-ipip": {"ipip"}, "bifrost-macvlan": {"macvlan"}}
+var shown = map[string][]string{"flannel-ipip": {"ipip"}, "calico-ipip": {"ipip"}, "bifrost-macvlan": {"macvlan"}, "terway-ipvlan": {"ipvlan"}}
 
 // bare is a kernel that lacks what eBPF can do instead.
 func bare() plan.Features {
