@@ -34,6 +34,8 @@ var systems = []struct {
 	{name: "macvlan"},
 	{name: "macvlan", settings: "vlan = 20", vlan: true},
 	{name: "vlan", vlan: true},
+	{name: "ipvlan"},
+	{name: "ipvlan", settings: `like = "l3"`},
 }
 
 // cluster is a lab for the table.

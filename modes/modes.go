@@ -6,6 +6,7 @@ import (
 	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
+	"labnet/modes/ipvlan"
 	"labnet/modes/macvlan"
 	"labnet/modes/udp"
 	"labnet/modes/vlan"
@@ -21,4 +22,5 @@ var All = plan.Modes{
 	{Name: "bgp", Mode: bgp.Mode{}},
 	{Name: "macvlan", Mode: macvlan.Mode{}},
 	{Name: "vlan", Mode: vlan.Mode{}},
+	{Name: "ipvlan", Mode: ipvlan.Mode{}},
 }

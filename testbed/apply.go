@@ -377,7 +377,7 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	case before.Name == "" && l.Makes():
 		var err error
 		index, err = a.make(v, l)
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth", Filtering: l.Filtering}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth" || l.LowerNamespace != "", Filtering: l.Filtering}
 		if errors.Is(err, unix.EEXIST) && l.Permanent() {
 			index, err = v.link(l.Name)
 			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
@@ -579,6 +579,7 @@ func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, err
 			return 0, err
 		}
 		base.Namespace = netlink.NsFd(v.place.Fd())
+		base.Name, base.Flags = plan.Unnamed, 0 // a device that is up cannot be renamed
 	}
 	lower, err := below.link(l.Lower)
 	if err != nil {
@@ -597,7 +598,12 @@ func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, err
 	if err := below.LinkAdd(link); err != nil {
 		return 0, err
 	}
-	return v.link(l.Name)
+	index, err := v.link(base.Name)
+	if err == nil && base.Name != l.Name {
+		delete(v.index, base.Name)
+		err = v.LinkSetName(device(index), l.Name)
+	}
+	return index, err
 }
 
 func keyOf[K comparable](m map[K]string, value string) K {

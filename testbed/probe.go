@@ -65,9 +65,7 @@ var probes = []struct {
 		return h.LinkAdd(&netlink.Iptun{LinkAttrs: attrs("probe4"), Local: net.IPv4(192, 0, 2, 1)})
 	}},
 	{plan.FeatureVLAN, []string{"8021q"}, func(h *netlink.Handle) error {
-		a := attrs("probe5")
-		a.ParentIndex = loopback
-		return h.LinkAdd(&netlink.Vlan{LinkAttrs: a, VlanId: 1})
+		return on(h, "probe5", func(a netlink.LinkAttrs) netlink.Link { return &netlink.Vlan{LinkAttrs: a, VlanId: 1} })
 	}},
 	{plan.FeatureMACVLAN, []string{"macvlan"}, func(h *netlink.Handle) error {
 		return on(h, "probe6", func(a netlink.LinkAttrs) netlink.Link {

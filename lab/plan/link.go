@@ -151,7 +151,7 @@ func (l Link) Add() []string {
 	case "macvlan", "ipvlan", "vlan":
 		add = ip + "add link " + l.Lower + " name " + l.Name
 		if l.LowerNamespace != "" {
-			add = fmt.Sprintf("ip -n %s link add link %s name %s netns %s", l.LowerNamespace, l.Lower, l.Name, l.Namespace)
+			add = fmt.Sprintf("ip -n %s link add link %s name %s netns %s", l.LowerNamespace, l.Lower, Unnamed, l.Namespace)
 		}
 		add += l.attributes() + " type " + l.Type
 	}
@@ -179,8 +179,16 @@ func (l Link) Add() []string {
 			add += " nolearning"
 		}
 	}
-	return append([]string{add}, l.state(Link{})...)
+	lines := []string{add}
+	if l.LowerNamespace != "" {
+		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s name %s", l.Namespace, Unnamed, l.Name))
+	}
+	return append(lines, l.state(Link{})...)
 }
+
+// Unnamed is what a device is called until it is where it belongs: older kernels, such as 6.1, refuse a name that is taken
+// where the device below is, though it is made elsewhere.
+const Unnamed = "new0"
 
 // state returns what is set on a device that exists.
 func (l Link) state(before Link) []string {

@@ -101,7 +101,7 @@ func planned(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
 	for _, d := range diags {
 		if strings.HasPrefix(d.Summary, "The kernel has no ") {
-			t.Skip(d.Summary)
+			t.Skip(d.Summary + ": " + d.Detail)
 		}
 	}
 	if diags.HasErrors() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,4 +185,103 @@ func inject(device string, frame []byte) error {
 	}
 	defer unix.Close(fd)
 	return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: dev.Index, Halen: 6})
+}
+
+// damage is what a user does to a lab; the kernel's own way to keep VLANs apart is damaged otherwise than ours.
+type damage struct {
+	name, lab string
+	feature   plan.Feature // what the kernel has to have, or, after a "-", to lack
+	do, want  string
+}
+
+func (d damage) skipUnless(t *testing.T, f plan.Features) {
+	t.Helper()
+	if lacks, ok := strings.CutPrefix(string(d.feature), "-"); ok && f[plan.Feature(lacks)] {
+		t.Skipf("The kernel has %s, and no program stands in for it.", lacks)
+	} else if !ok && d.feature != "" && !f[d.feature] {
+		t.Skipf("The kernel has no %s.", d.feature)
+	}
+}
+
+const without = "-" + plan.FeatureVLANFiltering
+
+func TestVLANDriftIsRepaired(t *testing.T) {
+	for _, tt := range []damage{
+		{"a port's program is removed", "bifrost-macvlan", without, "tc -n %s.lan filter del dev node1 egress", "port-egress trunk 10"},
+		{"a port is in another VLAN", "bifrost-macvlan", without, "tc -n %s.lan filter del dev laptop ingress; lab program add --namespace %s.lan dev laptop ingress pref 1 port-ingress vlan 10", "port-ingress vlan 20"},
+		{"a trunk carries another VLAN", "bifrost-macvlan", without, "tc -n %s.lan filter del dev node1 egress; lab program add --namespace %s.lan dev node1 egress pref 1 port-egress trunk 10,20", "port-egress trunk 10"},
+		{"a tag is not put on", "bifrost-macvlan", "-" + plan.FeatureVLAN, "tc -n %s.node1 filter del dev eth0.10 egress", "vlan-push"},
+		{"a port leaves a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev node1 vid 10", "vlan add dev node1 vid 10"},
+		{"a port joins a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev node1 vid 20", "vlan del dev node1 vid 20"},
+		{"a port is in another VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev laptop vid 20; bridge -n %s.lan vlan add dev laptop vid 10 pvid untagged", "vlan add dev laptop vid 20 pvid untagged"},
+		{"a VLAN keeps its tag", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev laptop vid 20 pvid", "vlan add dev laptop vid 20 pvid untagged"},
+		{"the switch is in a VLAN itself", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev br0 vid 10 self", "vlan del dev br0 vid 10 self"},
+		{"VLANs are no longer kept apart", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_filtering 0", "vlan_filtering 1"},
+		{"a VLAN's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1 link del eth0.10", "eth0.10"},
+		{"a pod's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1.p1 link del eth0", "macvlan mode bridge"},
+		{"a pod's device hears nobody on its node", "three-node", "", "ip -n %s.worker1.p1 link set eth0 type macvlan mode private", "macvlan mode bridge"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.skipUnless(t, needRoot(t))
+			p := planned(t, load(t, tt.lab), "vlandrift", "macvlan")
+			up(t, p)
+			sh(t, p, tt.do)
+			var lines []string
+			for _, c := range pending(t, p) {
+				lines = append(lines, c.Lines()...)
+			}
+			if all := strings.Join(lines, "\n"); !strings.Contains(all, tt.want) {
+				t.Errorf("no %q among the changes:\n%s", tt.want, all)
+			}
+			up(t, p)
+			healthy(t, p)
+		})
+	}
+}
+
+func TestVLANSabotageIsSeen(t *testing.T) {
+	// untagged puts all pods on the switch's own segment, where they reach one another as well.
+	const untagged = `i=2; for n in 1 2 3; do for p in 1 2; do
+ip -n %s.node$n.p$p link del eth0
+ip -n %s.node$n link add link eth0 name new0 netns %s.node$n.p$p type macvlan mode bridge
+ip -n %s.node$n.p$p link set new0 name eth0
+ip -n %s.node$n.p$p address add 10.10.0.$i/24 dev eth0
+ip -n %s.node$n.p$p link set eth0 up
+i=$((i+1)); done; done`
+	for _, tt := range []damage{
+		{"tags are missing", "bifrost-macvlan", "", untagged, "wire"},
+		{"a node's pods are in another VLAN", "bifrost-macvlan", without, "tc -n %s.node1 filter del dev eth0.10 egress; lab program add --namespace %s.node1 dev eth0.10 egress pref 1 vlan-push to eth0 vlan 20;" +
+			"tc -n %s.lan filter del dev node1 ingress; lab program add --namespace %s.lan dev node1 ingress pref 1 port-ingress trunk 10,20", "reach"},
+		{"the router is in another VLAN", "bifrost-macvlan", without, "tc -n %s.lan filter del dev gw.eth1 ingress; lab program add --namespace %s.lan dev gw.eth1 ingress pref 1 port-ingress vlan 20", "reach"},
+		{"the router is in another VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev gw.eth1 vid 10; bridge -n %s.lan vlan add dev gw.eth1 vid 20 pvid untagged", "reach"},
+		{"a port does not carry the VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev node1 vid 10", "reach"},
+		{"a node has a way to its own pods", "three-node", "", "ip -n %s.worker1 link add link eth0 name shim type macvlan mode bridge; ip -n %s.worker1 address add 10.42.99.1/16 dev shim; ip -n %s.worker1 link set shim up", "reach"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.skipUnless(t, needRoot(t))
+			p := planned(t, load(t, tt.lab), "vlansabotage", "macvlan")
+			up(t, p)
+			sh(t, p, tt.do)
+			r := checked(t, p)
+			for _, c := range r.Checks {
+				if !c.OK && c.Name == tt.want {
+					return
+				}
+			}
+			var b strings.Builder
+			r.Text(&b, false)
+			t.Errorf("no %s check failed:\n%s", tt.want, b.String())
+		})
+	}
+}
+
+// TestOnlyTheRouterConnectsVLANs: the laptop is in another VLAN than the pods.
+func TestOnlyTheRouterConnectsVLANs(t *testing.T) {
+	p := planned(t, load(t, "bifrost-macvlan"), "router", "macvlan")
+	up(t, p)
+	healthy(t, p)
+	sh(t, p, "ip netns exec %s.laptop ping -c 3 -i 0.2 -W 2 10.10.0.2; ip netns exec %s.node3.p2 ping -c 3 -i 0.2 -W 2 10.20.0.2")
+	sh(t, p, "ip -n %s.gw link set eth1 down; ! ip netns exec %s.laptop ping -c 3 -i 0.2 -W 1 10.10.0.2")
+	// Without the router's help neither of the two finds the other, though each thinks it is near.
+	sh(t, p, "ip -n %s.laptop route add 10.10.0.0/24 dev eth0; ip -n %s.node1.p1 route add 10.20.0.0/24 dev eth0; ! ip netns exec %s.laptop ping -c 3 -i 0.2 -W 1 10.10.0.2")
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"labnet/lab/plan"
 )
 
 // state is one namespace as ip(8), bridge(8), sysctl and nft show it.
@@ -102,8 +104,13 @@ func canonical(t *testing.T, s *state) []string {
 		lines = append(lines, rename(kind+" "+flat(m)))
 	}
 	for _, l := range s.Link {
-		if l["ifname"] == "lo" {
+		info, _ := l["linkinfo"].(map[string]any)
+		kind, _ := info["info_kind"].(string)
+		if l["ifname"] == "lo" || (plan.Link{Name: fmt.Sprint(l["ifname"]), Type: kind}).Permanent() && l["operstate"] == "DOWN" {
 			continue
+		}
+		if kind == "ipvlan" {
+			delete(l, "operstate") // unknown until the device below tells of its own
 		}
 		if mac, _ := l["address"].(string); mac == "ee:ee:ee:ee:ee:ee" || strings.HasPrefix(mac, "66:") {
 			l["mac address"] = mac // these two are promised

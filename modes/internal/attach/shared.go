@@ -21,6 +21,7 @@ type Shared struct {
 	Mode     string       // what it is called in diagnostics
 	VLAN     int          // 0: the segment of the uplink itself
 	Gateways []netip.Addr // at most one a family; left out, it is the router on the segment that has an address among the pods'
+	SameMAC  bool         // pods have the MAC address of what they stand on, which takes in what is for their IP addresses
 	At       lab.Ranges   // "vlan" and "gateway"
 }
 
@@ -229,21 +230,28 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 // Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
 func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
 	for _, p := range n.Pods {
-		link.Namespace, link.Name = p.Namespace, "eth0"
-		link.LowerNamespace, link.MTU = n.Namespace, n.Uplink().Switch.MTU
-		if link.Type == "macvlan" {
-			link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
-		}
-		st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
-		if c.SpeaksIPv6() {
-			st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
-		}
+		OnUplink(c, st, p, link)
 		for i, a := range p.Addresses {
-			st.Add(plan.NewAddress(p.Namespace, "eth0", a))
 			if gateway := s.Gateway(c, c.CIDRs()[i]); gateway.IsValid() {
 				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
 			}
 		}
+	}
+}
+
+// OnUplink adds a pod's device, which stands on one of its node's, with the pod's addresses.
+func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
+	link.Namespace, link.Name = p.Namespace, "eth0"
+	link.LowerNamespace, link.MTU = p.Node.Namespace, p.Node.Uplink().Switch.MTU
+	if link.Type == "macvlan" {
+		link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
+	}
+	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
+	if c.SpeaksIPv6() {
+		st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+	}
+	for _, a := range p.Addresses {
+		st.Add(plan.NewAddress(p.Namespace, "eth0", a))
 	}
 }
 
