@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -49,9 +50,39 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 				a.leave(ns)
 			}
 		}
-		return nil
+		return a.carrier(ctx)
 	})
 }
+
+// carrier waits until the link that was set up last may send: the kernel's link watch hears of links in the order in which
+// they come up, in the background, and drops what is sent before that. On a machine that is busy removing namespaces that
+// takes a second.
+func (a *applier) carrier(ctx context.Context) error {
+	if a.raised.Name == "" {
+		return nil
+	}
+	v, err := a.visit(a.raised.Namespace)
+	if err != nil {
+		return err
+	}
+	for until := time.Now().Add(carrierTimeout); time.Now().Before(until); {
+		l, err := v.LinkByName(a.raised.Name)
+		if err != nil {
+			return fmt.Errorf("link %s of %s: %w", a.raised.Name, a.raised.Namespace, err)
+		}
+		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil // its other end is down: whoever looks will see
+}
+
+const carrierTimeout = 5 * time.Second
 
 // namespaces lists those that an object's change needs a connection into: a veth's peer, or the device below, has to be
 // at hand.
@@ -74,6 +105,8 @@ type applier struct {
 	left   map[string]int
 	links  map[plan.Key]plan.Link
 	in     string // where the thread is
+
+	raised plan.End // the link that was set up last
 
 	fresh     map[string]bool   // namespaces made by this run
 	inherited map[string]string // sysctls as every fresh namespace has them
@@ -417,7 +450,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
-		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {
@@ -438,10 +471,16 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetUp(dev); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
+		a.raised = plan.End{Namespace: l.Namespace, Name: l.Name}
 	}
 	if l.Hairpin != before.Hairpin {
 		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {
 			return fmt.Errorf("hairpin: %w", err)
+		}
+	}
+	if l.NoLearning != before.NoLearning {
+		if err := v.LinkSetLearning(dev, !l.NoLearning); err != nil {
+			return fmt.Errorf("learning: %w", err)
 		}
 	}
 	return v.vlans(dev, l, before)

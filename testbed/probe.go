@@ -135,7 +135,7 @@ func programmable(h *netlink.Handle) error {
 		return err
 	}
 	local := netip.AddrFrom4([4]byte{192, 0, 2, 1})
-	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop"} {
+	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop", "bridge-enter"} {
 		p := plan.Program{Link: "probe9", Priority: i + 1, Does: does, To: "probe9", Local: local, VLAN: 1}
 		if err := attach(h, p, func(string) (int, error) { return index, nil }); err != nil {
 			return err

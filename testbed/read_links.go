@@ -61,8 +61,8 @@ func (r *reader) links(v *visit, f *found) error {
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
-			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, GSOMaxSegs: int(a.GSOMaxSegs),
-			Filtering: filtering[a.Index],
+			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, NoLearning: ports[a.Index].noLearning,
+			GSOMaxSegs: int(a.GSOMaxSegs), Filtering: filtering[a.Index],
 		}
 		if filtering[a.Index] || filtering[a.MasterIndex] { // elsewhere they mean nothing
 			o.VLANs = plan.PortVLANs(ports[a.Index].vlans)
@@ -188,8 +188,8 @@ func (r *reader) pair() {
 
 // port is what a device is as a port of a bridge. The bridge itself can be in VLANs too.
 type port struct {
-	hairpin bool
-	vlans   []plan.PortVLAN
+	hairpin, noLearning bool
+	vlans               []plan.PortVLAN
 }
 
 // ports reads what bridges have set on their ports, in one dump for all of them.
@@ -224,6 +224,8 @@ func (v *visit) ports(vlans bool) (map[int]port, error) {
 				switch {
 				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_MODE:
 					p.hairpin = i.Value[0] != 0
+				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_LEARNING:
+					p.noLearning = i.Value[0] == 0
 				case of == unix.IFLA_AF_SPEC && i.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO:
 					v := nl.DeserializeBridgeVlanInfo(i.Value)
 					p.vlans = append(p.vlans, plan.PortVLAN{

@@ -15,6 +15,8 @@ import (
 type Options struct {
 	Instance string // name of the instance; empty: the lab's own
 	Mode     string // overrides the network's mode
+	Wire     string // overrides the switches' wire model
+	Rate     uint64 // bit/s; overrides the switches' rate
 	Modes    Modes
 	Features Features
 }
@@ -30,6 +32,7 @@ type Plan struct {
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
 	p.Cluster.Features = opt.Features
 	decoded, diags := opt.Modes.decode(l)
 	switch {
@@ -86,6 +89,7 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
+	wires(p.Cluster, p.State)
 	p.State.Resolve()
 	return p, diags
 }

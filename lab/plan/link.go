@@ -60,6 +60,7 @@ type Link struct {
 	Hairpin         bool   // a bridge port that may send a frame back where it came from
 	Filtering       bool   // a bridge that keeps VLANs apart: a port is in those that it names, and in no other
 	VLANs           string // a port of such a bridge, as bridge(8) writes it: "1 pvid untagged, 10, 20"
+	NoLearning      bool   // a bridge port that does not learn who is behind it
 	Peer            End    // veth: the other end
 	Lower           string // vxlan, ipip, macvlan, ipvlan, vlan: the device it stands on
 	LowerNamespace  string // where that is, when it is in another namespace
@@ -203,7 +204,7 @@ func (l Link) state(before Link) []string {
 		} else {
 			set += " master " + l.Master
 		}
-		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	if l.ARP != before.ARP {
 		set += " arp " + onOff(l.ARP)
@@ -226,6 +227,9 @@ func (l Link) state(before Link) []string {
 	}
 	if l.Hairpin != before.Hairpin {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
+	}
+	if l.NoLearning != before.NoLearning {
+		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s learning %s", l.Namespace, l.Name, onOff(!l.NoLearning)))
 	}
 	return lines
 }
@@ -303,6 +307,7 @@ func (l Link) ChangeVLANs(before Link) (leave, join []PortVLAN) {
 func (l Link) Set(o Object) ([]string, bool) {
 	before := o.(Link)
 	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.LowerNamespace != before.LowerNamespace ||
+		l.Type == "ifb" && l.MAC != before.MAC || // that is settled when it is made
 		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
 		return nil, false
 	}

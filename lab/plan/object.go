@@ -83,6 +83,9 @@ func (s *State) Add(objects ...Object) {
 	}
 }
 
+// Replace puts an object in the place of the one of its key.
+func (s *State) Replace(o Object) { s.objects[o.Key()] = o }
+
 // Remove takes an object out of the state.
 func (s *State) Remove(k Key) { delete(s.objects, k) }
 

@@ -67,13 +67,14 @@ func (p Program) Add() []string {
 // ParseProgram reads what follows "lab program add" in Add's line.
 func ParseProgram(words []string) (Program, error) {
 	line := strings.Join(words, " ")
+	words = strings.Fields(line)
 	var p Program
 	var hook string
-	if _, err := fmt.Sscanf(line, "--namespace %s dev %s %s pref %d %s", &p.Namespace, &p.Link, &hook, &p.Priority, &p.Does); err != nil || len(words) < 8 || len(words)%2 != 0 {
+	_, err := fmt.Sscanf(line, "--namespace %s dev %s %s pref %d %s", &p.Namespace, &p.Link, &hook, &p.Priority, &p.Does)
+	if err != nil || hook != "ingress" && hook != "egress" || len(words)%2 != 0 {
 		return Program{}, fmt.Errorf("%q does not say where which program is to be", line)
 	}
 	p.Egress = hook == "egress"
-	var err error
 	for rest := words[8:]; len(rest) > 0 && err == nil; rest = rest[2:] {
 		switch value := rest[1]; rest[0] {
 		case "to":

@@ -164,7 +164,7 @@ func patienceFor(p *plan.Plan) patience {
 		crossing += s.Impair.Delay + s.Impair.Jitter
 	}
 	return patience{
-		answer:  carrier + time.Second + 4*crossing,
+		answer:  2*carrier + 200*time.Millisecond + 4*crossing, // a request of ARP that is lost is repeated after a second
 		settled: time.Now().Add(tentative),
 		quiet:   250*time.Millisecond + 2*crossing,
 		again:   100*time.Millisecond + crossing,

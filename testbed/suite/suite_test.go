@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(Main(m, "suite-")) }
 
-func needRoot(t *testing.T) plan.Features {
+func needRoot(t testing.TB) plan.Features {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: namespaces cannot be made")
@@ -44,7 +44,7 @@ var general = []string{"three-node", "dual-stack"}
 func variants(t *testing.T) []variant {
 	t.Helper()
 	var all []variant
-	for _, name := range append(general, "flannel-vxlan", "hybridnet-vxlan", "hybridnet-vlan") {
+	for _, name := range append(general, "flannel-ipip", "calico-ipip", "flannel-vxlan", "hybridnet-vxlan", "hybridnet-vlan") {
 		for _, v := range modesOf(t, name) {
 			if v.own {
 				all = append(all, v)
@@ -73,7 +73,7 @@ func modesOf(t *testing.T, name string) []variant {
 	return all
 }
 
-func load(t *testing.T, name string) *lab.Lab {
+func load(t testing.TB, name string) *lab.Lab {
 	t.Helper()
 	text, ok := labs.Read(name)
 	if !ok {
@@ -82,7 +82,7 @@ func load(t *testing.T, name string) *lab.Lab {
 	return parse(t, name+".hcl", string(text))
 }
 
-func parse(t *testing.T, name, text string) *lab.Lab {
+func parse(t testing.TB, name, text string) *lab.Lab {
 	t.Helper()
 	l, _, diags := lab.Load(name, []byte(text), lab.Inputs{})
 	if diags.HasErrors() {
@@ -92,7 +92,7 @@ func parse(t *testing.T, name, text string) *lab.Lab {
 }
 
 // planned plans an instance of a lab, and removes the instance when the test ends.
-func planned(t *testing.T, l *lab.Lab, instance, mode string) *plan.Plan {
+func planned(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	t.Helper()
 	f := needRoot(t)
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
@@ -108,7 +108,7 @@ func planned(t *testing.T, l *lab.Lab, instance, mode string) *plan.Plan {
 }
 
 // pending returns what up would change.
-func pending(t *testing.T, p *plan.Plan) []plan.Change {
+func pending(t testing.TB, p *plan.Plan) []plan.Change {
 	t.Helper()
 	actual, err := testbed.Read(t.Context(), p.Cluster.Name, p.State)
 	if err != nil {
@@ -118,7 +118,7 @@ func pending(t *testing.T, p *plan.Plan) []plan.Change {
 }
 
 // up makes the kernel be the plan, and makes sure that a second up finds nothing to do.
-func up(t *testing.T, p *plan.Plan) {
+func up(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func up(t *testing.T, p *plan.Plan) {
 	settled(t, p)
 }
 
-func settled(t *testing.T, p *plan.Plan) {
+func settled(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	for _, c := range pending(t, p) {
 		t.Errorf("a second up would %s %s: %s", c.Op, c.Object.Key(), strings.Join(c.Lines(), "; "))
@@ -139,7 +139,7 @@ func settled(t *testing.T, p *plan.Plan) {
 	}
 }
 
-func checked(t *testing.T, p *plan.Plan) *check.Report {
+func checked(t testing.TB, p *plan.Plan) *check.Report {
 	t.Helper()
 	r, err := check.Run(t.Context(), p, check.Options{}, func(int, int) {})
 	if err != nil {
@@ -148,7 +148,7 @@ func checked(t *testing.T, p *plan.Plan) *check.Report {
 	return r
 }
 
-func healthy(t *testing.T, p *plan.Plan) {
+func healthy(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	if r := checked(t, p); !r.OK {
 		var b strings.Builder
@@ -158,7 +158,7 @@ func healthy(t *testing.T, p *plan.Plan) {
 }
 
 // sh runs a command that works on the lab from outside, as a user would; %s stands for the instance's name.
-func sh(t *testing.T, p *plan.Plan, format string) string {
+func sh(t testing.TB, p *plan.Plan, format string) string {
 	t.Helper()
 	line := strings.ReplaceAll(format, "%s", p.Cluster.Name)
 	cmd := exec.Command("sh", "-eux")
