@@ -489,8 +489,8 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 // vlans changes whether a bridge keeps VLANs apart, and in which ones a port is.
 func (v *visit) vlans(dev netlink.Link, l, before plan.Link) error {
 	if l.Filtering != before.Filtering {
+		// By its name alone: with an index too it would be given that name, which older kernels refuse while it is up.
 		bridge := &netlink.Bridge{LinkAttrs: attrs(l.Name)}
-		bridge.Index = dev.Attrs().Index
 		if l.Filtering {
 			none := uint16(0)
 			bridge.VlanDefaultPVID = &none

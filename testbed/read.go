@@ -163,6 +163,14 @@ func address(ip net.IP) netip.Addr {
 	return a.Unmap()
 }
 
+// specified is an address where 0.0.0.0 stands for none.
+func specified(ip net.IP) netip.Addr {
+	if a := address(ip); !a.IsUnspecified() {
+		return a
+	}
+	return netip.Addr{}
+}
+
 func scopeName(scope int) string {
 	switch scope {
 	case unix.RT_SCOPE_UNIVERSE:

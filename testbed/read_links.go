@@ -94,7 +94,7 @@ func (r *reader) links(v *visit, f *found) error {
 			f.veths = append(f.veths, pair)
 			continue
 		case *netlink.Iptun:
-			o.IPIP = plan.IPIP{Local: address(l.Local), PMTUDisc: l.PMtuDisc != 0}
+			o.IPIP = plan.IPIP{Local: specified(l.Local), Remote: specified(l.Remote), TTL: int(l.Ttl), TOS: int(l.Tos), PMTUDisc: l.PMtuDisc != 0}
 		case *netlink.Macvlan:
 			o.Sub = macvlanModes[l.Mode]
 		case *netlink.IPVlan:
@@ -103,6 +103,9 @@ func (r *reader) links(v *visit, f *found) error {
 			o.ARP = a.RawFlags&unix.IFF_NOARP == 0
 		case *netlink.Vlan:
 			o.VLAN = l.VlanId
+			if l.VlanProtocol != netlink.VLAN_PROTOCOL_8021Q {
+				o.Sub = strings.ToLower(l.VlanProtocol.String())
+			}
 		case *netlink.Tuntap:
 			if wanted.Type == "tun" {
 				o.Type, o.Agent = "tun", wanted.Agent // nothing else can make a device that is not persistent

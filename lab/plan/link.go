@@ -66,7 +66,7 @@ type Link struct {
 	LowerNamespace  string // where that is, when it is in another namespace
 	VXLAN           VXLAN
 	IPIP            IPIP
-	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"
+	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; vlan: its protocol, where found other than 802.1Q
 	VLAN            int    // vlan: its 802.1Q identifier
 	ARP             bool   // ifb: it resolves addresses, which such a device does not do by itself
 	Agent           string // tun: the agent that makes it, and with which it goes
@@ -82,10 +82,12 @@ type VXLAN struct {
 	Learning bool
 }
 
-// IPIP holds the settings of an ipip device; the zero Addr is any.
+// IPIP holds the settings of an ipip device; the zero Addr is any. No lab wants a tunnel with one far end, nor one that sets
+// its packets' TTL or class of service: these can only be found.
 type IPIP struct {
-	Local    netip.Addr
-	PMTUDisc bool
+	Local, Remote netip.Addr
+	TTL, TOS      int
+	PMTUDisc      bool
 }
 
 // fallback are devices that appear in every namespace once their module is loaded, and their types.

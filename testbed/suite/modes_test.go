@@ -26,8 +26,7 @@ func TestModeKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// TestModeChangesInPlace walks through every ordered pair of modes, of which one at least is one that the lab is made for; the
-// pods' namespaces stay.
+// TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
 func TestModeChangesInPlace(t *testing.T) {
 	labs := map[string]bool{}
 	for _, v := range variants(t) {
@@ -38,7 +37,8 @@ func TestModeChangesInPlace(t *testing.T) {
 		for _, v := range all {
 			for _, w := range all {
 				from, to := v.mode, w.mode
-				if from == to || !v.own && !w.own {
+				// No general lab has Hybridnet's overlay, so that one's lab changes from and to all others.
+				if from == to || !v.own && !w.own || v.own != w.own && name != "hybridnet-vxlan" {
 					continue
 				}
 				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
