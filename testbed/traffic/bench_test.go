@@ -48,7 +48,7 @@ func against(b *testing.B, cfg Config, left, right []string) {
 	cfg.Warmup = 200 * time.Millisecond
 	var ours, theirs, ratios []float64
 	for b.Loop() {
-		r, err := RunStream(b.Context(), cfg)
+		r, err := RunStream(b.Context(), cfg, Streams{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func iperf3(b *testing.B, cfg Config, left, right []string) float64 {
 func BenchmarkTransactions(b *testing.B) {
 	var rates, p50, p99 []float64
 	for b.Loop() {
-		r, err := RunTransactions(b.Context(), loopback("127.0.0.1", 500*time.Millisecond))
+		r, err := RunTransactions(b.Context(), loopback("127.0.0.1", 500*time.Millisecond), Requests{})
 		if err != nil {
 			b.Fatal(err)
 		}
