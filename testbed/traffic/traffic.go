@@ -183,7 +183,9 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 		select {
 		case <-time.After(at.time - now()):
 		case <-done:
-			return r, nil // it failed, or there is nothing to measure
+			if now() < at.time {
+				return r, nil // it failed, or there is nothing to measure
+			}
 		}
 		if err := s.read(stat, at.into); err != nil {
 			return r, err

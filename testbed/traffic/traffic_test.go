@@ -44,8 +44,8 @@ func TestStream(t *testing.T) {
 			if r.Window != cfg.Window {
 				t.Errorf("the window was %s, not %s", r.Window, cfg.Window)
 			}
-			if most := cfg.Warmup + cfg.Window + 200*time.Millisecond; took > most {
-				t.Errorf("it took %s, more than %s", took, most)
+			if took > cfg.Takes()+time.Second {
+				t.Errorf("it took %s, not %s", took, cfg.Takes())
 			}
 			if want := float64(r.Bytes) * 8 / r.Window.Seconds() / 1e9; fmt.Sprintf("%.6f", r.Goodput()) != fmt.Sprintf("%.6f", want) {
 				t.Errorf("goodput is %g Gbit/s, not %g", r.Goodput(), want)
@@ -121,11 +121,11 @@ func TestTransactions(t *testing.T) {
 			if total(r.Series) != r.Count || len(r.Series.Counts) != 4 {
 				t.Errorf("%d transactions, in the series %v", r.Count, r.Series)
 			}
-			// So many are in flight at a time: rate and mean are two views of one thing. The one on its way when the window
-			// begins may have been on its way for long.
-			depth := float64(max(what.Depth, 1))
-			if product := r.Rate() * r.Latency.Mean().Seconds(); product < 0.7*depth || product > 1.3*depth {
-				t.Errorf("%.0f transactions/s of %s on average make %.3f in flight, not %g", r.Rate(), r.Latency.Mean(), product, depth)
+			// So many are in flight at a time, so their times fill the window and no more: those that were under way when it
+			// began take part of the warm-up too.
+			depth := time.Duration(max(what.Depth, 1))
+			if all := time.Duration(r.Count) * r.Latency.Mean(); all > depth*(cfg.Window+cfg.Warmup) {
+				t.Errorf("%d transactions of %s on average, %d in flight, do not fit in %s", r.Count, r.Latency.Mean(), depth, cfg.Window)
 			}
 			if p50, p99 := r.Percentile(50), r.Percentile(99); p50 <= 0 || p50 > p99 {
 				t.Errorf("p50 is %s, p99 is %s", p50, p99)
@@ -196,6 +196,22 @@ var every = map[string]func(context.Context, Config) error{
 		_, err := RunTransactions(ctx, cfg, Requests{Protocol: UDP, Depth: 4})
 		return err
 	},
+	"connections": func(ctx context.Context, cfg Config) error {
+		_, err := RunConnections(ctx, cfg, Connections{})
+		return err
+	},
+	"packets": func(ctx context.Context, cfg Config) error {
+		_, err := RunPackets(ctx, cfg, Packets{Size: 64, PerSecond: 20000})
+		return err
+	},
+	"schedule": func(ctx context.Context, cfg Config) error {
+		_, err := RunSchedule(ctx, cfg, Schedule{PerSecond: 5000})
+		return err
+	},
+	"udp schedule": func(ctx context.Context, cfg Config) error {
+		_, err := RunSchedule(ctx, cfg, Schedule{Protocol: UDP, PerSecond: 5000})
+		return err
+	},
 	"loaded": func(ctx context.Context, cfg Config) error {
 		_, _, err := RunLoaded(ctx, cfg, Requests{}, Streams{Count: 2})
 		return err
@@ -239,7 +255,7 @@ func TestCancel(t *testing.T) {
 			if err := <-done; !errors.Is(err, context.Canceled) {
 				t.Errorf("it ended with %v", err)
 			}
-			if took := time.Since(cancelled); took > 200*time.Millisecond {
+			if took := time.Since(cancelled); took > time.Second {
 				t.Errorf("it ended %s after it was cancelled", took)
 			}
 		})
@@ -274,7 +290,7 @@ func TestCancelConnect(t *testing.T) {
 			break
 		}
 	}
-	if took := time.Since(start); took > 300*time.Millisecond {
+	if took := time.Since(start); took > time.Second {
 		t.Errorf("connect returned %s after the start, 100 ms of which it was not cancelled", took)
 	}
 }
