@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -318,8 +318,6 @@ func TestParseStat(t *testing.T) {
 // A thread that only computes must be in the account, for as long as the window.
 func TestCPU(t *testing.T) {
 	cfg := loopback("127.0.0.1", 500*time.Millisecond)
-	var spins sync.WaitGroup
-	defer spins.Wait()
 	s := newSession(t.Context(), cfg)
 	s.add(end{side: cfg.Client, work: func() error {
 		for now() < s.stop() {
@@ -340,7 +338,7 @@ func TestCPU(t *testing.T) {
 	if r, err = s.run(); err != nil {
 		t.Fatal(err)
 	}
-	if r.CPU.User > 2*cfg.Window-cfg.Window || r.CPU.Steal < 0 {
+	if most := time.Duration(runtime.NumCPU()-1)*cfg.Window + 50*time.Millisecond; r.CPU.User > most || r.CPU.Steal < 0 {
 		t.Errorf("without a baseline of a second each second: %+v", r.CPU)
 	}
 }
@@ -354,7 +352,7 @@ func TestMeasureIdle(t *testing.T) {
 
 func TestWhatCannotBe(t *testing.T) {
 	cfg := loopback("127.0.0.1", 50*time.Millisecond)
-	_, errs := 0, map[string]error{}
+	errs := map[string]error{}
 	_, errs["udp request"] = RunTransactions(t.Context(), cfg, Requests{Protocol: UDP, Size: 7})
 	_, errs["depth"] = RunTransactions(t.Context(), cfg, Requests{Depth: -1})
 	_, errs["connection"] = RunConnections(t.Context(), cfg, Connections{Size: -1})

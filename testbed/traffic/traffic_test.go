@@ -222,22 +222,24 @@ var every = map[string]func(context.Context, Config) error{
 func TestNothingIsAllocatedInTheWindow(t *testing.T) {
 	for name, f := range every {
 		t.Run(name, func(t *testing.T) {
-			// The runtime's own few (a timer, a thread) differ from run to run; the fewest of some runs are the engine's.
 			allocations := func(window time.Duration) uint64 {
-				fewest := uint64(1 << 62)
-				for range 4 {
-					var before, after runtime.MemStats
-					runtime.ReadMemStats(&before)
-					if err := f(t.Context(), loopback("127.0.0.1", window)); err != nil {
-						t.Fatal(err)
-					}
-					runtime.ReadMemStats(&after)
-					fewest = min(fewest, after.Mallocs-before.Mallocs)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				if err := f(t.Context(), loopback("127.0.0.1", window)); err != nil {
+					t.Fatal(err)
 				}
-				return fewest
+				runtime.ReadMemStats(&after)
+				return after.Mallocs - before.Mallocs
 			}
-			if short, long := allocations(10*time.Millisecond), allocations(210*time.Millisecond); long > short+20 {
-				t.Errorf("a window of 10 ms allocates %d objects, one of 210 ms %d", short, long)
+			// The runtime's own few (a timer, a thread) differ from run to run. What the engine allocates it does each time.
+			for try := 1; ; try++ {
+				short, long := allocations(10*time.Millisecond), allocations(210*time.Millisecond)
+				if long <= short+20 {
+					return
+				}
+				if try == 5 {
+					t.Fatalf("a window of 10 ms allocates %d objects, one of 210 ms %d", short, long)
+				}
 			}
 		})
 	}
