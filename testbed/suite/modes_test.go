@@ -356,7 +356,7 @@ func stream(t *testing.T, from, to *plan.Pod) {
 		Server: traffic.Side{Open: ends[to.Namespace].Do, Addr: to.Address(false), CPU: traffic.Unpinned},
 		Window: 300 * time.Millisecond, Congestion: "cubic",
 	}
-	if _, err := traffic.RunStream(t.Context(), cfg); err != nil {
+	if _, err := traffic.RunStream(t.Context(), cfg, traffic.Streams{}); err != nil {
 		t.Error(err)
 	}
 }
