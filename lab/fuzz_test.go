@@ -65,12 +65,12 @@ func consistent(t *testing.T, l *lab.Lab) {
 		}
 		names[m.Name] = true
 		for _, i := range m.Interfaces {
-			if len(i.Addresses) != len(i.Switch.Subnets) {
-				t.Errorf("%s %s: %v for %v", m.Name, i.Name, i.Addresses, i.Switch.Subnets)
+			if len(i.Addresses) != len(i.Segment().Subnets()) {
+				t.Errorf("%s %s: %v for %v", m.Name, i.Name, i.Addresses, i.Segment().Subnets())
 			}
 			for n, a := range i.Addresses {
-				if addresses[a.String()] || a.Masked() != i.Switch.Subnets[n] {
-					t.Errorf("%s %s: %s twice, or not of %s", m.Name, i.Name, a, i.Switch.Subnets[n])
+				if addresses[a.String()] || a.Masked() != i.Segment().Subnets()[n] {
+					t.Errorf("%s %s: %s twice, or not of %s", m.Name, i.Name, a, i.Segment().Subnets()[n])
 				}
 				addresses[a.String()] = true
 			}

@@ -46,6 +46,7 @@ type Switch struct {
 	VLANs   []*VLAN
 	MTU     int
 	Impair  Impairment
+	Wire    string // one of [Wires]
 	Range   hcl.Range
 	At      Ranges
 }
@@ -111,6 +112,16 @@ func (l *Lab) Segments() []Segment {
 	}
 	return all
 }
+
+// Wire models: what the links of a switch make of packets larger than their MTU.
+const (
+	WireSuper = "super"
+	WireNIC   = "nic"
+	WireBare  = "bare"
+)
+
+// Wires lists the wire models.
+var Wires = []string{WireSuper, WireNIC, WireBare}
 
 // Impairment is what a link does to packets. The zero value does nothing.
 type Impairment struct {

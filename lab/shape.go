@@ -28,7 +28,7 @@ var (
 			"locals":   {a: "a locals block", open: true},
 			"switch": {
 				a: "a switch", label: "name",
-				attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss"}, required: []string{"subnet"},
+				attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss", "wire"}, required: []string{"subnet"},
 				blocks: map[string]*shape{"vlan": {a: "a VLAN", label: "number", attrs: []string{"subnet"}}},
 			},
 			"node": {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -34,6 +35,7 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 			}
 		}
 	}
+	s.Wire = cmp.Or(f.word("wire", "wire model", Wires), WireSuper)
 	s.Impair = Impairment{Rate: f.rate("rate"), Delay: f.duration("delay"), Jitter: f.duration("jitter"), Loss: f.percent("loss")}
 	if at, ok := f.at["jitter"]; ok && s.Impair.Jitter > 0 {
 		if _, has := f.at["delay"]; !has {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"dual-stack", "office", "scale", "three-node"}
+	want := []string{"bifrost-macvlan", "calico-bgp-rr", "calico-bgp", "calico-ipip", "dual-stack", "flannel-ipip", "flannel-udp", "flannel-vxlan", "hybridnet-bgp", "hybridnet-vlan", "hybridnet-vxlan", "office", "scale", "terway-ipvlan", "three-node"}
 	if diff := cmp.Diff(want, labs.Names()); diff != "" {
 		t.Error(diff)
 	}

@@ -6,8 +6,10 @@ import (
 	"labnet/modes/bgp"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
+	"labnet/modes/ipvlan"
 	"labnet/modes/macvlan"
 	"labnet/modes/udp"
+	"labnet/modes/vlan"
 	"labnet/modes/vxlan"
 )
 
@@ -19,4 +21,6 @@ var All = plan.Modes{
 	{Name: "udp", Mode: udp.Mode{}},
 	{Name: "bgp", Mode: bgp.Mode{}},
 	{Name: "macvlan", Mode: macvlan.Mode{}},
+	{Name: "vlan", Mode: vlan.Mode{}},
+	{Name: "ipvlan", Mode: ipvlan.Mode{}},
 }

@@ -45,7 +45,16 @@ func TestEveryModeIsListed(t *testing.T) {
 	}
 }
 
-// TestGoldenPlans holds the whole plan of every shipped lab in every mode against what was reviewed.
+// bare is a kernel that lacks what eBPF can do instead.
+func bare() plan.Features {
+	f := plan.AllFeatures()
+	delete(f, plan.FeatureIPIP)
+	delete(f, plan.FeatureVLAN)
+	delete(f, plan.FeatureVLANFiltering)
+	return f
+}
+
+// TestGoldenPlans holds the whole plan of every shipped lab against what was reviewed.
 func TestGoldenPlans(t *testing.T) {
 	for _, name := range labs.Names() {
 		text, _ := labs.Read(name)
@@ -53,10 +62,14 @@ func TestGoldenPlans(t *testing.T) {
 		if diags.HasErrors() {
 			t.Fatalf("%s: %v", name, diags)
 		}
-		// The general labs in every mode, those of one system in theirs.
+		// The general labs in every mode; those of one system in theirs, also for a kernel that lacks its devices.
 		names := []string{l.Network.Mode}
 		if slices.Contains(general, name) {
 			names = All.Names()
+		} else if emulated := planned(l, "", bare()); emulated != planned(l, "", plan.AllFeatures()) {
+			t.Run(name+"/emulated", func(t *testing.T) {
+				golden(t, filepath.Join("..", "labs", "golden", name+".emulated.txt"), emulated)
+			})
 		}
 		for _, b := range l.Modes {
 			if !slices.Contains(names, b.Name) {
@@ -65,20 +78,25 @@ func TestGoldenPlans(t *testing.T) {
 		}
 		for _, mode := range names {
 			t.Run(name+"/"+mode, func(t *testing.T) {
-				p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: plan.AllFeatures()})
-				var lines []string
-				for _, d := range diags {
-					lines = append(lines, "refused: "+d.Summary+": "+d.Detail)
-				}
-				if !diags.HasErrors() {
-					for _, o := range p.State.Objects() {
-						lines = append(lines, o.Add()...)
-					}
-				}
-				golden(t, filepath.Join("..", "labs", "golden", name+"."+mode+".txt"), strings.Join(lines, "\n")+"\n")
+				golden(t, filepath.Join("..", "labs", "golden", name+"."+mode+".txt"), planned(l, mode, plan.AllFeatures()))
 			})
 		}
 	}
+}
+
+// planned is a lab's plan from nothing, or why there is none.
+func planned(l *lab.Lab, mode string, f plan.Features) string {
+	p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: f})
+	var lines []string
+	for _, d := range diags {
+		lines = append(lines, "refused: "+d.Summary+": "+d.Detail)
+	}
+	if !diags.HasErrors() {
+		for _, o := range p.State.Objects() {
+			lines = append(lines, o.Add()...)
+		}
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 func golden(t *testing.T, file, got string) {
@@ -120,6 +138,15 @@ mode "vxlan" {
   like = "calico"
   vni  = 16777215
 }`), "vxlan")
+	f.Add([]byte(`lab "x" {}
+switch "s" { subnet = "10.0.0.0/29" }
+node "n" {
+  count = 3
+  on "s" {}
+  pods = 1
+}
+network "p" { cidr = "10.9.0.0/29" }
+mode "vxlan" { like = "hybridnet" }`), "vxlan")
 	f.Fuzz(func(t *testing.T, text []byte, mode string) {
 		defer time.AfterFunc(20*time.Second, func() { panic("it hangs") }).Stop()
 		l, _, diags := lab.Load("fuzz.hcl", text, lab.Inputs{Vars: map[string]string{}})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -49,9 +50,39 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 				a.leave(ns)
 			}
 		}
-		return nil
+		return a.carrier(ctx)
 	})
 }
+
+// carrier waits until the link that was set up last may send: the kernel's link watch hears of links in the order in which
+// they come up, in the background, and drops what is sent before that. On a machine that is busy removing namespaces that
+// takes a second.
+func (a *applier) carrier(ctx context.Context) error {
+	if a.raised.Name == "" {
+		return nil
+	}
+	v, err := a.visit(a.raised.Namespace)
+	if err != nil {
+		return err
+	}
+	for until := time.Now().Add(carrierTimeout); time.Now().Before(until); {
+		l, err := v.LinkByName(a.raised.Name)
+		if err != nil {
+			return fmt.Errorf("link %s of %s: %w", a.raised.Name, a.raised.Namespace, err)
+		}
+		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil // its other end is down: whoever looks will see
+}
+
+const carrierTimeout = 5 * time.Second
 
 // namespaces lists those that an object's change needs a connection into: a veth's peer, or the device below, has to be
 // at hand.
@@ -74,6 +105,8 @@ type applier struct {
 	left   map[string]int
 	links  map[plan.Key]plan.Link
 	in     string // where the thread is
+
+	raised plan.End // the link that was set up last
 
 	fresh     map[string]bool   // namespaces made by this run
 	inherited map[string]string // sysctls as every fresh namespace has them
@@ -174,7 +207,10 @@ func (a *applier) change(c plan.Change) error {
 		if err != nil {
 			return err
 		}
-		return v.AddrReplace(device(index), newAddr(o))
+		if err := v.AddrReplace(device(index), newAddr(o)); err != nil || !o.NoLocalRoute {
+			return err
+		}
+		return v.withoutLocalRoutes(o, index)
 	case plan.Neighbour:
 		n, err := v.neighbour(o)
 		if err != nil {
@@ -319,7 +355,7 @@ func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
 			return err
 		}
 		var err error
-		if value, err = readSysctl(s.Path); err != nil {
+		if value, err = a.sysctls.read(s.Path); err != nil {
 			return err
 		}
 		if inherits {
@@ -332,7 +368,7 @@ func (a *applier) sysctl(v *visit, s plan.Sysctl) error {
 	if err := a.step(v); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/"+s.Path, []byte(s.Value), 0)
+	return a.sysctls.write(s.Path, s.Value)
 }
 
 func (a *applier) link(v *visit, l, before plan.Link) error {
@@ -341,7 +377,7 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	case before.Name == "" && l.Makes():
 		var err error
 		index, err = a.make(v, l)
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth", Filtering: l.Filtering}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth" || l.LowerNamespace != "", Filtering: l.Filtering}
 		if errors.Is(err, unix.EEXIST) && l.Permanent() {
 			index, err = v.link(l.Name)
 			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
@@ -414,7 +450,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetMasterByIndex(dev, master); err != nil {
 			return fmt.Errorf("master %s: %w", l.Master, err)
 		}
-		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	// Joining a bridge can change its MTU, so the MTU comes after that.
 	if l.MTU != before.MTU {
@@ -435,10 +471,16 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetUp(dev); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
+		a.raised = plan.End{Namespace: l.Namespace, Name: l.Name}
 	}
 	if l.Hairpin != before.Hairpin {
 		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {
 			return fmt.Errorf("hairpin: %w", err)
+		}
+	}
+	if l.NoLearning != before.NoLearning {
+		if err := v.LinkSetLearning(dev, !l.NoLearning); err != nil {
+			return fmt.Errorf("learning: %w", err)
 		}
 	}
 	return v.vlans(dev, l, before)
@@ -447,8 +489,8 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 // vlans changes whether a bridge keeps VLANs apart, and in which ones a port is.
 func (v *visit) vlans(dev netlink.Link, l, before plan.Link) error {
 	if l.Filtering != before.Filtering {
+		// By its name alone: with an index too it would be given that name, which older kernels refuse while it is up.
 		bridge := &netlink.Bridge{LinkAttrs: attrs(l.Name)}
-		bridge.Index = dev.Attrs().Index
 		if l.Filtering {
 			none := uint16(0)
 			bridge.VlanDefaultPVID = &none
@@ -537,6 +579,7 @@ func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, err
 			return 0, err
 		}
 		base.Namespace = netlink.NsFd(v.place.Fd())
+		base.Name, base.Flags = plan.Unnamed, 0 // a device that is up cannot be renamed
 	}
 	lower, err := below.link(l.Lower)
 	if err != nil {
@@ -555,7 +598,12 @@ func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, err
 	if err := below.LinkAdd(link); err != nil {
 		return 0, err
 	}
-	return v.link(l.Name)
+	index, err := v.link(base.Name)
+	if err == nil && base.Name != l.Name {
+		delete(v.index, base.Name)
+		err = v.LinkSetName(device(index), l.Name)
+	}
+	return index, err
 }
 
 func keyOf[K comparable](m map[K]string, value string) K {

@@ -13,7 +13,15 @@ import (
 //
 //	agent start NAMESPACE NAME < configuration
 //	agent stop NAMESPACE NAME
+//	program add --namespace NAMESPACE dev DEVICE HOOK pref NUMBER …
 func ByHand(ctx context.Context, args []string, in io.Reader) error {
+	if len(args) > 2 && args[0] == "program" && args[1] == "add" {
+		p, err := plan.ParseProgram(args[2:])
+		if err != nil {
+			return err
+		}
+		return Apply(ctx, []plan.Change{{Op: plan.Create, Object: p}}, func(plan.Change) {})
+	}
 	if len(args) != 4 || args[0] != "agent" {
 		return errors.New("this is for scripts that \"lab plan --shell\" prints")
 	}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Opening a file of /proc/sys/net for the first time in a namespace takes the kernel over 100 µs; thousands of pods make
-// that seconds. What the kernel also tells over netlink is read there: the settings of links come with the links, those
+// Opening a file of /proc/sys/net for the first time in a namespace takes the kernel longer than a message; thousands of
+// pods make that seconds. What the kernel also tells over netlink is read there: the settings of links come with the links, those
 // of "all" and "default" in one more dump a family.
 
 // Positions in the arrays that come with a link: include/uapi/linux/ip.h and ipv6.h.

@@ -294,6 +294,9 @@ func (f field) compile(op expr.CmpOp, value string) ([]expr.Any, error) {
 			return nil, err
 		}
 		data := make([]byte, unix.IFNAMSIZ)
+		if begin, ok := strings.CutSuffix(name, "*"); ok {
+			data = make([]byte, len(begin)) // just as much is compared
+		}
 		copy(data, name)
 		return append(out, &expr.Meta{Key: f.meta, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}), nil
 	case f.length == 2:
@@ -413,7 +416,11 @@ func (f field) value(data []byte, bits int) string {
 	case f.length == 0 && f.meta == expr.MetaKeyMARK && len(data) == 4:
 		return fmt.Sprintf("0x%08x", binaryutil.NativeEndian.Uint32(data))
 	case f.length == 0 && (f.meta == expr.MetaKeyIIFNAME || f.meta == expr.MetaKeyOIFNAME):
-		return strconv.Quote(string(bytes.TrimRight(data, "\x00")))
+		name := string(bytes.TrimRight(data, "\x00"))
+		if len(data) < unix.IFNAMSIZ {
+			name += "*"
+		}
+		return strconv.Quote(name)
 	case f.length == 0 && f.meta == expr.MetaKeyL4PROTO && len(data) == 1:
 		return strconv.Itoa(int(data[0]))
 	case f.length == 2 && len(data) == 2:

@@ -65,9 +65,7 @@ var probes = []struct {
 		return h.LinkAdd(&netlink.Iptun{LinkAttrs: attrs("probe4"), Local: net.IPv4(192, 0, 2, 1)})
 	}},
 	{plan.FeatureVLAN, []string{"8021q"}, func(h *netlink.Handle) error {
-		a := attrs("probe5")
-		a.ParentIndex = loopback
-		return h.LinkAdd(&netlink.Vlan{LinkAttrs: a, VlanId: 1})
+		return on(h, "probe5", func(a netlink.LinkAttrs) netlink.Link { return &netlink.Vlan{LinkAttrs: a, VlanId: 1} })
 	}},
 	{plan.FeatureMACVLAN, []string{"macvlan"}, func(h *netlink.Handle) error {
 		return on(h, "probe6", func(a netlink.LinkAttrs) netlink.Link {
@@ -94,14 +92,16 @@ var probes = []struct {
 		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "tbf", Rate: 1e9, Burst: 15000, Limit: 1 << 20}, loopback))
 	}},
 	{plan.FeatureNetem, []string{"sch_netem"}, func(h *netlink.Handle) error {
-		return h.QdiscReplace(newQdisc(plan.Qdisc{Type: "netem", DelayUS: 1, Limit: 1000}, loopback))
+		q := newQdisc(plan.Qdisc{Type: "netem", DelayUS: 1, Limit: 1000}, loopback)
+		q.Attrs().Handle = netlink.MakeHandle(2, 0) // the first is taken by tbf, and a handle keeps its kind
+		return h.QdiscReplace(q)
 	}},
 	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
 		return writeTable(plan.Table{Family: "ip", Name: "probe", Body: "\tchain c {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n\t\tmasquerade\n\t}\n"}, false)
 	}},
 	{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable},
 	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {
-		_, err := readSysctl("net/bridge/bridge-nf-call-iptables")
+		_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
 		return err
 	}},
 }
@@ -135,7 +135,7 @@ func programmable(h *netlink.Handle) error {
 		return err
 	}
 	local := netip.AddrFrom4([4]byte{192, 0, 2, 1})
-	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop"} {
+	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop", "bridge-enter"} {
 		p := plan.Program{Link: "probe9", Priority: i + 1, Does: does, To: "probe9", Local: local, VLAN: 1}
 		if err := attach(h, p, func(string) (int, error) { return index, nil }); err != nil {
 			return err
@@ -178,9 +178,9 @@ func Kernel() string {
 // Capacity refuses a plan that this machine cannot bear: limits of the kernel that all namespaces share.
 func Capacity(s *plan.State) error {
 	namespaces := len(s.Namespaces())
-	if limit, err := readSysctl("user/max_net_namespaces"); err == nil {
+	if limit, err := os.ReadFile("/proc/sys/user/max_net_namespaces"); err == nil {
 		var most int
-		if _, err := fmt.Sscan(limit, &most); err == nil && namespaces > most {
+		if _, err := fmt.Sscan(string(limit), &most); err == nil && namespaces > most {
 			return fmt.Errorf("the lab needs %d network namespaces, and this machine allows %d; raise it with \"sysctl -w user.max_net_namespaces=%d\"", namespaces, most, namespaces+1000)
 		}
 	}

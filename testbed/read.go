@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -44,7 +43,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 			}
 		}
 	})
-	r := &reader{lab: lab, want: want, state: &plan.State{}, sysctls: sysctls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
+	r := &reader{lab: lab, want: want, sysctls: sysctls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -77,8 +76,10 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	}
 	r.pair()
 	r.stack()
-	r.state.Resolve()
-	return r.state, nil
+	s := &plan.State{}
+	s.Add(r.objects...)
+	s.Resolve()
+	return s, nil
 }
 
 type reader struct {
@@ -86,9 +87,9 @@ type reader struct {
 	want    *plan.State
 	sysctls map[string][]plan.Sysctl
 
-	mu    sync.Mutex
-	state *plan.State
-	veths []veth
+	mu      sync.Mutex
+	objects []plan.Object
+	veths   []veth
 
 	stacked []stacked
 	lowers  map[plan.End]bool // links that others stand on
@@ -146,7 +147,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state.Add(f.objects...)
+	r.objects = append(r.objects, f.objects...)
 	r.veths = append(r.veths, f.veths...)
 	r.stacked = append(r.stacked, f.stacked...)
 	for index, link := range f.names {
@@ -160,6 +161,14 @@ func (r *reader) namespace(t *traveller, name string) error {
 func address(ip net.IP) netip.Addr {
 	a, _ := netip.AddrFromSlice(ip)
 	return a.Unmap()
+}
+
+// specified is an address where 0.0.0.0 stands for none.
+func specified(ip net.IP) netip.Addr {
+	if a := address(ip); !a.IsUnspecified() {
+		return a
+	}
+	return netip.Addr{}
 }
 
 func scopeName(scope int) string {
@@ -236,7 +245,7 @@ func (r *reader) wantedSysctls(v *visit, f *found) error {
 		if s.Link != "" && s.Link != "lo" && v.index[s.Link] == 0 {
 			continue
 		}
-		value, err := readSysctl(s.Path)
+		value, err := v.by.sysctls.read(s.Path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -247,18 +256,4 @@ func (r *reader) wantedSysctls(v *visit, f *found) error {
 		f.add(s)
 	}
 	return nil
-}
-
-func readSysctl(path string) (string, error) {
-	fd, err := unix.Open("/proc/sys/"+path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	var b [256]byte
-	n, err := unix.Read(fd, b[:])
-	if err != nil {
-		return "", &os.PathError{Op: "read", Path: path, Err: err}
-	}
-	return strings.TrimSpace(string(b[:n])), nil
 }

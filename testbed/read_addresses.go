@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
@@ -83,9 +84,10 @@ type connection struct {
 	dst  netip.Prefix
 }
 
-// unconnected finds addresses whose route somebody has deleted. They are then like addresses made without it, and that is
-// what makes the difference seen: the kernel makes the route again only together with the address.
-func (f *found) unconnected(routes map[connection]bool) {
+// unconnected finds addresses whose routes somebody has deleted: the one to the subnet, and the local one. They are then like
+// addresses made without them, and that is what makes the difference seen: the kernel makes the routes again only together
+// with the address.
+func (f *found) unconnected(routes, local map[connection]bool) {
 	down := map[string]bool{}
 	for _, o := range f.objects {
 		if l, ok := o.(plan.Link); ok && l.Down {
@@ -99,9 +101,26 @@ func (f *found) unconnected(routes map[connection]bool) {
 	}
 	for i, o := range f.objects {
 		a, ok := o.(plan.Address)
-		if ok && !a.Prefix.IsSingleIP() && a.Odd == "" && !down[a.Link] && !routes[connection{a.Link, a.Prefix.Masked()}] {
-			a.NoPrefixRoute = true
-			f.objects[i] = a
+		if !ok || a.Odd != "" || down[a.Link] {
+			continue
 		}
+		if !a.Prefix.IsSingleIP() && !routes[connection{a.Link, a.Prefix.Masked()}] {
+			a.NoPrefixRoute = true
+		}
+		if a.Prefix.Addr().Is4() && !local[connection{a.Link, single(a.Prefix.Addr())}] {
+			a.NoLocalRoute = true
+		}
+		f.objects[i] = a
 	}
 }
+
+// withoutLocalRoutes removes the routes by which the machine takes packets for an address, and for its subnet's broadcast.
+func (v *visit) withoutLocalRoutes(a plan.Address, index int) error {
+	err := v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(single(a.Prefix.Addr()))})
+	if err != nil || !a.Broadcast.IsValid() {
+		return err
+	}
+	return v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST, Scope: unix.RT_SCOPE_LINK, Dst: ipNet(single(a.Broadcast))})
+}
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -61,8 +61,8 @@ func (r *reader) links(v *visit, f *found) error {
 		wanted, isWanted := r.want.Get(plan.Key{Namespace: v.place.Name, Kind: plan.KindLink, Name: a.Name}).(plan.Link)
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
-			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, GSOMaxSegs: int(a.GSOMaxSegs),
-			Filtering: filtering[a.Index],
+			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, NoLearning: ports[a.Index].noLearning,
+			GSOMaxSegs: int(a.GSOMaxSegs), Filtering: filtering[a.Index],
 		}
 		if filtering[a.Index] || filtering[a.MasterIndex] { // elsewhere they mean nothing
 			o.VLANs = plan.PortVLANs(ports[a.Index].vlans)
@@ -94,7 +94,7 @@ func (r *reader) links(v *visit, f *found) error {
 			f.veths = append(f.veths, pair)
 			continue
 		case *netlink.Iptun:
-			o.IPIP = plan.IPIP{Local: address(l.Local), PMTUDisc: l.PMtuDisc != 0}
+			o.IPIP = plan.IPIP{Local: specified(l.Local), Remote: specified(l.Remote), TTL: int(l.Ttl), TOS: int(l.Tos), PMTUDisc: l.PMtuDisc != 0}
 		case *netlink.Macvlan:
 			o.Sub = macvlanModes[l.Mode]
 		case *netlink.IPVlan:
@@ -103,6 +103,9 @@ func (r *reader) links(v *visit, f *found) error {
 			o.ARP = a.RawFlags&unix.IFF_NOARP == 0
 		case *netlink.Vlan:
 			o.VLAN = l.VlanId
+			if l.VlanProtocol != netlink.VLAN_PROTOCOL_8021Q {
+				o.Sub = strings.ToLower(l.VlanProtocol.String())
+			}
 		case *netlink.Tuntap:
 			if wanted.Type == "tun" {
 				o.Type, o.Agent = "tun", wanted.Agent // nothing else can make a device that is not persistent
@@ -162,7 +165,7 @@ func (r *reader) stack() {
 		if r.indices[plan.End{Namespace: s.wanted.LowerNamespace, Name: s.wanted.Lower}] == s.lower {
 			s.link.Lower, s.link.LowerNamespace = s.wanted.Lower, s.wanted.LowerNamespace
 		}
-		r.state.Add(s.link)
+		r.objects = append(r.objects, s.link)
 	}
 }
 
@@ -182,14 +185,14 @@ func (r *reader) pair() {
 		}
 	}
 	for _, e := range r.veths {
-		r.state.Add(e.link)
+		r.objects = append(r.objects, e.link)
 	}
 }
 
 // port is what a device is as a port of a bridge. The bridge itself can be in VLANs too.
 type port struct {
-	hairpin bool
-	vlans   []plan.PortVLAN
+	hairpin, noLearning bool
+	vlans               []plan.PortVLAN
 }
 
 // ports reads what bridges have set on their ports, in one dump for all of them.
@@ -224,6 +227,8 @@ func (v *visit) ports(vlans bool) (map[int]port, error) {
 				switch {
 				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_MODE:
 					p.hairpin = i.Value[0] != 0
+				case of == unix.IFLA_PROTINFO && i.Attr.Type == nl.IFLA_BRPORT_LEARNING:
+					p.noLearning = i.Value[0] == 0
 				case of == unix.IFLA_AF_SPEC && i.Attr.Type == nl.IFLA_BRIDGE_VLAN_INFO:
 					v := nl.DeserializeBridgeVlanInfo(i.Value)
 					p.vlans = append(p.vlans, plan.PortVLAN{
@@ -309,7 +314,15 @@ func sameQdisc(want, got netlink.Qdisc) bool {
 		return ok && want.Rate == got.Rate && want.Limit == got.Limit && math.Abs(float64(want.Buffer)-float64(got.Buffer)) <= 1
 	case *netlink.Netem:
 		got, ok := got.(*netlink.Netem)
-		return ok && want.Latency == got.Latency && want.Jitter == got.Jitter && want.Limit == got.Limit && want.Loss == got.Loss && want.Rate64 == got.Rate64
+		if !ok || lossPPM(want) != lossPPM(got) {
+			return false
+		}
+		rest := *got // what no lab wants has to be absent: duplicates, say
+		rest.QdiscAttrs, rest.Loss = want.QdiscAttrs, want.Loss
+		return rest == *want
 	}
 	return want.Type() == got.Type()
 }
+
+// lossPPM is the loss in the unit of a plan: tc and netlink's library round the kernel's in different ways.
+func lossPPM(q *netlink.Netem) int { return int(math.Round(float64(q.Loss) * 1e6 / math.MaxUint32)) }

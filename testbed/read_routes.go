@@ -31,7 +31,7 @@ func (r *reader) routes(v *visit, f *found) error {
 	if err != nil {
 		return err
 	}
-	connected := map[connection]bool{}
+	connected, local := map[connection]bool{}, map[connection]bool{}
 	taken := map[plan.Key]int{} // where among the objects the route of a key is
 	for _, m := range messages {
 		o, kernels, err := f.route(v.place.Name, m)
@@ -41,6 +41,9 @@ func (r *reader) routes(v *visit, f *found) error {
 		if kernels {
 			connected[connection{o.Dev, o.Dst}] = true
 			continue
+		}
+		if o.Type == "local" && o.Table == 0 {
+			local[connection{o.Dev, o.Dst}] = true
 		}
 		if o.Table == 0 || o.Protocol != 0 && o.Protocol == r.delegated[v.place.Name] && !r.wantsRoute(o) {
 			continue
@@ -58,7 +61,7 @@ func (r *reader) routes(v *visit, f *found) error {
 		}
 		f.add(o)
 	}
-	f.unconnected(connected)
+	f.unconnected(connected, local)
 	return nil
 }
 

@@ -42,8 +42,20 @@ func BenchmarkScale(b *testing.B) {
 	}
 	s := scale(b, prefix+"scale", nodes, pods)
 	var build, again, remove, batch time.Duration
+	spent, made := map[plan.Kind]time.Duration{}, map[plan.Kind]int{}
 	for b.Loop() {
-		build += timed(func() { apply(b, prefix+"scale", s) })
+		build += timed(func() {
+			changes, last := pending(b, prefix+"scale", s), time.Now()
+			err := testbed.Apply(b.Context(), changes, func(c plan.Change) {
+				kind, now := c.Object.Key().Kind, time.Now()
+				spent[kind] += now.Sub(last)
+				made[kind]++
+				last = now
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		})
 		again += timed(func() {
 			if changes := pending(b, prefix+"scale", s); len(changes) > 0 {
 				b.Fatalf("a second up would change %d objects, first %s", len(changes), changes[0].Object.Key())
@@ -51,12 +63,17 @@ func BenchmarkScale(b *testing.B) {
 		})
 		remove += timed(func() { down(b, prefix+"scale") })
 		settle(b)
-		batch += timed(func() { byBatch(b, s) })
-		down(b, prefix+"scale")
-		settle(b)
+		if nodes <= 100 { // beyond that ip(8) takes minutes
+			batch += timed(func() { byBatch(b, s) })
+			down(b, prefix+"scale")
+			settle(b)
+		}
 	}
 	for name, d := range map[string]time.Duration{"up": build, "up-again": again, "down": remove, "ip-batch": batch} {
 		b.ReportMetric(d.Seconds()/float64(b.N), name+"-s")
+	}
+	for kind, name := range map[plan.Kind]string{plan.KindNamespace: "namespace", plan.KindLink: "link", plan.KindRoute: "route", plan.KindSysctl: "sysctl"} {
+		b.ReportMetric(float64(spent[kind].Microseconds())/float64(max(made[kind], 1)), "us/"+name)
 	}
 	b.ReportMetric(float64(peak(b))/(1<<20), "peak-MiB")
 	b.ReportMetric(0, "ns/op")

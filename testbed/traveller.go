@@ -19,6 +19,8 @@ import (
 type traveller struct {
 	home  int // the namespace it started in
 	stray bool
+
+	sysctls sysctls
 }
 
 // travel calls f on a goroutine that has an OS thread for itself. The thread returns to where it came from; where it
@@ -35,6 +37,7 @@ func travel(f func(*traveller) error) error {
 			}
 			t.home = home
 			defer unix.Close(home)
+			defer t.sysctls.close()
 			defer func() {
 				if t.stray && unix.Setns(home, unix.CLONE_NEWNET) == nil {
 					t.stray = false
@@ -63,6 +66,7 @@ func (t *traveller) enter(p *Place) error {
 type visit struct {
 	*netlink.Handle
 	place *Place
+	by    *traveller
 	raw   map[int]*nl.SocketHandle // for what the library has no call
 	index map[string]int           // of links that are known so far
 }
@@ -76,7 +80,7 @@ func (t *traveller) call(p *Place) (*visit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("namespace %s: netlink: %w", p.Name, err)
 	}
-	return &visit{Handle: h, place: p, index: map[string]int{}}, nil
+	return &visit{Handle: h, by: t, place: p, index: map[string]int{}}, nil
 }
 
 func (v *visit) close() {
@@ -144,7 +148,7 @@ func (t *traveller) unshare(n plan.Namespace) (*visit, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &visit{Handle: h, index: map[string]int{}}
+	v := &visit{Handle: h, by: t, index: map[string]int{}}
 	if err := v.own(n); err != nil {
 		h.Close()
 		return nil, err

@@ -29,7 +29,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == testbed.AgentArg {
 		os.Exit(agent.Main(os.Args[2:]))
 	}
-	debug.SetGCPercent(800) // a big lab is some ten MiB of objects, and collecting them is a tenth of an up
+	debug.SetGCPercent(200) // collecting at the usual hundred is a tenth of a big lab's up
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -171,7 +171,7 @@ answer is no (check failed, plan --exit-code found something to do).`,
 		c.up(), c.down(), c.plan(), c.status(), c.check(), c.exec(), c.shell(),
 		c.compare(), c.report(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
-		c.byHand("agent"),
+		c.byHand("agent"), c.byHand("program"),
 	)
 	return root
 }

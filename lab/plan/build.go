@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -15,6 +16,8 @@ import (
 type Options struct {
 	Instance string // name of the instance; empty: the lab's own
 	Mode     string // overrides the network's mode
+	Wire     string // overrides the switches' wire model
+	Rate     uint64 // bit/s; overrides the switches' rate
 	Modes    Modes
 	Features Features
 }
@@ -30,6 +33,7 @@ type Plan struct {
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
 	p.Cluster.Features = opt.Features
 	decoded, diags := opt.Modes.decode(l)
 	switch {
@@ -86,6 +90,7 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
+	wires(p.Cluster, p.State)
 	p.State.Resolve()
 	return p, diags
 }
@@ -201,40 +206,47 @@ func underlayNeeds(l *lab.Lab) []need {
 // route to it. The route is made after that and goes with it.
 func (s *State) Resolve() {
 	type device struct{ namespace, name string }
-	addresses := map[device][]Address{}
-	links := map[device][]Route{}
-	routes := map[Key]Route{}
+	type reach struct {
+		prefix netip.Prefix
+		by     Key
+		table  int // that the route which reaches it is in; 0: an address reaches it, for all tables
+	}
+	reaches := map[device][]reach{}
 	for k, o := range s.objects {
 		switch o := o.(type) {
 		case Address:
-			d := device{o.Namespace, o.Link}
-			addresses[d] = append(addresses[d], o)
+			if !o.NoPrefixRoute {
+				d := device{o.Namespace, o.Link}
+				reaches[d] = append(reaches[d], reach{o.Prefix.Masked(), k, 0})
+			}
 		case Route:
-			if o.Via.IsValid() {
-				routes[k] = o
-			} else if o.Scope == "link" && o.Table == TableMain {
+			if !o.Via.IsValid() && o.Scope == "link" {
 				d := device{o.Namespace, o.Dev}
-				links[d] = append(links[d], o)
+				reaches[d] = append(reaches[d], reach{o.Dst, k, o.Table})
 			}
 		}
 	}
-	for k, r := range routes {
-		r.On = Key{}
+	for k, o := range s.objects {
+		r, ok := o.(Route)
+		if !ok || !r.Via.IsValid() {
+			continue
+		}
+		var on Key
 		if !r.Onlink {
-			d := device{r.Namespace, r.Dev}
 			best := -1
-			consider := func(p netip.Prefix, k Key) {
-				if p.Masked().Contains(r.Via) && p.Bits() > best {
-					best, r.On = p.Bits(), k
+			for _, to := range reaches[device{r.Namespace, r.Dev}] {
+				if !to.prefix.Contains(r.Via) || to.table != 0 && to.table != r.Table && to.table != TableMain {
+					continue
+				}
+				// Of two that reach as narrowly an address is taken, and then the first by name.
+				if cmp.Or(cmp.Compare(to.prefix.Bits(), best), cmp.Compare(on.Kind, to.by.Kind), strings.Compare(on.Name, to.by.Name)) > 0 {
+					best, on = to.prefix.Bits(), to.by
 				}
 			}
-			for _, a := range addresses[d] {
-				consider(a.Prefix, a.Key())
-			}
-			for _, l := range links[d] {
-				consider(l.Dst, l.Key())
-			}
 		}
-		s.objects[k] = r
+		if r.On != on {
+			r.On = on
+			s.objects[k] = r
+		}
 	}
 }

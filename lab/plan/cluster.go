@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -15,7 +16,15 @@ type Cluster struct {
 	Nodes []*Node
 
 	Features Features // of the kernel that it is planned for
+
+	wireModel string // for all switches; empty: their own
+	rateLimit uint64 // bit/s, likewise
 }
+
+// Wire returns the wire model of a switch.
+func (c *Cluster) Wire(sw *lab.Switch) string { return cmp.Or(c.wireModel, sw.Wire) }
+
+func (c *Cluster) rate(sw *lab.Switch) uint64 { return cmp.Or(c.rateLimit, sw.Impair.Rate) }
 
 // Node is a node of a cluster.
 type Node struct {

@@ -1,6 +1,9 @@
 package plan
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // Op is what a change does.
 type Op int
@@ -38,7 +41,7 @@ func (c Change) Lines() []string {
 func Diff(actual, desired *State) []Change {
 	gone := map[Key]bool{}   // will not exist once the deletions are done
 	silent := map[Key]bool{} // … because the kernel removes it together with a parent
-	var doomed []Object
+	var doomed []entry
 	for k, o := range actual.objects {
 		want, ok := desired.objects[k]
 		if ok && want == o {
@@ -50,53 +53,93 @@ func Diff(actual, desired *State) []Change {
 			}
 		}
 		gone[k] = true
-		doomed = append(doomed, o)
+		doomed = append(doomed, entry{k, o})
 	}
 	if len(doomed) > 0 {
-		children := map[Key][]Object{}
-		for _, o := range actual.objects {
+		children := map[Key][]entry{}
+		for k, o := range actual.objects {
 			for _, p := range o.Parents() {
-				children[p] = append(children[p], o)
+				children[p] = append(children[p], entry{k, o})
 			}
 		}
-		for i := 0; i < len(doomed); i++ {
-			parent := doomed[i].Key()
-			for _, c := range children[parent] {
-				k := c.Key()
-				if diesWith(c, parent) {
-					silent[k] = true
+		for i := 0; ; i++ {
+			if i == len(doomed) {
+				for _, e := range actual.stranded(gone) {
+					gone[e.key], silent[e.key] = true, true
+					doomed = append(doomed, e)
 				}
-				if !gone[k] {
-					gone[k] = true
+				if i == len(doomed) {
+					break
+				}
+			}
+			parent := doomed[i].key
+			for _, c := range children[parent] {
+				if diesWith(c.object, parent) {
+					silent[c.key] = true
+				}
+				if !gone[c.key] {
+					gone[c.key] = true
 					doomed = append(doomed, c)
 				}
 			}
 		}
 	}
-	var changes []Change
-	ordered := order(doomed)
-	for i := len(ordered) - 1; i >= 0; i-- {
-		k := ordered[i].Key()
-		if k.Kind == KindSysctl || silent[k] {
-			continue
+	order(doomed)
+	changes := make([]Change, 0, len(doomed)+max(0, len(desired.objects)-len(actual.objects)))
+	for _, e := range slices.Backward(doomed) {
+		if e.key.Kind != KindSysctl && !silent[e.key] {
+			changes = append(changes, Change{Op: Delete, Object: e.object})
 		}
-		changes = append(changes, Change{Op: Delete, Object: ordered[i]})
 	}
-	var wanted []Object
+	wanted := make([]entry, 0, max(0, len(desired.objects)-len(actual.objects)))
 	for k, o := range desired.objects {
 		if was, ok := actual.objects[k]; !ok || gone[k] || was != o {
-			wanted = append(wanted, o)
+			wanted = append(wanted, entry{k, o})
 		}
 	}
-	for _, o := range order(wanted) {
-		k := o.Key()
-		if was, ok := actual.objects[k]; ok && !gone[k] {
-			changes = append(changes, Change{Op: Update, Object: o, Before: was})
+	order(wanted)
+	for _, e := range wanted {
+		if was, ok := actual.objects[e.key]; ok && !gone[e.key] {
+			changes = append(changes, Change{Op: Update, Object: e.object, Before: was})
 		} else {
-			changes = append(changes, Change{Op: Create, Object: o})
+			changes = append(changes, Change{Op: Create, Object: e.object})
 		}
 	}
 	return changes
+}
+
+// stranded returns the IPv4 routes and neighbours of links that lose their last IPv4 address: the kernel takes that for the
+// end of IPv4 on the link.
+func (s *State) stranded(gone map[Key]bool) []entry {
+	type link struct{ namespace, name string }
+	left := map[link]int{} // how many addresses, of links that have had some
+	for k, o := range s.objects {
+		if a, ok := o.(Address); ok && a.Prefix.Addr().Is4() {
+			l := link{a.Namespace, a.Link}
+			left[l] += 0
+			if !gone[k] {
+				left[l]++
+			}
+		}
+	}
+	var lost []entry
+	for k, o := range s.objects {
+		var on link
+		switch o := o.(type) {
+		case Route:
+			if o.Dst.Addr().Is4() {
+				on = link{o.Namespace, o.Dev}
+			}
+		case Neighbour:
+			if o.Addr.Is4() {
+				on = link{o.Namespace, o.Link}
+			}
+		}
+		if n, had := left[on]; had && n == 0 && !gone[k] {
+			lost = append(lost, entry{k, o})
+		}
+	}
+	return lost
 }
 
 // diesWith reports whether the kernel removes the object by itself when the parent goes.

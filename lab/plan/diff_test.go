@@ -32,6 +32,18 @@ func small() *State {
 	return s
 }
 
+// onDevice has, besides, what stands on the uplink and needs no address of it.
+func onDevice() *State {
+	s := with(small(),
+		Neighbour{Namespace: "l.n", Link: "eth0", Addr: netip.MustParseAddr("10.2.0.1"), MAC: "02:00:00:00:00:01"},
+		Neighbour{Namespace: "l.n", Link: "eth0", Addr: netip.MustParseAddr("10.2.0.2"), Proxy: true},
+		Neighbour{Namespace: "l.n", Link: "eth0", Addr: netip.MustParseAddr("fd00::2"), Proxy: true},
+		Route{Namespace: "l.n", Table: 100, Dst: netip.MustParsePrefix("10.2.0.0/24"), Dev: "eth0", Scope: "link", Protocol: ProtocolBoot},
+	)
+	s.Resolve()
+	return s
+}
+
 func lines(changes []Change) []string {
 	var out []string
 	for _, c := range changes {
@@ -82,7 +94,9 @@ func TestDiff(t *testing.T) {
 	pod := small().Get(Key{"l.n.p", KindLink, "eth0"}).(Link)
 	bridge := small().Get(Key{"l.n", KindLink, "cni0"}).(Link)
 	route := small().Get(Key{"l.n", KindRoute, "254 10.1.0.0/24"}).(Route)
-	wide, longer, down, moved, other := uplink, address, bridge, route, bridge
+	wide, longer, down, moved, other, silent := uplink, address, bridge, route, bridge, address
+	silent.Broadcast = netip.Addr{}
+	second := NewAddress("l.n", "eth0", netip.MustParsePrefix("198.51.100.1/24"))
 	wide.MTU = 9000
 	longer.Prefix, longer.Broadcast = netip.MustParsePrefix("192.0.2.1/25"), netip.MustParseAddr("192.0.2.127")
 	down.Down = true
@@ -106,6 +120,21 @@ func TestDiff(t *testing.T) {
 		{"an address takes the routes that need it along", with(without(small(), address.Key()), longer), small(), []string{
 			"ip -n l.n route del 10.1.0.0/24 via 192.0.2.2 dev eth0",
 			"ip -n l.n address del 192.0.2.1/25 dev eth0",
+			"ip -n l.n address add 192.0.2.1/24 broadcast 192.0.2.255 dev eth0",
+			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
+		}},
+		{"the last address takes all of its family along", with(onDevice(), silent), onDevice(), []string{
+			"ip -n l.n route del 10.1.0.0/24 via 192.0.2.2 dev eth0",
+			"ip -n l.n address del 192.0.2.1/24 dev eth0",
+			"ip -n l.n address add 192.0.2.1/24 broadcast 192.0.2.255 dev eth0",
+			"ip -n l.n neighbour replace 10.2.0.1 dev eth0 lladdr 02:00:00:00:00:01 nud permanent",
+			"ip -n l.n neighbour add proxy 10.2.0.2 dev eth0",
+			"ip -n l.n route replace 10.2.0.0/24 dev eth0 table 100 scope link",
+			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
+		}},
+		{"another address keeps it", with(onDevice(), silent, second), with(onDevice(), second), []string{
+			"ip -n l.n route del 10.1.0.0/24 via 192.0.2.2 dev eth0",
+			"ip -n l.n address del 192.0.2.1/24 dev eth0",
 			"ip -n l.n address add 192.0.2.1/24 broadcast 192.0.2.255 dev eth0",
 			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
 		}},

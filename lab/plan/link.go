@@ -60,12 +60,13 @@ type Link struct {
 	Hairpin         bool   // a bridge port that may send a frame back where it came from
 	Filtering       bool   // a bridge that keeps VLANs apart: a port is in those that it names, and in no other
 	VLANs           string // a port of such a bridge, as bridge(8) writes it: "1 pvid untagged, 10, 20"
+	NoLearning      bool   // a bridge port that does not learn who is behind it
 	Peer            End    // veth: the other end
 	Lower           string // vxlan, ipip, macvlan, ipvlan, vlan: the device it stands on
 	LowerNamespace  string // where that is, when it is in another namespace
 	VXLAN           VXLAN
 	IPIP            IPIP
-	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"
+	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; vlan: its protocol, where found other than 802.1Q
 	VLAN            int    // vlan: its 802.1Q identifier
 	ARP             bool   // ifb: it resolves addresses, which such a device does not do by itself
 	Agent           string // tun: the agent that makes it, and with which it goes
@@ -81,10 +82,12 @@ type VXLAN struct {
 	Learning bool
 }
 
-// IPIP holds the settings of an ipip device; the zero Addr is any.
+// IPIP holds the settings of an ipip device; the zero Addr is any. No lab wants a tunnel with one far end, nor one that sets
+// its packets' TTL or class of service: these can only be found.
 type IPIP struct {
-	Local    netip.Addr
-	PMTUDisc bool
+	Local, Remote netip.Addr
+	TTL, TOS      int
+	PMTUDisc      bool
 }
 
 // fallback are devices that appear in every namespace once their module is loaded, and their types.
@@ -108,6 +111,8 @@ func (l Link) Parents() []Key {
 		p = append(p, Key{l.Peer.Namespace, KindNamespace, ""})
 		if !l.first() {
 			p = append(p, Key{l.Peer.Namespace, KindLink, l.Peer.Name})
+		} else if l.Peer.Namespace != l.Namespace {
+			p = append(p, defaultSysctls(l.Peer.Namespace)...) // the other end is made along with this one
 		}
 	}
 	if l.Master != "" {
@@ -148,7 +153,7 @@ func (l Link) Add() []string {
 	case "macvlan", "ipvlan", "vlan":
 		add = ip + "add link " + l.Lower + " name " + l.Name
 		if l.LowerNamespace != "" {
-			add = fmt.Sprintf("ip -n %s link add link %s name %s netns %s", l.LowerNamespace, l.Lower, l.Name, l.Namespace)
+			add = fmt.Sprintf("ip -n %s link add link %s name %s netns %s", l.LowerNamespace, l.Lower, Unnamed, l.Namespace)
 		}
 		add += l.attributes() + " type " + l.Type
 	}
@@ -176,8 +181,16 @@ func (l Link) Add() []string {
 			add += " nolearning"
 		}
 	}
-	return append([]string{add}, l.state(Link{})...)
+	lines := []string{add}
+	if l.LowerNamespace != "" {
+		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s name %s", l.Namespace, Unnamed, l.Name))
+	}
+	return append(lines, l.state(Link{})...)
 }
+
+// Unnamed is what a device is called until it is where it belongs: older kernels, such as 6.1, refuse a name that is taken
+// where the device below is, though it is made elsewhere.
+const Unnamed = "new0"
 
 // state returns what is set on a device that exists.
 func (l Link) state(before Link) []string {
@@ -203,7 +216,7 @@ func (l Link) state(before Link) []string {
 		} else {
 			set += " master " + l.Master
 		}
-		before.Hairpin, before.VLANs = false, "" // they belong to the port, not to the device
+		before.Hairpin, before.NoLearning, before.VLANs = false, false, "" // they belong to the port, not to the device
 	}
 	if l.ARP != before.ARP {
 		set += " arp " + onOff(l.ARP)
@@ -226,6 +239,9 @@ func (l Link) state(before Link) []string {
 	}
 	if l.Hairpin != before.Hairpin {
 		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s hairpin %s", l.Namespace, l.Name, onOff(l.Hairpin)))
+	}
+	if l.NoLearning != before.NoLearning {
+		lines = append(lines, fmt.Sprintf("bridge -n %s link set dev %s learning %s", l.Namespace, l.Name, onOff(!l.NoLearning)))
 	}
 	return lines
 }
@@ -303,6 +319,7 @@ func (l Link) ChangeVLANs(before Link) (leave, join []PortVLAN) {
 func (l Link) Set(o Object) ([]string, bool) {
 	before := o.(Link)
 	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.LowerNamespace != before.LowerNamespace ||
+		l.Type == "ifb" && l.MAC != before.MAC || // that is settled when it is made
 		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
 		return nil, false
 	}
@@ -384,8 +401,10 @@ func (q Qdisc) Add() []string {
 	}
 	return []string{s}
 }
+
+// Set does not apply to netem: what a change does not mention, as a rate, stays as it was.
 func (q Qdisc) Set(before Object) ([]string, bool) {
-	return q.Add(), q.Type == before.(Qdisc).Type
+	return q.Add(), q.Type == before.(Qdisc).Type && q.Type != "netem"
 }
 func (q Qdisc) Del() []string {
 	if q.ingress() {

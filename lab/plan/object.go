@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"container/heap"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -72,7 +73,7 @@ type State struct {
 // Add puts an object into the state. Two different objects of one key are a mistake in the program.
 func (s *State) Add(objects ...Object) {
 	if s.objects == nil {
-		s.objects = map[Key]Object{}
+		s.objects = make(map[Key]Object, len(objects))
 	}
 	for _, o := range objects {
 		k := o.Key()
@@ -82,6 +83,9 @@ func (s *State) Add(objects ...Object) {
 		s.objects[k] = o
 	}
 }
+
+// Replace puts an object in the place of the one of its key.
+func (s *State) Replace(o Object) { s.objects[o.Key()] = o }
 
 // Remove takes an object out of the state.
 func (s *State) Remove(k Key) { delete(s.objects, k) }
@@ -101,11 +105,16 @@ func (s *State) Each(f func(Object)) {
 
 // Objects returns all objects, parents before children, and by namespace, kind and name where that leaves a choice.
 func (s *State) Objects() []Object {
-	all := make([]Object, 0, len(s.objects))
-	for _, o := range s.objects {
-		all = append(all, o)
+	all := make([]entry, 0, len(s.objects))
+	for k, o := range s.objects {
+		all = append(all, entry{k, o})
 	}
-	return order(all)
+	order(all)
+	objects := make([]Object, len(all))
+	for i, e := range all {
+		objects[i] = e.object
+	}
+	return objects
 }
 
 // Namespaces returns the names of the state's namespaces, in order.
@@ -120,85 +129,79 @@ func (s *State) Namespaces() []string {
 	return names
 }
 
+// entry is an object with its key, which is costly to put together.
+type entry struct {
+	key    Key
+	object Object
+}
+
 // order sorts topologically: a namespace is finished before the next begins unless one of its objects has to wait.
-func order(objects []Object) []Object {
+func order(entries []entry) {
 	type node struct {
-		o        Object
-		rank     int
 		waits    int
 		children []int
 	}
-	keys := make([]Key, len(objects))
-	byKey := make(map[Key]int, len(objects))
 	names := map[string]int{}
-	for i, o := range objects {
-		keys[i] = o.Key()
-		byKey[keys[i]] = i
-		names[keys[i].Namespace] = 0
+	for _, e := range entries {
+		names[e.key.Namespace] = 0
 	}
-	sorted := make([]string, 0, len(names))
-	for n := range names {
-		sorted = append(sorted, n)
-	}
-	slices.SortFunc(sorted, natural)
-	for i, n := range sorted {
+	for i, n := range slices.SortedFunc(maps.Keys(names), natural) {
 		names[n] = i
 	}
-	nodes := make([]node, len(objects))
-	byName := make([]int, len(objects))
-	for i, o := range objects {
-		nodes[i].o = o
-		byName[i] = i
-		for _, p := range o.Parents() {
-			if j, ok := byKey[p]; ok && j != i {
+	slices.SortFunc(entries, func(a, b entry) int {
+		// All namespaces come first, so that a link can be made with both its ends in place.
+		if c := cmp.Compare(min(a.key.Kind, 1), min(b.key.Kind, 1)); c != 0 {
+			return c
+		}
+		if a.key.Namespace != b.key.Namespace {
+			return cmp.Compare(names[a.key.Namespace], names[b.key.Namespace])
+		}
+		return cmp.Or(cmp.Compare(a.key.Kind, b.key.Kind), natural(a.key.Name, b.key.Name))
+	})
+	ranks := make(map[Key]int, len(entries))
+	for i, e := range entries {
+		ranks[e.key] = i
+	}
+	nodes := make([]node, len(entries))
+	for i, e := range entries {
+		for _, p := range e.object.Parents() {
+			if j, ok := ranks[p]; ok && j != i {
 				nodes[j].children = append(nodes[j].children, i)
 				nodes[i].waits++
 			}
 		}
 	}
-	slices.SortFunc(byName, func(a, b int) int {
-		x, y := keys[a], keys[b]
-		// All namespaces come first, so that a link can be made with both its ends in place.
-		return cmp.Or(
-			cmp.Compare(min(int(x.Kind), 1), min(int(y.Kind), 1)),
-			cmp.Compare(names[x.Namespace], names[y.Namespace]),
-			cmp.Compare(x.Kind, y.Kind),
-			natural(x.Name, y.Name),
-		)
-	})
-	for rank, i := range byName {
-		nodes[i].rank = rank
-	}
-	ready := &ranks{}
+	ready := &ranked{}
 	for i := range nodes {
 		if nodes[i].waits == 0 {
-			*ready = append(*ready, nodes[i].rank)
+			*ready = append(*ready, i)
 		}
 	}
 	heap.Init(ready)
-	out := make([]Object, 0, len(objects))
+	out := make([]entry, 0, len(entries))
 	for ready.Len() > 0 {
-		n := &nodes[byName[heap.Pop(ready).(int)]]
-		out = append(out, n.o)
-		for _, c := range n.children {
+		i := heap.Pop(ready).(int)
+		out = append(out, entries[i])
+		for _, c := range nodes[i].children {
 			if nodes[c].waits--; nodes[c].waits == 0 {
-				heap.Push(ready, nodes[c].rank)
+				heap.Push(ready, c)
 			}
 		}
 	}
-	if len(out) != len(objects) {
+	if len(out) != len(entries) {
 		panic("plan: objects depend on one another in a circle")
 	}
-	return out
+	copy(entries, out)
 }
 
-type ranks []int
+// ranked is a heap of places in an order.
+type ranked []int
 
-func (r ranks) Len() int           { return len(r) }
-func (r ranks) Less(i, j int) bool { return r[i] < r[j] }
-func (r ranks) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *ranks) Push(x any)        { *r = append(*r, x.(int)) }
-func (r *ranks) Pop() any {
+func (r ranked) Len() int           { return len(r) }
+func (r ranked) Less(i, j int) bool { return r[i] < r[j] }
+func (r ranked) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
+func (r *ranked) Push(x any)        { *r = append(*r, x.(int)) }
+func (r *ranked) Pop() any {
 	last := len(*r) - 1
 	x := (*r)[last]
 	*r = (*r)[:last]

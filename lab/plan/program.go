@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // Program is an eBPF program of ours at a device's tc hook; the device has a clsact qdisc for it. All that it works with
@@ -60,6 +62,34 @@ func (p Program) Add() []string {
 		s += " trunk " + p.Trunk
 	}
 	return []string{s}
+}
+
+// ParseProgram reads what follows "lab program add" in Add's line.
+func ParseProgram(words []string) (Program, error) {
+	line := strings.Join(words, " ")
+	words = strings.Fields(line)
+	var p Program
+	var hook string
+	_, err := fmt.Sscanf(line, "--namespace %s dev %s %s pref %d %s", &p.Namespace, &p.Link, &hook, &p.Priority, &p.Does)
+	if err != nil || hook != "ingress" && hook != "egress" || len(words)%2 != 0 {
+		return Program{}, fmt.Errorf("%q does not say where which program is to be", line)
+	}
+	p.Egress = hook == "egress"
+	for rest := words[8:]; len(rest) > 0 && err == nil; rest = rest[2:] {
+		switch value := rest[1]; rest[0] {
+		case "to":
+			p.To = value
+		case "local":
+			p.Local, err = netip.ParseAddr(value)
+		case "vlan":
+			p.VLAN, err = strconv.Atoi(value)
+		case "trunk":
+			p.Trunk = value
+		default:
+			err = fmt.Errorf("a program has no %q", rest[0])
+		}
+	}
+	return p, err
 }
 
 func (p Program) Set(Object) ([]string, bool) { return nil, false }

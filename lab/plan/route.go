@@ -13,6 +13,7 @@ type Address struct {
 	Broadcast       netip.Addr   // IPv4 only; the zero Addr for none
 	Scope           string       // "" global, "link", "host"
 	NoPrefixRoute   bool
+	NoLocalRoute    bool   // IPv4: the machine says that it has the address, and does not take packets for it
 	Odd             string // see [Route]
 }
 
@@ -35,7 +36,14 @@ func (a Address) Add() []string {
 	if a.Prefix.Addr().Is6() {
 		s += " nodad"
 	}
-	return []string{s}
+	lines := []string{s}
+	if a.NoLocalRoute {
+		lines = append(lines, fmt.Sprintf("ip -n %s route del local %s dev %s table local", a.Namespace, a.Prefix.Addr(), a.Link))
+		if a.Broadcast.IsValid() {
+			lines = append(lines, fmt.Sprintf("ip -n %s route del broadcast %s dev %s table local", a.Namespace, a.Broadcast, a.Link))
+		}
+	}
+	return lines
 }
 func (a Address) Set(Object) ([]string, bool) { return nil, false }
 func (a Address) Del() []string {

@@ -112,11 +112,11 @@ func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, 
 	for _, a := range nic.Addresses {
 		s.Add(NewAddress(near.Namespace, near.Name, a))
 	}
-	if q, ok := shape(sw); ok {
+	if q, ok := shape(c, sw); ok {
 		q.Namespace, q.Link = far.Namespace, far.Name
 		s.Add(q)
 	}
-	if q, ok := impair(sw); ok {
+	if q, ok := impair(c, sw); ok {
 		q.Namespace, q.Link = near.Namespace, near.Name
 		s.Add(q)
 	}
@@ -153,8 +153,8 @@ func guard(s *State, port End, nic *lab.Interface) {
 }
 
 // shape limits the rate. A bucket smaller than a GSO packet makes tbf cut it, as a real wire would.
-func shape(sw *lab.Switch) (Qdisc, bool) {
-	rate := sw.Impair.Rate
+func shape(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
+	rate := c.rate(sw)
 	if rate == 0 {
 		return Qdisc{}, false
 	}
@@ -164,13 +164,13 @@ func shape(sw *lab.Switch) (Qdisc, bool) {
 
 // impair is what happens at the machine's end, where a packet that crosses the switch passes once: delay, jitter and
 // loss are those of one crossing. The rate is limited at both ends.
-func impair(sw *lab.Switch) (Qdisc, bool) {
+func impair(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 	i := sw.Impair
 	if i.Delay == 0 && i.Jitter == 0 && i.Loss == 0 {
-		return shape(sw)
+		return shape(c, sw)
 	}
 	return Qdisc{
-		Type: "netem", Rate: i.Rate, Limit: 10000,
+		Type: "netem", Rate: c.rate(sw), Limit: 10000,
 		DelayUS: uint32(i.Delay.Microseconds()), JitterUS: uint32(i.Jitter.Microseconds()), LossPPM: uint32(i.Loss * 1e4),
 	}, true
 }

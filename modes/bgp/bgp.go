@@ -24,7 +24,6 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -45,26 +44,25 @@ const (
 type Mode struct {
 	like       like
 	as         uint32
-	reflectors []reflector
+	reflectors []name // of nodes
+	peer       name   // of a router
+	peerAS     uint32
 }
 
-type reflector struct {
-	name string
+// name is a machine's, and where it was written.
+type name struct {
+	text string
 	at   hcl.Range
 }
 
-// like is whose node side a cluster has.
+// like is whose arrangement a cluster has.
 type like interface {
 	allocate(*plan.Cluster) hcl.Diagnostics
-	pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
-	metric() int
-	// own is the address from which a node talks to its own pods.
-	own(n *plan.Node, v6 bool) netip.Addr
-	// source is what another node sees of a pod that talks to it.
-	source(from, to plan.Endpoint) netip.Addr
+	plan(Mode, *plan.Cluster, plan.Features, *plan.State) hcl.Diagnostics
+	expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation
 }
 
-var likes = map[string]like{"calico": calico{}, "bridge": bridge{}}
+var likes = map[string]like{"calico": mesh{calico{}}, "bridge": mesh{bridge{}}, "hybridnet": hybridnet{}}
 
 func (Mode) About() string {
 	return "routes that nodes learn from one another over BGP, no encapsulation (Calico BGP)"
@@ -77,47 +75,76 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		AS         *int           `hcl:"as"`
 		ASRange    hcl.Range      `hcl:"as,attr_value_range"`
 		Reflectors hcl.Expression `hcl:"reflectors,optional"`
+		Peer       *string        `hcl:"peer"`
+		PeerRange  hcl.Range      `hcl:"peer,attr_value_range"`
+		PeerAS     *int           `hcl:"peer_as"`
+		PeerASAt   hcl.Range      `hcl:"peer_as,attr_value_range"`
 	}
 	diags := gohcl.DecodeBody(body, ctx, &set)
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	m := Mode{like: calico{}, as: defaultAS}
+	m := Mode{like: likes["calico"], as: defaultAS}
+	var more hcl.Diagnostics
 	if set.Like != nil {
 		var ok bool
 		if m.like, ok = likes[*set.Like]; !ok {
 			return nil, append(diags, wrong(set.LikeRange, "Unknown system",
-				fmt.Sprintf("There is no bgp like %q.%s", *set.Like, lab.Suggest(*set.Like, []string{"calico", "bridge"}, "It can be like"))))
+				fmt.Sprintf("There is no bgp like %q.%s", *set.Like, lab.Suggest(*set.Like, []string{"calico", "bridge", "hybridnet"}, "It can be like"))))
 		}
+	}
+	if _, tor := m.like.(hybridnet); tor {
+		m.as, m.peerAS = hybridnetAS, hybridnetPeerAS
+		if set.PeerAS != nil {
+			m.peerAS, more = number(*set.PeerAS, set.PeerASAt)
+			diags = append(diags, more...)
+		}
+		if set.Peer != nil {
+			m.peer = name{*set.Peer, set.PeerRange}
+		}
+	} else if set.Peer != nil || set.PeerAS != nil {
+		at := set.PeerRange
+		if set.Peer == nil {
+			at = set.PeerASAt
+		}
+		diags = append(diags, wrong(at, "Only Hybridnet's nodes have a router for a peer", "Here the nodes speak with one another. Take peer and peer_as out, or say like = \"hybridnet\"."))
 	}
 	if set.AS != nil {
-		if *set.AS < 1 || *set.AS > 1<<32-2 {
-			diags = append(diags, wrong(set.ASRange, "AS number out of range",
-				fmt.Sprintf("An AS number is from 1 to 4294967294, not %d. 64512 to 65534 are for private use (RFC 6996).", *set.AS)))
-		} else {
-			m.as = uint32(*set.AS)
-		}
+		m.as, more = number(*set.AS, set.ASRange)
+		diags = append(diags, more...)
 	}
-	reflectors, more := names(set.Reflectors, ctx)
-	m.reflectors = reflectors
-	return m, append(diags, more...)
+	m.reflectors, more = names(set.Reflectors, ctx)
+	diags = append(diags, more...)
+	if _, tor := m.like.(hybridnet); tor && len(m.reflectors) > 0 {
+		diags = append(diags, wrong(m.reflectors[0].at, "Hybridnet's nodes need no reflector", "They speak with the router only, and with like = \"hybridnet\" there is nothing to reflect. Take reflectors out."))
+	}
+	return m, diags
+}
+
+// number reads an AS number.
+func number(as int, at hcl.Range) (uint32, hcl.Diagnostics) {
+	if as < 1 || as > 1<<32-2 {
+		return 0, hcl.Diagnostics{wrong(at, "AS number out of range",
+			fmt.Sprintf("An AS number is from 1 to 4294967294, not %d. 64512 to 65534 are for private use (RFC 6996).", as))}
+	}
+	return uint32(as), nil
 }
 
 // names reads a list of names, each with its place.
-func names(list hcl.Expression, ctx *hcl.EvalContext) ([]reflector, hcl.Diagnostics) {
+func names(list hcl.Expression, ctx *hcl.EvalContext) ([]name, hcl.Diagnostics) {
 	if list == nil {
 		return nil, nil
 	}
 	var texts []string
 	diags := gohcl.DecodeExpression(list, ctx, &texts)
 	items, more := hcl.ExprList(list)
-	var out []reflector
+	var out []name
 	for i, t := range texts {
 		at := list.Range()
 		if !more.HasErrors() && i < len(items) {
 			at = items[i].Range()
 		}
-		out = append(out, reflector{t, at})
+		out = append(out, name{t, at})
 	}
 	return out, diags
 }
@@ -131,57 +158,17 @@ func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := append(attach.OneSegment(c, "bgp"), attach.Families(c)...)
-	reflects := map[*plan.Node]bool{}
-	for _, r := range m.reflectors {
-		i := slices.IndexFunc(c.Nodes, func(n *plan.Node) bool { return n.Name == r.name })
-		if i < 0 {
-			var all []string
-			for _, n := range c.Nodes {
-				all = append(all, n.Name)
-			}
-			diags = append(diags, wrong(r.at, "Unknown node", fmt.Sprintf("There is no node %q to be a route reflector.%s", r.name, lab.Suggest(r.name, all, "There are"))))
-			continue
-		}
-		reflects[c.Nodes[i]] = true
-	}
-	if diags.HasErrors() {
+	if diags := append(attach.OneSegment(c, "bgp"), attach.Families(c)...); diags.HasErrors() {
 		return diags
 	}
-	for _, n := range c.Nodes {
-		m.like.pods(c, f, s, n)
-		s.Add(plan.Agent{
-			Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: m.speaker(c, n, reflects).Text(), Protocol: plan.ProtocolBGP,
-		})
-	}
-	return diags
+	return m.like.plan(m, c, f, s)
 }
 
-// speaker is what a node's agent is told. Sessions run over the families that the pods have.
-func (m Mode) speaker(c *plan.Cluster, n *plan.Node, reflects map[*plan.Node]bool) plan.Speaker {
-	sp := plan.Speaker{
-		AS: m.as, RouterID: routerID(n), Restart: restart, Learns: (len(c.Nodes) - 1) * len(n.PodCIDRs),
-		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Metric: m.like.metric()},
-	}
-	for i, block := range n.PodCIDRs {
-		v6 := c.CIDRs()[i].Addr().Is6()
-		own := n.Uplink().Address(v6).Addr()
-		sp.Listen = append(sp.Listen, own)
-		sp.Announce = append(sp.Announce, plan.Announcement{Prefix: block, NextHop: own})
-		for _, peer := range c.Nodes {
-			if peer == n || len(reflects) > 0 && !reflects[n] && !reflects[peer] {
-				continue
-			}
-			far := peer.Uplink().Address(v6).Addr()
-			sp.Peers = append(sp.Peers, plan.Peer{
-				Address: far, AS: m.as,
-				Passive: own.Less(far), // as confd tells BIRD
-				Client:  reflects[n] && !reflects[peer],
-			})
-		}
-	}
-	return sp
+func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	return m.like.expect(c, from, to)
 }
+
+func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
 
 // routerID is the node's IPv4 address, or where it has none a number that only it has.
 func routerID(n *plan.Node) netip.Addr {
@@ -191,55 +178,3 @@ func routerID(n *plan.Node) netip.Addr {
 	i := n.Index + 1
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
-
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
-	v6 := to.Address.Is6()
-	if from.Node == to.Node {
-		return attach.Local(from, to, mtu(from.Node), m.like.own(from.Node, v6))
-	}
-	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
-	if to.Pod == nil {
-		e.Source = m.like.source(from, to)
-	}
-	return e
-}
-
-func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
-
-// calico has routed pods, and translates what leaves the pool.
-type calico struct{}
-
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, false) }
-func (calico) metric() int                              { return calicoPrio }
-
-func (calico) pods(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
-	for _, pool := range c.CIDRs() {
-		attach.CalicoFirewall(s, n, pool, 0)
-	}
-	attach.Routed(c, s, n, mtu(n), plan.ProtocolBIRD)
-}
-
-func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
-func (calico) source(from, to plan.Endpoint) netip.Addr {
-	return from.Node.Uplink().Address(to.Address.Is6()).Addr()
-}
-
-// bridge has pods on cni0, and translates nothing: every node knows the way back.
-type bridge struct{}
-
-func (bridge) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
-func (bridge) metric() int                              { return 0 }
-
-func (bridge) pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
-	attach.Bridge(c, f, s, n, mtu(n))
-}
-
-func (bridge) own(n *plan.Node, v6 bool) netip.Addr {
-	for _, block := range n.PodCIDRs {
-		if block.Addr().Is6() == v6 {
-			return attach.Gateway(block)
-		}
-	}
-	return netip.Addr{}
-}
-func (bridge) source(from, _ plan.Endpoint) netip.Addr { return from.Address }

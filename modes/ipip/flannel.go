@@ -7,6 +7,7 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/modes/internal/attach"
+	"labnet/modes/internal/device"
 )
 
 // flannel has flannel.ipip, its address the block's own, and pods on a bridge.
@@ -26,6 +27,10 @@ func (flannel) route(bool) plan.Route {
 
 func (flannel) attach(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
 	attach.Bridge(c, f, s, n, mtu(n))
+	bridge, ok := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: attach.BridgeName}).(plan.Link)
+	if ok && n.Emulates(plan.FeatureIPIP, f) {
+		device.Bridge(s, bridge, attach.BridgeName+"-in")
+	}
 	attach.Flannel(c, s, n)
 }
 

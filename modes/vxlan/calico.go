@@ -26,7 +26,10 @@ func (calico) device(_ Mode, v6 bool) string {
 func (k calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
 	for family, block := range n.PodCIDRs {
 		v6 := block.Addr().Is6()
-		m.tunnel(s, c, n, family, 1000, deviceMTU(n, v6), func(n *plan.Node) string { return vtepMAC(n.Name, v6) })
+		m.tunnel(s, c, n, family, overlay{
+			txQueueLen: 1000, routeMTU: deviceMTU(n, v6), mac: func(n *plan.Node) string { return vtepMAC(n.Name, v6) },
+			direct: plan.Route{Protocol: plan.ProtocolFelix, Onlink: true}, always: true,
+		})
 		attach.CalicoFirewall(s, n, c.CIDRs()[family], m.port)
 	}
 	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolFelix)
@@ -53,3 +56,5 @@ func (calico) own(n *plan.Node, v6 bool) netip.Addr {
 	}
 	return n.Uplink().Address(v6).Addr()
 }
+
+func (calico) through(n *plan.Node, family int) netip.Addr { return vtep(n, family) }

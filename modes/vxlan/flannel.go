@@ -26,7 +26,9 @@ func (f flannel) plan(m Mode, c *plan.Cluster, features plan.Features, s *plan.S
 	for family, block := range n.PodCIDRs {
 		device := f.device(m, block.Addr().Is6())
 		// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
-		m.tunnel(s, c, n, family, 0, 0, func(n *plan.Node) string { return plan.MAC(device, n.Name) })
+		m.tunnel(s, c, n, family, overlay{
+			mac: func(n *plan.Node) string { return plan.MAC(device, n.Name) }, direct: plan.Route{Protocol: plan.ProtocolBoot},
+		})
 		attach.NoRouterAdvertisements(c, s, n.Namespace, device)
 	}
 	attach.Bridge(c, features, s, n, podMTU(c, n))
@@ -41,3 +43,5 @@ func (flannel) own(n *plan.Node, v6 bool) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+func (flannel) through(n *plan.Node, family int) netip.Addr { return vtep(n, family) }

@@ -1,5 +1,5 @@
-// Package vxlan is flannel's vxlan backend and, with like = "calico", Calico's: Ethernet frames between the nodes' VXLAN
-// tunnel endpoints (VTEPs), inside UDP over the underlay.
+// Package vxlan is flannel's vxlan backend and, with like = "calico" or "hybridnet", Calico's and Hybridnet's: Ethernet
+// frames between the nodes' VXLAN tunnel endpoints (VTEPs), inside UDP over the underlay.
 //
 // A packet from a pod on node1 to a pod on node2, flannel's way:
 //
@@ -14,11 +14,32 @@
 // longer on the wire (70 over IPv6), so the pods' MTU is that much smaller. The underlay needs to carry UDP between the
 // nodes and nothing else: it never learns of the pods, and the nodes need not share a switch.
 //
-// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with VXLAN "Always". What
-// differs: MAC addresses and veth names are derived from names instead of random, blocks come in the order of the nodes,
+// With direct = true (flannel's DirectRouting, Calico's CrossSubnet) a node in the same subnet is a plain next hop, and its
+// packets cross the underlay as they are; the device is there all the same, for the others, and the pods' MTU is still the
+// tunnel's, since one MTU has to suit every destination.
+//
+// Hybridnet's way the nodes have no blocks: any pod may be on any node, and its neighbour entry says on which.
+//
+//	pod eth0 → hybr… on node1    the pod's default route; the node answers ARP for 169.254.1.1
+//	rules on node1               1: local pods (table 39999)?  2: overlay (40000): 10.42.0.0/16 dev eth0.vxlan20
+//	neighbour on eth0.vxlan20    10.42.0.3 lladdr <MAC of node2's eth0>
+//	FDB of eth0.vxlan20          <that MAC> dst 192.168.205.4
+//	wire                         as above
+//	rules on node2               1: 10.42.0.3 dev hybr…
+//
+// The cost is then one route in all, but a neighbour for every pod of the other nodes.
+//
+// The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with VXLAN "Always" and
+// "CrossSubnet". What differs: MAC addresses and veth names are derived from names instead of random, blocks come in the order of the nodes,
 // Calico's firewall is only the part that translates and spares connection tracking (its policies are left out; it is
 // nftables where the dumps show iptables), and a Calico node without a default route gets one to 169.254.1.1, without
 // which it would not answer its pods' ARP.
+//
+// Of Hybridnet (its packages as of July 2024) there is no daemon here that hears of an unresolved neighbour and looks its
+// node up: the entries it would make are there from the start, permanent. Nobody has to ask by broadcast then, so the prio
+// qdisc that rewrites broadcasts to ff:ff:ff:ff:ff:f1, and that address's FDB entries, are left out; they would also need a
+// kernel with act_pedit. The firewall is only the masquerading, as an nftables table. No packet gets the mark 0x20, which
+// sends a pod's answer to another node back through the tunnel: it goes over the underlay as it is.
 package vxlan
 
 import (
@@ -35,9 +56,10 @@ import (
 
 // Mode is the mode with its settings; the zero value knows only how to decode them.
 type Mode struct {
-	like like
-	vni  int
-	port int
+	like   like
+	vni    int
+	port   int
+	direct bool
 }
 
 // like is whose names, attributes and node side a cluster has.
@@ -47,28 +69,33 @@ type like interface {
 	plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
 	// own is the address from which a node talks to its own pods.
 	own(n *plan.Node, v6 bool) netip.Addr
+	// through is the address from which a node talks through the tunnel of a family.
+	through(n *plan.Node, family int) netip.Addr
 }
 
 var likes = map[string]struct {
 	like
 	vni, port int
 }{
-	"flannel": {flannel{}, 1, 8472},
-	"calico":  {calico{}, 4096, 4789},
+	"flannel":   {flannel{}, 1, 8472},
+	"calico":    {calico{}, 4096, 4789},
+	"hybridnet": {hybridnet{}, 20, 8472},
 }
 
 func (Mode) About() string {
-	return "Ethernet in UDP between VTEPs, over any underlay (flannel vxlan, Calico VXLAN)"
+	return "Ethernet in UDP between VTEPs, over any underlay (flannel vxlan, Calico VXLAN, Hybridnet)"
 }
 
 func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
 	var set struct {
-		Like      *string   `hcl:"like"`
-		LikeRange hcl.Range `hcl:"like,attr_value_range"`
-		VNI       *int      `hcl:"vni"`
-		VNIRange  hcl.Range `hcl:"vni,attr_value_range"`
-		Port      *int      `hcl:"port"`
-		PortRange hcl.Range `hcl:"port,attr_value_range"`
+		Like        *string   `hcl:"like"`
+		LikeRange   hcl.Range `hcl:"like,attr_value_range"`
+		VNI         *int      `hcl:"vni"`
+		VNIRange    hcl.Range `hcl:"vni,attr_value_range"`
+		Port        *int      `hcl:"port"`
+		PortRange   hcl.Range `hcl:"port,attr_value_range"`
+		Direct      bool      `hcl:"direct,optional"`
+		DirectRange hcl.Range `hcl:"direct,attr_value_range"`
 	}
 	diags := gohcl.DecodeBody(body, ctx, &set)
 	if diags.HasErrors() {
@@ -81,17 +108,20 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	kind, ok := likes[name]
 	if !ok {
 		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
-			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico"}, "It can be like"))))
+			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico", "hybridnet"}, "It can be like"))))
 	}
-	m := Mode{kind.like, kind.vni, kind.port}
+	m := Mode{kind.like, kind.vni, kind.port, set.Direct}
 	if set.VNI != nil {
 		m.vni = *set.VNI
 		if m.vni < 1 || m.vni > 1<<24-1 {
 			diags = append(diags, wrong(set.VNIRange, "VNI out of range", fmt.Sprintf("A VXLAN network identifier has 24 bits (RFC 7348): give a number from 1 to 16777215, not %d.", m.vni)))
 		} else if device := m.like.device(m, false); len(device) > 15 {
 			diags = append(diags, wrong(set.VNIRange, "The device's name would be too long",
-				fmt.Sprintf("%s has %d characters, and an interface name at most 15. Give a VNI below 10000000.", device, len(device))))
+				fmt.Sprintf("%s has %d characters, and an interface name at most 15. Give a VNI with %d digits less.", device, len(device), len(device)-15)))
 		}
+	}
+	if m.direct && name == "hybridnet" {
+		diags = append(diags, wrong(set.DirectRange, "Nothing direct in Hybridnet", "Hybridnet's overlay sends everything through the tunnel: leave direct out, or be like flannel or calico."))
 	}
 	if set.Port != nil {
 		m.port = *set.Port
@@ -142,15 +172,23 @@ func podMTU(c *plan.Cluster, n *plan.Node) int {
 	return mtu
 }
 
+// overlay is what the systems' tunnels differ in.
+type overlay struct {
+	txQueueLen, routeMTU int
+	mac                  func(*plan.Node) string
+	direct               plan.Route // what else is said of a route to a node in the same subnet
+	always               bool       // whether such a node has its neighbour and FDB entry all the same
+}
+
 // tunnel adds the device of one family, and for every other node a route, a neighbour and an FDB entry.
-func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family, txqueuelen, routeMTU int, mac func(*plan.Node) string) {
+func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o overlay) {
 	v6 := c.CIDRs()[family].Addr().Is6()
 	device := m.like.device(m, v6)
 	uplink := n.Uplink()
 	s.Add(
 		plan.Link{
 			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
-			MTU: deviceMTU(n, v6), MAC: mac(n), TxQueueLen: txqueuelen,
+			MTU: deviceMTU(n, v6), MAC: o.mac(n), TxQueueLen: o.txQueueLen,
 			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
 		},
 		plan.Address{Namespace: n.Namespace, Link: device, Prefix: single(vtep(n, family))},
@@ -159,15 +197,30 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family, txque
 		if peer == n {
 			continue
 		}
+		node := peer.Uplink().Address(v6).Addr()
+		route := plan.Route{
+			Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
+			Protocol: plan.ProtocolBoot, Onlink: true, MTU: o.routeMTU,
+		}
+		if m.reaches(n, peer) {
+			route.Via, route.Dev, route.MTU = node, uplink.Name, 0
+			route.Protocol, route.Onlink = o.direct.Protocol, o.direct.Onlink
+			if !o.always {
+				s.Add(route)
+				continue
+			}
+		}
 		s.Add(
-			plan.Route{
-				Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
-				Protocol: plan.ProtocolBoot, Onlink: true, MTU: routeMTU,
-			},
-			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: mac(peer)},
-			plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac(peer), Dst: peer.Uplink().Address(v6).Addr()},
+			route,
+			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: o.mac(peer)},
+			plan.FDB{Namespace: n.Namespace, Link: device, MAC: o.mac(peer), Dst: node},
 		)
 	}
+}
+
+// reaches reports whether packets to the other node's pods need no tunnel: the mode is direct, and the nodes share a subnet.
+func (m Mode) reaches(n, other *plan.Node) bool {
+	return m.direct && n.Uplink().Segment() == other.Uplink().Segment()
 }
 
 // vtep is the address of a node's tunnel device: the first of its block.
@@ -193,10 +246,18 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 			Src: from.Node.Uplink().Address(v6).Addr(), Dst: to.Node.Uplink().Address(v6).Addr(),
 		},
 	}
-	if from.Pod == nil {
+	reached := m.reaches(from.Node, to.Node)
+	if reached {
+		e.Encap = plan.Encap{}
+	}
+	switch {
+	case from.Pod != nil:
+	case reached:
+		e.Source, e.MTU = from.Address, min(from.Node.Uplink().Switch.MTU, podMTU(c, to.Node))
+	default:
 		for i, cidr := range c.CIDRs() {
 			if cidr.Addr().Is6() == v6 {
-				e.Source = vtep(from.Node, i)
+				e.Source = m.like.through(from.Node, i)
 				e.MTU = min(deviceMTU(from.Node, v6), podMTU(c, to.Node))
 			}
 		}

@@ -153,6 +153,10 @@ type patience struct {
 // on the endpoints and on the gateways between them, and more where many interfaces were just made.
 const tentative = 5 * time.Second
 
+// carrier is how long the kernel may take to let packets out of a link that has just come up: where many change it looks at
+// them once a second.
+const carrier = time.Second
+
 // patienceFor adds to what a packet needs on this machine what the lab's wires take by intention.
 func patienceFor(p *plan.Plan) patience {
 	var crossing time.Duration
@@ -160,7 +164,7 @@ func patienceFor(p *plan.Plan) patience {
 		crossing += s.Impair.Delay + s.Impair.Jitter
 	}
 	return patience{
-		answer:  time.Second + 4*crossing,
+		answer:  2*carrier + 200*time.Millisecond + 4*crossing, // a request of ARP that is lost is repeated after a second
 		settled: time.Now().Add(tentative),
 		quiet:   250*time.Millisecond + 2*crossing,
 		again:   100*time.Millisecond + crossing,

@@ -86,12 +86,15 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 		}
 	}
 	sent := time.Now()
+	if p.want.OneWay {
+		_, _ = p.send(ctx, f, request, headLen, p.answer, arrived) // whether it was lost is seen below
+	}
 	ok, err := p.send(ctx, f, request, headLen, patience, answered)
 	took := time.Since(sent)
 	p.drain()
 	got := f.arrived()
 	switch {
-	case !p.want.Reachable && ok:
+	case p.want.OneWay && ok:
 		p.report(Reach, false, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
 	case p.want.OneWay && len(got) == 0:
 		where, look := p.trail(f, p.from, p.to, request)

@@ -32,6 +32,7 @@ func TestBrokenPromise(t *testing.T) {
 		want, seen string
 	}{
 		{"unreachable", func(e *plan.Expectation) { e.Reachable = false }, Reach, "a packet from 10.42.0.2 arrived"},
+		{"only one way", func(e *plan.Expectation) { e.Reachable, e.OneWay = false, true }, Reach, "an answer after"},
 		{"other sender", func(e *plan.Expectation) { e.Source = e.Encap.Src }, Source, "10.42.0.2"},
 		{"larger MTU", func(e *plan.Expectation) { e.MTU++ }, MTU, "node1/p1 itself refuses 1451 bytes"},
 		{"smaller MTU", func(e *plan.Expectation) { e.MTU-- }, MTU, "1450 bytes arrive whole"},
@@ -76,6 +77,28 @@ func TestKeptApart(t *testing.T) {
 	if r := checked(t, p); !r.OK {
 		t.Error(text(r))
 	}
+}
+
+// TestAnswersGetLost: what is promised to arrive without an answer does, and it is seen where it does not even arrive.
+func TestAnswersGetLost(t *testing.T) {
+	p := build(t, twoNodes, "oneway", "host-gw")
+	sh(t, strings.ReplaceAll("ip -n LAB.node2 route del 10.42.0.0/24", "LAB", p.Cluster.Name))
+	p.Mode = liar{p.Mode, func(from, to plan.Endpoint, e *plan.Expectation) {
+		across := from.Node != to.Node && from.Pod != nil && to.Pod != nil
+		e.OneWay = across && from.Node.Index == 0
+		e.Reachable = !across && (to.Pod == nil || from.Node.Index == 0 || from.Node == to.Node)
+	}}
+	if r := checked(t, p); !r.OK {
+		t.Error(text(r))
+	}
+	sh(t, strings.ReplaceAll("ip -n LAB.node1 route del 10.42.1.0/24", "LAB", p.Cluster.Name))
+	r := checked(t, p)
+	for _, c := range r.Checks {
+		if !c.OK && c.Name == Reach && c.Seen == "nothing arrived" && strings.Contains(c.Expected, "its answer gets lost") {
+			return
+		}
+	}
+	t.Errorf("nobody saw that nothing arrives:\n%s", text(r))
 }
 
 // TestCancel: a check that waits for packets which do not come ends at once, and leaves no descriptor open.

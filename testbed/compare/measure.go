@@ -23,14 +23,14 @@ type reading struct {
 
 var measures = []measure{
 	{"tcp-stream", "streams=1", func(ctx context.Context, cfg traffic.Config) ([]reading, traffic.Socket, error) {
-		s, err := traffic.RunStream(ctx, cfg)
+		s, err := traffic.RunStream(ctx, cfg, traffic.Streams{})
 		if err != nil {
 			return nil, s.Socket, err
 		}
 		return []reading{{"goodput", s.Goodput(), "Gbit/s"}}, s.Socket, nil
 	}},
 	{"tcp-rr", "request=1 response=1", func(ctx context.Context, cfg traffic.Config) ([]reading, traffic.Socket, error) {
-		t, err := traffic.RunTransactions(ctx, cfg)
+		t, err := traffic.RunTransactions(ctx, cfg, traffic.Requests{})
 		if err != nil {
 			return nil, t.Socket, err
 		}

@@ -39,6 +39,11 @@ func Program(p plan.Program, index func(device string) (int, error)) (asm.Instru
 			return nil, fmt.Errorf("ipip-decap needs the IPv4 address of this end, and the device where packets arrive")
 		}
 		return ipipDecap(p.Local, to), nil
+	case "bridge-enter":
+		if to == 0 {
+			return nil, fmt.Errorf("bridge-enter needs the bridge's port that packets go to")
+		}
+		return bridgeEnter(to), nil
 	case "vlan-push", "vlan-pop":
 		if p.VLAN < 1 || p.VLAN > 4094 || to == 0 {
 			return nil, fmt.Errorf("%s needs a VLAN from 1 to 4094, and the device that packets go to", p.Does)
@@ -47,6 +52,8 @@ func Program(p plan.Program, index func(device string) (int, error)) (asm.Instru
 			return vlanPush(p.VLAN, to), nil
 		}
 		return vlanPop(p.VLAN, to), nil
+	case "port-ingress", "port-egress":
+		return port(p)
 	}
 	return nil, fmt.Errorf("there is no program %q", p.Does)
 }
@@ -77,7 +84,9 @@ const (
 	skbVLANPresent = 20
 	skbVLANTCI     = 24
 	skbVLANProto   = 28
+	skbCameBy      = 36 // ingress_ifindex
 	skbIfindex     = 40
+	skbGSOSize     = 176
 )
 
 // Values of linux/bpf.h.

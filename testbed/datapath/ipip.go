@@ -35,17 +35,13 @@ const (
 	fibLen     = 64
 )
 
-const (
-	familyIPv4  = 2  // AF_INET
-	neighborLen = 20 // struct bpf_redir_neigh
-)
+const familyIPv4 = 2 // AF_INET
 
 // The stack of ipip-encap.
 const (
-	inner    = -24 // the IPv4 header of the packet
-	outer    = -48 // the one to be put in front of it
-	fib      = outer - fibLen
-	neighbor = fib - 24
+	inner = -24 // the IPv4 header of the packet
+	outer = -48 // the one to be put in front of it
+	fib   = outer - fibLen
 )
 
 // ipipEncap is at the egress of a tunnel device. It does what the kernel's ipip device does (net/ipv4/ip_tunnel.c,
@@ -53,7 +49,7 @@ const (
 // out of the device; TTL, DF and ECN are those of the inner packet, and congestion experienced inside is not repeated
 // outside. Then the routes say where the outer packet goes.
 func ipipEncap(local netip.Addr) asm.Instructions {
-	const farEnd, nextHop, device = asm.R7, asm.R8, asm.R9
+	const farEnd, device = asm.R7, asm.R8
 	return join(
 		asm.Instructions{
 			asm.Mov.Reg(ctx, asm.R1),
@@ -75,9 +71,9 @@ func ipipEncap(local netip.Addr) asm.Instructions {
 			asm.LoadMem(asm.R2, asm.RFP, inner+ipDest, asm.Word),
 			asm.StoreMem(asm.RFP, fib+fibDest, asm.R2, asm.Word),
 		},
-		lookup(lookupOutput, farEnd),
+		lookup(lookupOutput, fibDest, farEnd),
 
-		// The next hop of the outer packet, and the device there. The tunnel itself is none.
+		// The device that the outer packet leaves by. The tunnel itself is none.
 		zero(fib, fibLen),
 		asm.Instructions{
 			asm.StoreImm(asm.RFP, fib+fibFamily, familyIPv4, asm.Byte),
@@ -86,16 +82,10 @@ func ipipEncap(local netip.Addr) asm.Instructions {
 			asm.StoreImm(asm.RFP, fib+fibSource, int64(word(local)), asm.Word),
 			asm.StoreMem(asm.RFP, fib+fibDest, farEnd, asm.Word),
 		},
-		lookup(0, nextHop),
+		lookup(0, fibIfindex, device),
 		asm.Instructions{
-			asm.LoadMem(device, asm.RFP, fib+fibIfindex, asm.Word),
 			asm.LoadMem(asm.R2, ctx, skbIfindex, asm.Word),
 			asm.JEq.Reg(device, asm.R2, "drop"),
-		},
-		zero(neighbor, 24),
-		asm.Instructions{
-			asm.StoreImm(asm.RFP, neighbor, familyIPv4, asm.Word),
-			asm.StoreMem(asm.RFP, neighbor+4, nextHop, asm.Word),
 		},
 
 		// Room for the header. A packet that is a tunnel's already is not marked as one a second time.
@@ -140,9 +130,8 @@ func ipipEncap(local netip.Addr) asm.Instructions {
 			asm.JNE.Imm(asm.R0, 0, "drop"),
 
 			asm.Mov.Reg(asm.R1, device),
-			asm.Mov.Reg(asm.R2, asm.RFP),
-			asm.Add.Imm(asm.R2, neighbor),
-			asm.Mov.Imm(asm.R3, neighborLen),
+			asm.Mov.Imm(asm.R2, 0), // the next hop there: the kernel looks it up, and gives the packet its new route
+			asm.Mov.Imm(asm.R3, 0),
 			asm.Mov.Imm(asm.R4, 0),
 			asm.FnRedirectNeigh.Call(),
 			asm.Return(),
@@ -202,9 +191,9 @@ func zero(at, n int16) asm.Instructions {
 	return ins
 }
 
-// lookup asks for a route and puts its next hop into a register; where there is no route the packet is dropped. That the
-// next hop's MAC address is not known yet, or the packet is long, is no reason.
-func lookup(flags int32, hop asm.Register) asm.Instructions {
+// lookup asks for a route and puts a word of the answer into a register; where there is no route the packet is dropped.
+// That the next hop's MAC address is not known yet, or the packet is long, is no reason.
+func lookup(flags int32, word int16, into asm.Register) asm.Instructions {
 	found := fmt.Sprintf("found %d", flags)
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, ctx),
@@ -216,7 +205,7 @@ func lookup(flags int32, hop asm.Register) asm.Instructions {
 		asm.JEq.Imm(asm.R0, 0, found),
 		asm.JEq.Imm(asm.R0, noNeighbour, found),
 		asm.JNE.Imm(asm.R0, fragNeeded, "drop"),
-		asm.LoadMem(hop, asm.RFP, fib+fibDest, asm.Word).WithSymbol(found),
+		asm.LoadMem(into, asm.RFP, fib+word, asm.Word).WithSymbol(found),
 	}
 }
 

@@ -3,12 +3,17 @@ package suite
 import (
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/traffic"
+	"labnet/testbed/wire"
 )
 
 func TestModeKeepsItsPromises(t *testing.T) {
@@ -23,14 +28,17 @@ func TestModeKeepsItsPromises(t *testing.T) {
 
 // TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
 func TestModeChangesInPlace(t *testing.T) {
-	byLab := map[string][]string{}
+	labs := map[string]bool{}
 	for _, v := range variants(t) {
-		byLab[v.lab] = append(byLab[v.lab], v.mode)
+		labs[v.lab] = true
 	}
-	for name, modes := range byLab {
-		for _, from := range modes {
-			for _, to := range modes {
-				if from == to {
+	for name := range labs {
+		all := modesOf(t, name)
+		for _, v := range all {
+			for _, w := range all {
+				from, to := v.mode, w.mode
+				// No general lab has Hybridnet's overlay, so that one's lab changes from and to all others.
+				if from == to || !v.own && !w.own || v.own != w.own && name != "hybridnet-vxlan" {
 					continue
 				}
 				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
@@ -65,6 +73,16 @@ func namespaces(t *testing.T, p *plan.Plan) map[string]string {
 	return ids
 }
 
+var damagedMachine = regexp.MustCompile(`%s\.(\w+)`)
+
+// labOf returns the lab of lab/mode; a mode alone is that of three-node.
+func labOf(mode string) string {
+	if lab := path.Dir(mode); lab != "." {
+		return lab
+	}
+	return "three-node"
+}
+
 // TestDriftIsRepaired lets a user damage a lab in every way the field knows; up mends it, and only it.
 func TestDriftIsRepaired(t *testing.T) {
 	for _, tt := range []struct {
@@ -92,9 +110,16 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; sleep 0.2", "lab agent start"},
 		{"a tunnel's address is deleted", "udp", "ip -n %s.worker1 address flush dev flannel0", "address add"},
 		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
+		{"a rule is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 4", "rule add priority 4 from 10.42.0.0/16 fwmark 0x0/0x4040"},
+		{"a throw route is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route del throw 10.42.255.255 table 40000", "throw 10.42.255.255"},
+		{"a route is added in a table", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 route add 10.42.0.9 dev eth0 table 39999", "10.42.0.9"},
+		{"a proxied address is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh del proxy 10.42.0.2 dev eth0.vxlan20", "neighbour add proxy"},
+		{"a VLAN device is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 link del eth0.20", "link add"},
+		{"a gateway is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 route del default table 10000", "default via 10.20.0.1"},
+		{"learning is off", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 link set eth0.vxlan20 type vxlan nolearning", "link add name eth0.vxlan20"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := planned(t, load(t, "three-node"), "drift", tt.mode)
+			p := planned(t, load(t, labOf(tt.mode)), "drift", path.Base(tt.mode))
 			up(t, p)
 			sh(t, p, tt.damage)
 			changes := pending(t, p)
@@ -104,8 +129,9 @@ func TestDriftIsRepaired(t *testing.T) {
 			var text []string
 			for _, c := range changes {
 				text = append(text, c.Lines()...)
-				if ns := c.Object.Key().Namespace; !strings.HasPrefix(ns, p.Cluster.Name+".worker1") && ns != p.Cluster.Name+".lan" {
-					t.Errorf("worker1 is damaged, and %s would be changed", c.Object.Key())
+				damaged := damagedMachine.FindStringSubmatch(tt.damage)[1]
+				if ns := c.Object.Key().Namespace; !strings.HasPrefix(ns, p.Cluster.Name+"."+damaged) && ns != p.Cluster.Name+".lan" {
+					t.Errorf("%s is damaged, and %s would be changed", damaged, c.Object.Key())
 				}
 			}
 			if all := strings.Join(text, "\n"); !strings.Contains(all, tt.want) {
@@ -127,11 +153,19 @@ func TestSabotageIsSeen(t *testing.T) {
 		{"the wire's MTU is lower", "vxlan", "ip -n %s.lan link set worker1 mtu 1400", "mtu"},
 		{"the tunnel's MTU is lower", "vxlan", "ip -n %s.worker1 link set flannel.1 mtu 1400", "mtu"},
 		{"a host-gw route is under vxlan", "vxlan", "ip -n %s.worker1 route replace 10.42.0.0/24 via 192.168.205.4", "wire"},
+		{"a host-gw route is under ipip", "ipip", "ip -n %s.worker1 route replace 10.42.0.0/24 via 192.168.205.4", "wire"},
+		{"a tunnel's route is missing", "ipip", "ip -n %s.worker1 route del 10.42.0.0/24", "reach"},
 		{"packets are masqueraded", "host-gw", "ip netns exec %s.worker1 nft 'add table ip t; add chain ip t c { type nat hook postrouting priority 90; }; add rule ip t c ip saddr 10.42.0.0/16 oifname eth0 masquerade'", "source"},
 		{"forwarding is off", "host-gw", "ip netns exec %s.worker1 sysctl -qw net.ipv4.ip_forward=0", "reach"},
+		{"a tunnel leads where none is needed", "flannel-vxlan/vxlan-direct", "mac=$(ip -n %s.node2 -br link show flannel.1 | awk '{print $3}'); ip -n %s.node1 neigh add 10.42.1.0 lladdr $mac dev flannel.1; bridge -n %s.node1 fdb add $mac dev flannel.1 dst 192.168.205.3; ip -n %s.node1 route replace 10.42.1.0/24 via 10.42.1.0 dev flannel.1 onlink", "wire"},
+		{"the rule of local pods is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 1", "reach"},
+		{"the rule of the overlay is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 2", "reach"},
+		{"no ARP is answered for a pod", "hybridnet-vlan/vlan", "ip -n %s.node1 neigh del proxy 10.20.0.3 dev eth0.20", "reach"},
+		{"a VLAN's pods go without a tag", "hybridnet-vlan/vlan", "ip -n %s.node1 route add 10.20.0.4 via 192.168.205.4 dev eth0 table 10000", "wire"},
+		{"a neighbour is on another node", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh replace 10.42.0.4 dev eth0.vxlan20 lladdr 02:00:c0:a8:cd:05", "wire"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := planned(t, load(t, "three-node"), "sabotage", tt.mode)
+			p := planned(t, load(t, labOf(tt.mode)), "sabotage", path.Base(tt.mode))
 			up(t, p)
 			sh(t, p, tt.damage)
 			r := checked(t, p)
@@ -231,5 +265,98 @@ mode "bgp-rr" {
 			}
 			healthy(t, p)
 		})
+	}
+}
+
+// TestWireModels counts the sizes of frames on an uplink while pods stream: where the wire cuts, none is larger than its MTU
+// allows, whatever the mode; where it does not, some are.
+func TestWireModels(t *testing.T) {
+	needRoot(t)
+	const text = `
+lab "wires" {}
+switch "lan" {
+  subnet = "192.0.2.0/24"
+  wire   = "%s"
+}
+node "n" {
+  count = 2
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+`
+	for _, wire := range []string{"super", "nic", "bare"} {
+		l := parse(t, "wires.hcl", strings.Replace(text, "%s", wire, 1))
+		for _, mode := range []string{"host-gw", "vxlan", "ipip", "macvlan"} {
+			t.Run(wire+"/"+mode, func(t *testing.T) {
+				p := planned(t, l, "wires", mode)
+				up(t, p)
+				healthy(t, p)
+				from, to := p.Cluster.Nodes[0], p.Cluster.Nodes[1]
+				largest := longest(t, from.Namespace, from.Uplink().Name, func() {
+					stream(t, from.Pods[0], to.Pods[0])
+				})
+				if cut := largest <= 1514; cut != (wire != "super") {
+					t.Errorf("the largest of the frames has %d bytes", largest)
+				}
+			})
+		}
+	}
+}
+
+// longest returns the length of the longest frame that leaves a device meanwhile.
+func longest(t *testing.T, ns, device string, meanwhile func()) int {
+	t.Helper()
+	place, err := testbed.Open(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Close()
+	capture, err := wire.Listen(place, device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer capture.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		meanwhile()
+	}()
+	most, frames := 0, 0
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		raw, err := capture.Receive(deadline)
+		if err != nil {
+			t.Fatalf("%d frames: %v", frames, err)
+		}
+		if raw.Out {
+			most = max(most, raw.Length)
+		}
+		if frames++; frames >= 2000 {
+			<-done
+			return most
+		}
+	}
+}
+
+// stream sends over TCP from one pod to another, as much as it can.
+func stream(t *testing.T, from, to *plan.Pod) {
+	t.Helper()
+	ends := map[string]*testbed.Place{}
+	for _, pod := range []*plan.Pod{from, to} {
+		place, err := testbed.Open(pod.Namespace)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer place.Close()
+		ends[pod.Namespace] = place
+	}
+	cfg := traffic.Config{
+		Client: traffic.Side{Open: ends[from.Namespace].Do, Addr: from.Address(false), CPU: traffic.Unpinned},
+		Server: traffic.Side{Open: ends[to.Namespace].Do, Addr: to.Address(false), CPU: traffic.Unpinned},
+		Window: 300 * time.Millisecond, Congestion: "cubic",
+	}
+	if _, err := traffic.RunStream(t.Context(), cfg, traffic.Streams{}); err != nil {
+		t.Error(err)
 	}
 }

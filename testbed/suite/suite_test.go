@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/labs"
@@ -20,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(Main(m, "suite-")) }
 
-func needRoot(t *testing.T) plan.Features {
+func needRoot(t testing.TB) plan.Features {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: namespaces cannot be made")
@@ -33,30 +31,52 @@ func needRoot(t *testing.T) plan.Features {
 }
 
 // variant is a mode of a lab.
-type variant struct{ lab, mode string }
+type variant struct {
+	lab, mode string
+	own       bool // the lab is made for it
+}
 
-// variants are all modes of the labs that the suite runs.
+// general are the labs that are made for every mode.
+var general = []string{"three-node", "dual-stack"}
+
+// variants are all modes of the general labs, and of the others those that they are made for. What a lab cannot be planned in
+// is left out: the golden files say what that is, and why.
 func variants(t *testing.T) []variant {
 	t.Helper()
 	var all []variant
-	for _, name := range []string{"three-node", "dual-stack"} {
-		names := modes.All.Names()
-		for _, b := range load(t, name).Modes {
-			if !slices.Contains(names, b.Name) {
-				names = append(names, b.Name)
-			}
+	for _, name := range labs.Names() {
+		if name == "scale" || name == "office" {
+			continue // they show nothing of a mode that the others do not
 		}
-		for _, mode := range names {
-			_, diags := plan.Build(load(t, name), plan.Options{Mode: mode, Modes: modes.All, Features: plan.AllFeatures()})
-			if !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool { return strings.HasSuffix(d.Summary, "is IPv4 only") }) {
-				all = append(all, variant{name, mode})
+		for _, v := range modesOf(t, name) {
+			if v.own {
+				all = append(all, v)
 			}
 		}
 	}
 	return all
 }
 
-func load(t *testing.T, name string) *lab.Lab {
+// modesOf lists the modes that a lab can be planned in.
+func modesOf(t *testing.T, name string) []variant {
+	t.Helper()
+	l := load(t, name)
+	own := []string{l.Network.Mode}
+	for _, b := range l.Modes {
+		own = append(own, b.Name)
+	}
+	names := slices.Concat(modes.All.Names(), own)
+	slices.Sort(names)
+	var all []variant
+	for _, mode := range slices.Compact(names) {
+		if p, _ := plan.Build(l, plan.Options{Mode: mode, Modes: modes.All, Features: plan.AllFeatures()}); p != nil {
+			all = append(all, variant{name, mode, slices.Contains(general, name) || slices.Contains(own, mode)})
+		}
+	}
+	return all
+}
+
+func load(t testing.TB, name string) *lab.Lab {
 	t.Helper()
 	text, ok := labs.Read(name)
 	if !ok {
@@ -65,7 +85,7 @@ func load(t *testing.T, name string) *lab.Lab {
 	return parse(t, name+".hcl", string(text))
 }
 
-func parse(t *testing.T, name, text string) *lab.Lab {
+func parse(t testing.TB, name, text string) *lab.Lab {
 	t.Helper()
 	l, _, diags := lab.Load(name, []byte(text), lab.Inputs{})
 	if diags.HasErrors() {
@@ -75,10 +95,15 @@ func parse(t *testing.T, name, text string) *lab.Lab {
 }
 
 // planned plans an instance of a lab, and removes the instance when the test ends.
-func planned(t *testing.T, l *lab.Lab, instance, mode string) *plan.Plan {
+func planned(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	t.Helper()
 	f := needRoot(t)
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
+	for _, d := range diags {
+		if strings.HasPrefix(d.Summary, "The kernel has no ") {
+			t.Skip(d.Summary + ": " + d.Detail)
+		}
+	}
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
@@ -91,7 +116,7 @@ func planned(t *testing.T, l *lab.Lab, instance, mode string) *plan.Plan {
 }
 
 // pending returns what up would change.
-func pending(t *testing.T, p *plan.Plan) []plan.Change {
+func pending(t testing.TB, p *plan.Plan) []plan.Change {
 	t.Helper()
 	actual, err := testbed.Read(t.Context(), p.Cluster.Name, p.State)
 	if err != nil {
@@ -101,7 +126,7 @@ func pending(t *testing.T, p *plan.Plan) []plan.Change {
 }
 
 // up makes the kernel be the plan, and makes sure that a second up finds nothing to do.
-func up(t *testing.T, p *plan.Plan) {
+func up(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
 		t.Fatal(err)
@@ -112,7 +137,7 @@ func up(t *testing.T, p *plan.Plan) {
 	settled(t, p)
 }
 
-func settled(t *testing.T, p *plan.Plan) {
+func settled(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	for _, c := range pending(t, p) {
 		t.Errorf("a second up would %s %s: %s", c.Op, c.Object.Key(), strings.Join(c.Lines(), "; "))
@@ -122,7 +147,7 @@ func settled(t *testing.T, p *plan.Plan) {
 	}
 }
 
-func checked(t *testing.T, p *plan.Plan) *check.Report {
+func checked(t testing.TB, p *plan.Plan) *check.Report {
 	t.Helper()
 	r, err := check.Run(t.Context(), p, check.Options{}, func(int, int) {})
 	if err != nil {
@@ -131,7 +156,7 @@ func checked(t *testing.T, p *plan.Plan) *check.Report {
 	return r
 }
 
-func healthy(t *testing.T, p *plan.Plan) {
+func healthy(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	if r := checked(t, p); !r.OK {
 		var b strings.Builder
@@ -141,7 +166,7 @@ func healthy(t *testing.T, p *plan.Plan) {
 }
 
 // sh runs a command that works on the lab from outside, as a user would; %s stands for the instance's name.
-func sh(t *testing.T, p *plan.Plan, format string) string {
+func sh(t testing.TB, p *plan.Plan, format string) string {
 	t.Helper()
 	line := strings.ReplaceAll(format, "%s", p.Cluster.Name)
 	cmd := exec.Command("sh", "-eux")

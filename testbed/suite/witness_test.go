@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"labnet/lab/plan"
 )
 
 // state is one namespace as ip(8), bridge(8), sysctl and nft show it.
@@ -38,7 +40,7 @@ func dump(t *testing.T, ns string) *state {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out), "NO-CARRIER") {
+		if !strings.Contains(string(out), "NO-CARRIER") && !strings.Contains(string(out), "LOWERLAYERDOWN") {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -83,6 +85,7 @@ func dumpNow(t *testing.T, ns string) *state {
 var (
 	vethName = regexp.MustCompile(`veth[0-9a-f]{8}`)
 	caliName = regexp.MustCompile(`cali[0-9a-z]{11}`)
+	hybrName = regexp.MustCompile(`hybr[0-9a-f]{11}`)
 )
 
 // ignored are attributes that tell one run from the next, not one mode from another.
@@ -101,8 +104,13 @@ func canonical(t *testing.T, s *state) []string {
 		lines = append(lines, rename(kind+" "+flat(m)))
 	}
 	for _, l := range s.Link {
-		if l["ifname"] == "lo" {
+		info, _ := l["linkinfo"].(map[string]any)
+		kind, _ := info["info_kind"].(string)
+		if l["ifname"] == "lo" || (plan.Link{Name: fmt.Sprint(l["ifname"]), Type: kind}).Permanent() && l["operstate"] == "DOWN" {
 			continue
+		}
+		if kind == "ipvlan" {
+			delete(l, "operstate") // unknown until the device below tells of its own
 		}
 		if mac, _ := l["address"].(string); mac == "ee:ee:ee:ee:ee:ee" || strings.HasPrefix(mac, "66:") {
 			l["mac address"] = mac // these two are promised
@@ -182,7 +190,7 @@ func flat(m map[string]any) string {
 }
 
 func rename(s string) string {
-	return caliName.ReplaceAllString(vethName.ReplaceAllString(s, "veth*"), "cali*")
+	return hybrName.ReplaceAllString(caliName.ReplaceAllString(vethName.ReplaceAllString(s, "veth*"), "cali*"), "hybr*")
 }
 
 func same(t *testing.T, what string, want, got []string) {

@@ -6,9 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// Socket is what the kernel says about the sockets that sent; about datagrams it has nothing to say.
+type Socket struct {
+	Congestion  string // the congestion control that was really used
+	MSS         int    // bytes of payload in a segment
+	Retransmits int    // segments, of all senders, within the window
+}
 
 // socket is a blocking socket. A cancelled context wakes whoever waits on it.
 type socket struct {
@@ -38,32 +47,63 @@ func (s *socket) close() {
 	_ = unix.Close(s.fd)
 }
 
-// connect returns the two ends of a new connection.
-func connect(ctx context.Context, cfg Config) (client, server *socket, err error) {
-	listener, err := open(ctx, cfg, cfg.Server)
+// connect returns the two ends of a new TCP connection. The session closes them.
+func (s *session) connect() (client, server *socket, err error) {
+	listener, address, err := s.listen(1)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open a socket on %s: %w", cfg.Server.Addr, err)
+		return nil, nil, err
 	}
 	defer listener.close()
-	if err := unix.Listen(listener.fd, 1); err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w", cfg.Server.Addr, err)
-	}
-	address, err := unix.Getsockname(listener.fd)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w", cfg.Server.Addr, err)
-	}
-	client, err = open(ctx, cfg, cfg.Client)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open a socket on %s: %w", cfg.Client.Addr, err)
+	if client, err = s.open(s.Client, unix.SOCK_STREAM); err != nil {
+		return nil, nil, err
 	}
 	if err := client.connect(address); err != nil {
 		client.close()
-		return nil, nil, fmt.Errorf("connect %s to %s: %w", cfg.Client.Addr, cfg.Server.Addr, err)
+		return nil, nil, fmt.Errorf("connect %s to %s: %w", s.Client.Addr, s.Server.Addr, s.canceled(err))
 	}
-	server, err = listener.accept(ctx, cfg)
-	if err != nil {
+	if server, err = listener.accept(s.ctx); err != nil {
 		client.close()
-		return nil, nil, fmt.Errorf("accept on %s: %w", cfg.Server.Addr, err)
+		return nil, nil, fmt.Errorf("accept on %s: %w", s.Server.Addr, s.canceled(err))
+	}
+	s.opened = append(s.opened, client, server)
+	return client, server, nil
+}
+
+// listen returns a listening socket of the server, which the caller closes, and its address.
+func (s *session) listen(backlog int) (*socket, unix.Sockaddr, error) {
+	listener, err := s.open(s.Server, unix.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	var address unix.Sockaddr
+	if err = unix.Listen(listener.fd, backlog); err == nil {
+		address, err = unix.Getsockname(listener.fd)
+	}
+	if err != nil {
+		listener.close()
+		return nil, nil, fmt.Errorf("listen on %s: %w", s.Server.Addr, err)
+	}
+	return listener, address, nil
+}
+
+// pair returns two sockets that send datagrams to each other and hear nobody else. The session closes them.
+func (s *session) pair() (client, server *socket, err error) {
+	if client, err = s.open(s.Client, unix.SOCK_DGRAM); err != nil {
+		return nil, nil, err
+	}
+	s.opened = append(s.opened, client)
+	if server, err = s.open(s.Server, unix.SOCK_DGRAM); err != nil {
+		return nil, nil, err
+	}
+	s.opened = append(s.opened, server)
+	for _, way := range []struct{ from, to *socket }{{client, server}, {server, client}} {
+		address, err := unix.Getsockname(way.to.fd)
+		if err == nil {
+			err = way.from.connect(address)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("connect %s to %s: %w", s.Client.Addr, s.Server.Addr, s.canceled(err))
+		}
 	}
 	return client, server, nil
 }
@@ -80,7 +120,8 @@ func (s *socket) connect(to unix.Sockaddr) error {
 	return err
 }
 
-func (s *socket) accept(ctx context.Context, cfg Config) (*socket, error) {
+// accept returns the next connection. Its socket has the listener's options.
+func (s *socket) accept(ctx context.Context) (*socket, error) {
 	var fd int
 	err := again(func() (err error) {
 		fd, _, err = unix.Accept4(s.fd, unix.SOCK_CLOEXEC)
@@ -89,57 +130,64 @@ func (s *socket) accept(ctx context.Context, cfg Config) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(fd, cfg.Congestion); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
 	return guard(ctx, fd), nil
 }
 
 // open makes a socket where the side wants it, bound to the side's address.
-func open(ctx context.Context, cfg Config, side Side) (*socket, error) {
-	family := unix.AF_INET
-	var address unix.Sockaddr = &unix.SockaddrInet4{Addr: as4(side.Addr)}
-	if side.Addr.Is6() {
-		family = unix.AF_INET6
-		address = &unix.SockaddrInet6{Addr: side.Addr.As16()}
-	}
+func (s *session) open(side Side, kind int) (*socket, error) {
 	fd := -1
 	err := side.Open(func() (err error) {
-		fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		fd, err = unix.Socket(family(side.Addr), kind|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
+	if err == nil {
+		if err = s.prepare(fd, kind); err == nil {
+			err = unix.Bind(fd, address(side.Addr))
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open a socket on %s: %w", side.Addr, err)
 	}
-	if err = prepare(fd, cfg.Congestion); err == nil {
-		err = unix.Bind(fd, address)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return guard(ctx, fd), nil
+	return guard(s.ctx, fd), nil
 }
 
-func as4(a netip.Addr) (b [4]byte) {
-	if a.Is4() {
-		b = a.As4()
+func family(a netip.Addr) int {
+	if a.Is6() {
+		return unix.AF_INET6
 	}
-	return b
+	return unix.AF_INET
+}
+
+func address(a netip.Addr) unix.Sockaddr {
+	switch {
+	case a.Is6():
+		return &unix.SockaddrInet6{Addr: a.As16()}
+	case a.Is4():
+		return &unix.SockaddrInet4{Addr: a.As4()}
+	}
+	return &unix.SockaddrInet4{}
 }
 
 // prepare sets what every socket of the engine has.
-func prepare(fd int, congestion string) error {
-	if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, congestion); err != nil {
-		return fmt.Errorf("congestion control %s: %w", congestion, err)
+func (s *session) prepare(fd, kind int) error {
+	if kind == unix.SOCK_STREAM {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, s.Congestion); err != nil {
+			return fmt.Errorf("congestion control %s: %w", s.Congestion, err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			return err
+		}
 	}
-	timeout := unix.NsecToTimeval(limit.Nanoseconds())
-	return errors.Join(
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
-		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout),
-	)
+	return errors.Join(patience(fd, unix.SO_RCVTIMEO, limit), patience(fd, unix.SO_SNDTIMEO, limit))
+}
+
+// patience sets how long a socket waits: to receive or to send.
+func patience(fd, option int, d time.Duration) error {
+	timeout := unix.NsecToTimeval(d.Nanoseconds())
+	return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &timeout)
 }
 
 // info asks the kernel about a connected socket.
@@ -152,7 +200,25 @@ func (s *socket) info() (Socket, error) {
 	if err != nil {
 		return Socket{}, err
 	}
-	return Socket{Congestion: name, MSS: int(tcp.Snd_mss), Retransmits: int(tcp.Total_retrans)}, nil
+	return Socket{Congestion: name, MSS: int(tcp.Snd_mss)}, nil
+}
+
+// retransmits returns how many segments the connection has sent again.
+func (s *socket) retransmits() (uint32, error) {
+	var tcp unix.TCPInfo
+	err := tcpInfo(s.fd, &tcp)
+	return tcp.Total_retrans, err
+}
+
+// tcpInfo is unix.GetsockoptTCPInfo without its allocation.
+func tcpInfo(fd int, into *unix.TCPInfo) error {
+	size := uint32(unsafe.Sizeof(*into))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(into)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // read reads what there is; it returns io.EOF at the end of the stream.
@@ -188,6 +254,25 @@ func (s *socket) write(buf []byte) (written int, err error) {
 		}
 	}
 	return written, nil
+}
+
+// try reads or writes without waiting: at once, or nothing.
+func (s *socket) try(call uintptr, buf []byte) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(call, uintptr(s.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno == unix.EAGAIN || errno == unix.ENOBUFS:
+			return 0, nil
+		case errno != 0:
+			return 0, errno
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+	}
 }
 
 // finish tells the peer that nothing more will come.

@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,3 +50,17 @@ func pinned(cpu int, f func() error) error {
 	}
 	return err
 }
+
+// room gives the Go scheduler so many processors that none of a run's threads has to wait for one when it returns from a
+// system call. More of them than CPUs do no harm afterwards.
+func room(threads int) {
+	if need := threads + runtime.NumCPU(); runtime.GOMAXPROCS(0) < need {
+		runtime.GOMAXPROCS(need)
+	}
+}
+
+// epoch is where the engine's clock starts. Its readings are CLOCK_MONOTONIC's, which all ends share, taken without a
+// system call.
+var epoch = time.Now()
+
+func now() time.Duration { return time.Since(epoch) }

@@ -33,7 +33,7 @@ func TestStream(t *testing.T) {
 		t.Run(address, func(t *testing.T) {
 			cfg := loopback(address, 200*time.Millisecond)
 			start := time.Now()
-			r, err := RunStream(t.Context(), cfg)
+			r, err := RunStream(t.Context(), cfg, Streams{})
 			took := time.Since(start)
 			if err != nil {
 				t.Fatal(err)
@@ -41,11 +41,11 @@ func TestStream(t *testing.T) {
 			if r.Sent != r.Received || r.Bytes <= 0 || r.Bytes >= r.Received {
 				t.Errorf("sent %d bytes, received %d, %d of them within the window", r.Sent, r.Received, r.Bytes)
 			}
-			if r.Window < cfg.Window || r.Window > cfg.Window+100*time.Millisecond {
+			if r.Window != cfg.Window {
 				t.Errorf("the window was %s, not %s", r.Window, cfg.Window)
 			}
-			if most := cfg.Warmup + cfg.Window + 200*time.Millisecond; took > most {
-				t.Errorf("it took %s, more than %s", took, most)
+			if took > cfg.Takes()+time.Second {
+				t.Errorf("it took %s, not %s", took, cfg.Takes())
 			}
 			if want := float64(r.Bytes) * 8 / r.Window.Seconds() / 1e9; fmt.Sprintf("%.6f", r.Goodput()) != fmt.Sprintf("%.6f", want) {
 				t.Errorf("goodput is %g Gbit/s, not %g", r.Goodput(), want)
@@ -63,30 +63,32 @@ func TestStreamIsWhatTheKernelCounts(t *testing.T) {
 	var inKernel uint64
 	received := int64(0)
 	out, in := make([]byte, block), make([]byte, block)
-	err := run(t.Context(), cfg,
-		func(s *socket) error {
-			for range 50 {
-				if _, err := s.write(out); err != nil {
-					return err
-				}
-			}
-			return s.finish()
-		},
-		func(s *socket) error {
-			for {
-				n, err := s.read(in)
-				if err != nil {
-					tcp, infoErr := unix.GetsockoptTCPInfo(s.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-					if infoErr != nil {
-						return infoErr
-					}
-					inKernel = tcp.Bytes_received - 1 // the end of the stream counts as one
-					return nil
-				}
-				received += int64(n)
-			}
-		})
+	s := newSession(t.Context(), cfg)
+	defer s.close()
+	client, server, err := s.connect()
 	if err != nil {
+		t.Fatal(err)
+	}
+	s.add(end{side: cfg.Client, work: func() error {
+		for range 50 {
+			if _, err := client.write(out); err != nil {
+				return err
+			}
+		}
+		return client.finish()
+	}}, end{side: cfg.Server, work: func() error {
+		for {
+			n, err := server.read(in)
+			if err != nil {
+				var tcp unix.TCPInfo
+				err := tcpInfo(server.fd, &tcp)
+				inKernel = tcp.Bytes_received - 1 // the end of the stream counts as one
+				return err
+			}
+			received += int64(n)
+		}
+	}})
+	if _, err := s.run(); err != nil {
 		t.Fatal(err)
 	}
 	if received != 50*block || inKernel != 50*block {
@@ -95,48 +97,83 @@ func TestStreamIsWhatTheKernelCounts(t *testing.T) {
 }
 
 func TestTransactions(t *testing.T) {
-	cfg := loopback("127.0.0.1", 200*time.Millisecond)
-	start := time.Now()
-	r, err := RunTransactions(t.Context(), cfg)
-	took := time.Since(start)
-	if err != nil {
-		t.Fatal(err)
+	for name, what := range map[string]Requests{
+		"tcp":                 {},
+		"tcp, sizes":          {Size: 300, Reply: 70000},
+		"tcp, depth":          {Size: 100, Reply: 10, Depth: 16},
+		"tcp, sizes at depth": {Size: 3000, Reply: 7000, Depth: 7},
+		"udp":                 {Protocol: UDP},
+		"udp, sizes":          {Protocol: UDP, Size: 64, Reply: 1400},
+		"udp, depth":          {Protocol: UDP, Size: 1400, Reply: 64, Depth: 16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := loopback("127.0.0.1", 200*time.Millisecond)
+			what.Step = 50 * time.Millisecond
+			start := time.Now()
+			r, err := RunTransactions(t.Context(), cfg, what)
+			took := time.Since(start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Count < 50 || r.Count != r.Latency.Count() || r.Lost != 0 {
+				t.Errorf("%d transactions, %d in the histogram, %d lost", r.Count, r.Latency.Count(), r.Lost)
+			}
+			if total(r.Series) != r.Count || len(r.Series.Counts) != 4 {
+				t.Errorf("%d transactions, in the series %v", r.Count, r.Series)
+			}
+			// So many are in flight at a time, so their times fill the window and no more: those that were under way when it
+			// began take part of the warm-up too.
+			depth := time.Duration(max(what.Depth, 1))
+			if all := time.Duration(r.Count) * r.Latency.Mean(); all > depth*(cfg.Window+cfg.Warmup) {
+				t.Errorf("%d transactions of %s on average, %d in flight, do not fit in %s", r.Count, r.Latency.Mean(), depth, cfg.Window)
+			}
+			if p50, p99 := r.Percentile(50), r.Percentile(99); p50 <= 0 || p50 > p99 {
+				t.Errorf("p50 is %s, p99 is %s", p50, p99)
+			}
+			if took > cfg.Takes()+time.Second {
+				t.Errorf("it took %s, not %s", took, cfg.Takes())
+			}
+			if what.Protocol == TCP && (r.Congestion != "cubic" || r.MSS < 1000) {
+				t.Errorf("congestion control %q, MSS %d", r.Congestion, r.MSS)
+			}
+		})
 	}
-	if r.Count < 100 || r.Count != r.Latency.TotalCount() {
-		t.Errorf("%d transactions, %d in the histogram", r.Count, r.Latency.TotalCount())
+}
+
+func total(s Series) (n int64) {
+	for _, c := range s.Counts {
+		n += c
 	}
-	// One is in flight at a time, so rate and mean are two views of one thing.
-	if product := r.Rate() * r.Latency.Mean() / 1e9; product < 0.98 || product > 1.02 {
-		t.Errorf("%.0f transactions/s of %.0f ns on average make %.3f s", r.Rate(), r.Latency.Mean(), product)
-	}
-	if p50, p99 := r.Percentile(50), r.Percentile(99); p50 <= 0 || p50 > p99 {
-		t.Errorf("p50 is %s, p99 is %s", p50, p99)
-	}
-	if most := cfg.Warmup + cfg.Window + 200*time.Millisecond; took > most {
-		t.Errorf("it took %s, more than %s", took, most)
-	}
-	if r.Congestion != "cubic" {
-		t.Errorf("congestion control %q", r.Congestion)
-	}
+	return n
 }
 
 // A delay that is known must be found in the percentiles: a server that sleeps before one answer in ten.
 func TestTransactionsSeeDelay(t *testing.T) {
 	const delay = 3 * time.Millisecond
-	r, err := transact(t.Context(), loopback("127.0.0.1", 300*time.Millisecond), func(s *socket, buf []byte) error {
+	s := newSession(t.Context(), loopback("127.0.0.1", 300*time.Millisecond))
+	defer s.close()
+	client, server, err := s.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Transactions{Latency: NewHistogram()}
+	s.add(end{side: s.Client, work: func() error {
+		return r.ask(s, client, make([]byte, 1), 1, make([]byte, 1), make([]time.Duration, 1))
+	}}, end{side: s.Server, work: func() error {
+		buf := make([]byte, 1)
 		for i := 0; ; i++ {
-			if _, err := s.read(buf); err != nil {
+			if _, err := server.read(buf); err != nil {
 				return nil
 			}
 			if i%10 == 0 {
 				time.Sleep(delay)
 			}
-			if _, err := s.write(buf); err != nil {
+			if _, err := server.write(buf); err != nil {
 				return err
 			}
 		}
-	})
-	if err != nil {
+	}})
+	if r.Run, err = s.run(); err != nil {
 		t.Fatal(err)
 	}
 	if p50, p95 := r.Percentile(50), r.Percentile(95); p50 >= delay || p95 < delay {
@@ -144,13 +181,46 @@ func TestTransactionsSeeDelay(t *testing.T) {
 	}
 }
 
+// every is each measurement there is, with what it is usually asked.
+var every = map[string]func(context.Context, Config) error{
+	"stream": func(ctx context.Context, cfg Config) error { _, err := RunStream(ctx, cfg, Streams{}); return err },
+	"streams": func(ctx context.Context, cfg Config) error {
+		_, err := RunStream(ctx, cfg, Streams{Count: 2, Direction: Both, Step: 10 * time.Millisecond})
+		return err
+	},
+	"transactions": func(ctx context.Context, cfg Config) error {
+		_, err := RunTransactions(ctx, cfg, Requests{})
+		return err
+	},
+	"udp transactions": func(ctx context.Context, cfg Config) error {
+		_, err := RunTransactions(ctx, cfg, Requests{Protocol: UDP, Depth: 4})
+		return err
+	},
+	"connections": func(ctx context.Context, cfg Config) error {
+		_, err := RunConnections(ctx, cfg, Connections{})
+		return err
+	},
+	"packets": func(ctx context.Context, cfg Config) error {
+		_, err := RunPackets(ctx, cfg, Packets{Size: 64, PerSecond: 20000})
+		return err
+	},
+	"schedule": func(ctx context.Context, cfg Config) error {
+		_, err := RunSchedule(ctx, cfg, Schedule{PerSecond: 5000})
+		return err
+	},
+	"udp schedule": func(ctx context.Context, cfg Config) error {
+		_, err := RunSchedule(ctx, cfg, Schedule{Protocol: UDP, PerSecond: 5000})
+		return err
+	},
+	"loaded": func(ctx context.Context, cfg Config) error {
+		_, _, err := RunLoaded(ctx, cfg, Requests{}, Streams{Count: 2})
+		return err
+	},
+}
+
 // The longer window must not allocate more than the shorter one.
 func TestNothingIsAllocatedInTheWindow(t *testing.T) {
-	runs := map[string]func(context.Context, Config) error{
-		"stream":       func(ctx context.Context, cfg Config) error { _, err := RunStream(ctx, cfg); return err },
-		"transactions": func(ctx context.Context, cfg Config) error { _, err := RunTransactions(ctx, cfg); return err },
-	}
-	for name, f := range runs {
+	for name, f := range every {
 		t.Run(name, func(t *testing.T) {
 			allocations := func(window time.Duration) uint64 {
 				var before, after runtime.MemStats
@@ -161,21 +231,22 @@ func TestNothingIsAllocatedInTheWindow(t *testing.T) {
 				runtime.ReadMemStats(&after)
 				return after.Mallocs - before.Mallocs
 			}
-			allocations(10 * time.Millisecond)
-			// Thousands of blocks or transactions make the difference. The runtime's own few (a timer, a thread) may differ.
-			if short, long := allocations(20*time.Millisecond), allocations(420*time.Millisecond); long > short+20 {
-				t.Errorf("a window of 20 ms allocates %d objects, one of 420 ms %d", short, long)
+			// The runtime's own few (a timer, a thread) differ from run to run. What the engine allocates it does each time.
+			for try := 1; ; try++ {
+				short, long := allocations(10*time.Millisecond), allocations(210*time.Millisecond)
+				if long <= short+20 {
+					return
+				}
+				if try == 5 {
+					t.Fatalf("a window of 10 ms allocates %d objects, one of 210 ms %d", short, long)
+				}
 			}
 		})
 	}
 }
 
 func TestCancel(t *testing.T) {
-	runs := map[string]func(context.Context, Config) error{
-		"stream":       func(ctx context.Context, cfg Config) error { _, err := RunStream(ctx, cfg); return err },
-		"transactions": func(ctx context.Context, cfg Config) error { _, err := RunTransactions(ctx, cfg); return err },
-	}
-	for name, f := range runs {
+	for name, f := range every {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
@@ -186,7 +257,7 @@ func TestCancel(t *testing.T) {
 			if err := <-done; !errors.Is(err, context.Canceled) {
 				t.Errorf("it ended with %v", err)
 			}
-			if took := time.Since(cancelled); took > 200*time.Millisecond {
+			if took := time.Since(cancelled); took > time.Second {
 				t.Errorf("it ended %s after it was cancelled", took)
 			}
 		})
@@ -196,7 +267,7 @@ func TestCancel(t *testing.T) {
 // A server whose backlog is full does not answer at all.
 func TestCancelConnect(t *testing.T) {
 	cfg := loopback("127.0.0.1", time.Hour)
-	full, err := open(t.Context(), cfg, cfg.Server)
+	full, err := newSession(t.Context(), cfg).open(cfg.Server, unix.SOCK_STREAM)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +283,7 @@ func TestCancelConnect(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, cancel)
 	start := time.Now()
 	for range 3 {
-		s, err := open(ctx, cfg, cfg.Client)
+		s, err := newSession(ctx, cfg).open(cfg.Client, unix.SOCK_STREAM)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +292,7 @@ func TestCancelConnect(t *testing.T) {
 			break
 		}
 	}
-	if took := time.Since(start); took > 300*time.Millisecond {
+	if took := time.Since(start); took > time.Second {
 		t.Errorf("connect returned %s after the start, 100 ms of which it was not cancelled", took)
 	}
 }
@@ -229,22 +300,30 @@ func TestCancelConnect(t *testing.T) {
 func TestErrorsSayWhereAndWhat(t *testing.T) {
 	cfg := loopback("127.0.0.1", time.Millisecond)
 	cfg.Congestion = "none-such"
-	if _, err := RunStream(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "congestion control none-such") {
+	if _, err := RunStream(t.Context(), cfg, Streams{}); err == nil || !strings.Contains(err.Error(), "congestion control none-such") {
 		t.Errorf("unknown congestion control: %v", err)
 	}
 	cfg = loopback("127.0.0.1", time.Millisecond)
 	cfg.Server.Addr = netip.MustParseAddr("192.0.2.1")
-	if _, err := RunTransactions(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+	if _, err := RunTransactions(t.Context(), cfg, Requests{}); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
 		t.Errorf("an address that is not here: %v", err)
 	}
 	cfg = loopback("127.0.0.1", time.Millisecond)
 	cfg.Server.Addr = netip.MustParseAddr("::1")
-	if _, err := RunStream(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "connect 127.0.0.1 to ::1") {
+	if _, err := RunStream(t.Context(), cfg, Streams{}); err == nil || !strings.Contains(err.Error(), "connect 127.0.0.1 to ::1") {
 		t.Errorf("two families: %v", err)
 	}
 	broken := errors.New("broken")
 	cfg = loopback("127.0.0.1", time.Millisecond)
-	err := run(t.Context(), cfg, func(s *socket) error { return ping(s, make([]byte, 1)) }, func(*socket) error { return broken })
+	s := newSession(t.Context(), cfg)
+	defer s.close()
+	client, _, err := s.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.add(end{side: cfg.Client, work: func() error { _, err := client.read(make([]byte, 1)); return err }},
+		end{side: cfg.Server, work: func() error { return broken }})
+	_, err = s.run()
 	if !errors.Is(err, broken) {
 		t.Errorf("the end that failed first is not the one that is blamed: %v", err)
 	}

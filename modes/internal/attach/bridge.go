@@ -9,6 +9,9 @@
 //
 // Routed is Calico's node side: no bridge; every pod has a /32, sends everything to 169.254.1.1, for which the node
 // answers by proxy ARP, and the node has one route per pod.
+//
+// Hybridnet's is like it, but all nodes share one subnet, and which of the node's routing tables a packet meets depends on
+// policy rules.
 package attach
 
 import (

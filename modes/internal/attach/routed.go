@@ -38,9 +38,8 @@ func AllocateRouted(c *plan.Cluster, tunnel bool) hcl.Diagnostics {
 func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 	for _, block := range n.PodCIDRs {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: protocol})
-		if !block.Addr().Is6() && len(n.Pods) > 0 && !hasDefault(n) {
-			// The node answers ARP only for what it has a route to. A real node has a default route; this one need not.
-			s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
+		if !block.Addr().Is6() {
+			answerForGateway(s, n)
 		}
 	}
 	for _, p := range n.Pods {
@@ -52,20 +51,14 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, TxQueueLen: 1000, MAC: mac, Peer: near},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
-		set := func(path, value string) {
-			s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
-		}
-		set("net/ipv4/conf/"+host+"/proxy_arp", "1")
-		set("net/ipv4/neigh/"+host+"/proxy_delay", "0")
-		set("net/ipv4/conf/"+host+"/route_localnet", "1")
-		set("net/ipv4/conf/"+host+"/forwarding", "1")
+		proxyARP(s, near)
 		for _, a := range p.Addresses {
 			v6 := a.Addr().Is6()
 			gateway := gateway4
 			metric := CalicoMetric
 			if v6 {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
-				set("net/ipv6/conf/"+host+"/proxy_ndp", "1")
+				s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv6/conf/" + host + "/proxy_ndp", Value: "1", Link: host})
 			} else {
 				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: single(gateway), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot})
 			}
@@ -80,6 +73,24 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 				plan.Neighbour{Namespace: near.Namespace, Link: near.Name, Addr: a.Addr(), MAC: mac},
 			)
 		}
+	}
+}
+
+// proxyARP lets the node's side of a veth pair answer for whatever the pod asks for.
+func proxyARP(s *plan.State, near plan.End) {
+	set := func(path, value string) {
+		s.Add(plan.Sysctl{Namespace: near.Namespace, Path: path, Value: value, Link: near.Name})
+	}
+	set("net/ipv4/conf/"+near.Name+"/proxy_arp", "1")
+	set("net/ipv4/neigh/"+near.Name+"/proxy_delay", "0")
+	set("net/ipv4/conf/"+near.Name+"/route_localnet", "1")
+	set("net/ipv4/conf/"+near.Name+"/forwarding", "1")
+}
+
+// answerForGateway: the node answers ARP only for what it has a route to. A real node has a default route; this one need not.
+func answerForGateway(s *plan.State, n *plan.Node) {
+	if len(n.Pods) > 0 && !hasDefault(n) {
+		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/modes/internal/device"
 )
 
 // Shared has the pods of all nodes on one segment of the underlay, each as if it were plugged into the switch itself: their
@@ -20,6 +21,7 @@ type Shared struct {
 	Mode     string       // what it is called in diagnostics
 	VLAN     int          // 0: the segment of the uplink itself
 	Gateways []netip.Addr // at most one a family; left out, it is the router on the segment that has an address among the pods'
+	SameMAC  bool         // pods have the MAC address of what they stand on, which takes in what is for their IP addresses
 	At       lab.Ranges   // "vlan" and "gateway"
 }
 
@@ -226,23 +228,30 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 }
 
 // Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
-func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, device plan.Link) {
+func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
 	for _, p := range n.Pods {
-		device.Namespace, device.Name = p.Namespace, "eth0"
-		device.LowerNamespace, device.MTU = n.Namespace, n.Uplink().Switch.MTU
-		if device.Type == "macvlan" {
-			device.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
-		}
-		st.Add(device, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
-		if c.SpeaksIPv6() {
-			st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
-		}
+		OnUplink(c, st, p, link)
 		for i, a := range p.Addresses {
-			st.Add(plan.NewAddress(p.Namespace, "eth0", a))
 			if gateway := s.Gateway(c, c.CIDRs()[i]); gateway.IsValid() {
 				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
 			}
 		}
+	}
+}
+
+// OnUplink adds a pod's device, which stands on one of its node's, with the pod's addresses.
+func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
+	link.Namespace, link.Name = p.Namespace, "eth0"
+	link.LowerNamespace, link.MTU = p.Node.Namespace, p.Node.Uplink().Switch.MTU
+	if link.Type == "macvlan" {
+		link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
+	}
+	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
+	if c.SpeaksIPv6() {
+		st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+	}
+	for _, a := range p.Addresses {
+		st.Add(plan.NewAddress(p.Namespace, "eth0", a))
 	}
 }
 
@@ -305,7 +314,7 @@ func (s Shared) Needs() []plan.Need {
 	if s.VLAN == 0 {
 		return nil
 	}
-	return []plan.Need{{Feature: plan.FeatureVLAN, Or: plan.FeatureEBPF}}
+	return []plan.Need{device.NeedVLAN}
 }
 
 // Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
@@ -315,6 +324,6 @@ func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) string {
 		return up.Name
 	}
 	name := fmt.Sprintf("%s.%d", up.Name, s.VLAN)
-	st.Add(plan.Link{Namespace: n.Namespace, Name: name, Type: "vlan", VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
+	device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	return name
 }

@@ -31,16 +31,19 @@ func (l leg) wire() bool { return l.from.on != l.to.on }
 
 const maxLegs = 32 // more than any lab has routers in a row: what goes further goes in circles
 
-// walker follows packets through a lab whose pods are on a segment of the underlay: machines and pods have their connected
-// subnets and their routes, and nothing else is known to anybody.
+// walker follows packets through a lab whose pods' devices stand on their nodes' uplinks: machines and pods have their
+// connected subnets and their routes, and nothing else is known to anybody.
 type walker struct {
 	s     Shared
 	c     *plan.Cluster
 	stops []stop
+	// behind: pods are not on the segment themselves. Their nodes take in what is for them, and send by their own routes what
+	// comes from them; every node has a route to the pods of every other.
+	behind bool
 }
 
-func (s Shared) walker(c *plan.Cluster) *walker {
-	w := &walker{s: s, c: c}
+func (s Shared) walker(c *plan.Cluster, behind bool) *walker {
+	w := &walker{s: s, c: c, behind: behind}
 	for _, m := range c.Lab.Machines {
 		w.stops = append(w.stops, stop{machine: m})
 	}
@@ -102,6 +105,15 @@ func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool
 		for _, g := range s.machine.Gateways {
 			consider(plan.Everywhere(g.Is6()), g)
 		}
+		if w.behind && s.machine.Kind == lab.Node {
+			for _, peer := range w.c.Nodes {
+				for _, block := range peer.PodCIDRs {
+					if a := peer.Uplink().Address(block.Addr().Is6()); peer.Machine != s.machine && a.IsValid() {
+						consider(block, a.Addr())
+					}
+				}
+			}
+		}
 		return out, via, ok
 	}
 	for _, cidr := range w.c.CIDRs() {
@@ -113,14 +125,61 @@ func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool
 }
 
 // hop finds who has an address on the segment of a port. A machine and the pods on its interface do not hear each other.
-func (w *walker) hop(out port, via netip.Addr) (stop, port, bool) {
+func (w *walker) hop(out port, via, to netip.Addr) (stop, port, bool) {
 	for _, s := range w.stops {
-		p, ok := has(w.ports(s), via)
-		if ok && p.segment == out.segment && (p.on != out.on || p.pod && out.pod) {
-			return s, p, true
+		if w.behind && s.pod != nil {
+			continue
 		}
+		p, ok := has(w.ports(s), via)
+		if !ok || p.segment != out.segment || p.on == out.on && p.pod != out.pod {
+			continue
+		}
+		if w.s.SameMAC {
+			if pod, ok := w.podOn(p, to); ok {
+				return pod, p, true
+			}
+		}
+		return s, p, true
 	}
 	return stop{}, port{}, false
+}
+
+// podOn finds the pod with an address among those whose devices stand on what a port is.
+func (w *walker) podOn(p port, a netip.Addr) (stop, bool) {
+	for _, s := range w.stops {
+		if s.pod != nil && s.pod.Node.Uplink() == p.on && w.s.Segment(s.pod.Node) == p.segment && s.pod.Address(a.Is6()) == a {
+			return s, true
+		}
+	}
+	return stop{}, false
+}
+
+// next is a stop's own choice, and where that leads.
+func (w *walker) next(at stop, to netip.Addr) (l leg, via netip.Addr, s stop, ok bool) {
+	if !w.behind || at.pod == nil {
+		out, via, ok := w.route(at, to)
+		if !ok {
+			return leg{}, via, stop{}, false
+		}
+		s, in, ok := w.hop(out, via, to)
+		return leg{out, in}, via, s, ok
+	}
+	// For a pod its node decides, among the routes that lead out of the uplink.
+	node := at.pod.Node
+	own := w.ports(at)[0]
+	if pod, ok := w.podOn(own, to); ok {
+		return leg{own, own}, to, pod, true
+	}
+	self := stop{machine: node.Machine}
+	if up, ok := has(w.ports(self), to); ok && up.on == node.Uplink() {
+		return leg{own, up}, to, self, true
+	}
+	out, via, ok := w.route(self, to)
+	if !ok || out.on != node.Uplink() {
+		return leg{}, via, stop{}, false
+	}
+	s, in, ok := w.hop(out, via, to)
+	return leg{out, in}, via, s, ok
 }
 
 // walk follows a packet to an address; ok is whether it gets there. The source is the address that the sender takes.
@@ -134,19 +193,16 @@ func (w *walker) walk(from stop, to netip.Addr) (legs []leg, source netip.Addr, 
 		if len(legs) > 0 && !forwards {
 			return legs, source, false
 		}
-		out, via, found := w.route(at, to)
+		l, via, next, found := w.next(at, to)
 		if !found {
 			return legs, source, false
 		}
-		if len(legs) == 0 {
-			source = sourceOf(out, via)
+		if len(legs) == 0 && at.pod != nil {
+			source = at.pod.Address(to.Is6())
+		} else if len(legs) == 0 {
+			source = sourceOf(l.from, via)
 		}
-		next, in, found := w.hop(out, via)
-		if !found {
-			return legs, source, false
-		}
-		legs = append(legs, leg{out, in})
-		at = next
+		legs, at = append(legs, l), next
 	}
 	return legs, source, false
 }
@@ -163,7 +219,15 @@ func sourceOf(out port, via netip.Addr) netip.Addr {
 
 // Expect follows a packet and the answer to it.
 func (s Shared) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
-	w := s.walker(c)
+	return s.walker(c, false).expect(from, to)
+}
+
+// ExpectBehind does so where nodes route for the pods on their uplinks.
+func ExpectBehind(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	return Shared{SameMAC: true}.walker(c, true).expect(from, to)
+}
+
+func (w *walker) expect(from, to plan.Endpoint) plan.Expectation {
 	legs, source, arrives := w.walk(stopOf(from), to.Address)
 	if !arrives || len(legs) == 0 {
 		return plan.Expectation{}
@@ -177,8 +241,8 @@ func (s Shared) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation
 	}
 	if first := legs[0]; first.wire() && first.from.on == from.Node.Uplink() {
 		e.Wire = true
-		if first.from.pod && s.VLAN != 0 {
-			e.Encap = plan.Encap{Type: "vlan", VLAN: s.VLAN}
+		if first.from.pod && w.s.VLAN != 0 {
+			e.Encap = plan.Encap{Type: "vlan", VLAN: w.s.VLAN}
 		}
 	}
 	return e

@@ -45,6 +45,16 @@ func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
 	)
 }
 
+// Bridge adds to a node with an emulated tunnel what keeps a bridge behind it from cutting large packets: a port of the
+// bridge by which they come in. name is the port's.
+func Bridge(s *plan.State, bridge plan.Link, name string) {
+	s.Add(
+		plan.Link{Namespace: bridge.Namespace, Name: name, Type: "ifb", MTU: bridge.MTU, MAC: plan.MAC("port", bridge.Name, name), Master: bridge.Name, NoLearning: true},
+		plan.Qdisc{Namespace: bridge.Namespace, Link: bridge.Name, Type: "clsact"},
+		plan.Program{Namespace: bridge.Namespace, Link: bridge.Name, Egress: true, Priority: only, Does: "bridge-enter", To: name},
+	)
+}
+
 // VLAN adds the 802.1Q sub-interface l of the node's device l.Lower, described as the kernel's would be; l.VLAN is its
 // identifier. Without a MAC address it has that of the device below, which is to be in the state already.
 func VLAN(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {

@@ -17,7 +17,9 @@
 // it announced until it is back (graceful restart, RFC 4724). The next one in its place takes the routes that it finds for
 // stale: it removes those that no peer has announced again by the time that all of them have said all they had to say.
 //
-// One speaker takes about 25 MB of memory, most of it the program itself. It needs CAP_NET_ADMIN and, for port 179,
+// One speaker among fifty takes about 25 MB of memory, of which it shares three quarters, the program itself, with the others.
+// Ten that are each other's peers have all routes two seconds after their start, fifty with a reflector after three and a half:
+// GoBGP waits one to two seconds before it first calls a peer (its version 4 two to four, which is why this is 3). It needs CAP_NET_ADMIN and, for port 179,
 // CAP_NET_BIND_SERVICE in the network namespace of its process, which it does not choose: whoever starts the process does.
 //
 // What it cannot do: route refresh by policy, confederations, authentication, and any family but IPv4 and IPv6 unicast.

@@ -72,7 +72,8 @@ func speak(file string) error {
 //	bg-sw  br0 192.168.205.1/24 ── eth0 192.168.205.3 bg-n1, .4 bg-n2, …
 type fabric struct {
 	testing.TB
-	dir string
+	dir    string
+	remove func() // its namespaces; at the end of the test at the latest
 }
 
 const fabricSwitch = "bg-sw"
@@ -107,13 +108,14 @@ func newFabric(t testing.TB, n int) *fabric {
 		fmt.Fprintln(&all, "netns add", ns)
 	}
 	f.batch("", all.String())
-	t.Cleanup(func() {
+	f.remove = sync.OnceFunc(func() {
 		var all strings.Builder
 		for _, ns := range names {
 			fmt.Fprintln(&all, "netns del", ns)
 		}
 		f.batch("", all.String())
 	})
+	t.Cleanup(f.remove)
 	f.batch(fabricSwitch, "link set lo up\nlink add br0 type bridge\nlink set br0 up\naddr add 192.168.205.1/24 dev br0\n")
 	for i := 1; i <= n; i++ {
 		f.batch(fabricSwitch, fmt.Sprintf("link add p%d type veth peer name eth0 netns %s\nlink set p%d master br0 up\n", i, node(i), i))

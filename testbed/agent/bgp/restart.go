@@ -78,9 +78,9 @@ func (s *Speaker) restarting(ctx context.Context) bool {
 
 // hold adds the placeholder and lets it connect.
 func (s *Speaker) hold(ctx context.Context) error {
-	p := Peer{Address: s.placeholder(), AS: s.cfg.AS, Passive: true, Families: []string{"ipv4", "ipv6"}}
+	p := Peer{Address: s.placeholder(), AS: s.cfg.AS, Families: []string{"ipv4", "ipv6"}}
 	n := s.peer(p, true)
-	n.Transport.LocalAddress = ""
+	n.Transport.LocalAddress, n.Transport.PassiveMode = "", true
 	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: n}); err != nil {
 		return err
 	}
@@ -144,7 +144,9 @@ func (s *Speaker) connect(ctx context.Context, p Peer) error {
 // hasten shortens the five seconds for which GoBGP will not hear of a peer whose session broke, to one. They are a constant of
 // GoBGP's, but a reset of the peer sets another time, and the timer is set anew when the peer is disabled and enabled.
 func (s *Speaker) hasten(ctx context.Context, peer string) {
-	if err := s.bounce(ctx, peer); err != nil && ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := s.bounce(ctx, peer); err != nil && !errors.Is(err, context.Canceled) {
 		s.log.Warn("a broken session is taken up late", "peer", peer, "error", err)
 	}
 }

@@ -241,7 +241,7 @@ func TestRouters(t *testing.T) {
 
 			removed := []func() []string{f.monitor(node(1)), f.monitor(node(2)), f.monitor(node(3))}
 			speaker.kill()
-			time.Sleep(500 * time.Millisecond)
+			time.Sleep(2 * time.Second) // in which they call, and find nobody
 			speaker = f.start(node(1), c.ours)
 			begin = time.Now()
 			if !eventually(2*soon, func() bool {
@@ -251,7 +251,7 @@ func TestRouters(t *testing.T) {
 				t.Fatalf("after the restart: %+v", speaker.status())
 			}
 			t.Logf("sessions are back after %v", time.Since(begin).Round(10*time.Millisecond))
-			time.Sleep(7 * time.Second) // past the time for which peers wait for one another
+			time.Sleep(passedAll)
 			f.learns(node(1), 0, want[1]...)
 			if !stand() {
 				t.Errorf("after the restart FRR and BIRD have\n%s", strings.Join(others(), "\n"))

@@ -158,7 +158,7 @@ func (t *table) install(p netip.Prefix, via []netip.Addr, have []netlink.Route, 
 	hops = slices.Compact(hops)
 
 	r := t.route(p, hops)
-	write := t.handle.RouteAdd // which fails where a route of this metric is another protocol's
+	write := t.handle.RouteAdd // which fails where a route of this metric is there that is not the speaker's
 	var others []netlink.Route
 	for _, old := range have {
 		switch {
@@ -172,7 +172,7 @@ func (t *table) install(p netip.Prefix, via []netip.Addr, have []netlink.Route, 
 	}
 	if write != nil {
 		if err := write(r); errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("table %d has a route of another protocol to it with metric %d: it is left alone", t.Table, t.metric(p))
+			return fmt.Errorf("table %d has a route to it with metric %d that is not the speaker's: it is left alone", t.Table, t.metric(p))
 		} else if err != nil {
 			return fmt.Errorf("adding %s: %w", r, err)
 		}

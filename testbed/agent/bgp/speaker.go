@@ -173,11 +173,12 @@ func rank(p Peer) int {
 	return 1
 }
 
-// peer is a peer as GoBGP wants it. Its defaults are for the Internet, and leave a lab waiting for minutes.
+// peer is a peer as GoBGP wants it. Its defaults are for the Internet, and leave a lab waiting for minutes. A speaker that comes
+// back calls those too for whose call it waited at first: FRR does not call a peer that it holds for restarting.
 func (s *Speaker) peer(p Peer, restarted bool) *api.Peer {
 	n := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.Address.String(), PeerAsn: p.AS},
-		Transport: &api.Transport{LocalAddress: local(s.cfg, p).String(), RemotePort: uint32(port(s.cfg)), PassiveMode: p.Passive},
+		Transport: &api.Transport{LocalAddress: local(s.cfg, p).String(), RemotePort: uint32(port(s.cfg)), PassiveMode: p.Passive && !restarted},
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			ConnectRetry: 1, IdleHoldTimeAfterReset: 1, HoldTime: 90, KeepaliveInterval: 30,
 		}},

@@ -14,6 +14,10 @@ import (
 
 const soon = 15 * time.Second // longer than anything should take; what it does take is logged
 
+// A speaker that comes back tells its peers late that it has said all, one that passes on what it hears the latest. Only then do
+// they remove what it has not said again.
+const saidAll, passedAll = 3 * time.Second, 6 * time.Second
+
 // TestMesh: the nodes learn each other's blocks, in the form that the real daemons' routes have.
 func TestMesh(t *testing.T) {
 	const n = 10
@@ -54,10 +58,11 @@ func TestKill(t *testing.T) {
 		name   string
 		config func(i, n int) bgp.Config
 		victim int
+		over   time.Duration
 	}{
-		{"in a mesh", mesh, 2}, // passive to one peer and not to the other
-		{"reflector", reflected, 1},
-		{"client of a reflector", reflected, 3},
+		{"in a mesh", mesh, 2, saidAll}, // passive to one peer and not to the other
+		{"reflector", reflected, 1, passedAll},
+		{"client of a reflector", reflected, 3, saidAll},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const n = 4
@@ -91,7 +96,7 @@ func TestKill(t *testing.T) {
 			}) {
 				t.Errorf("status after the restart: %+v", victim.status())
 			}
-			time.Sleep(7 * time.Second) // past the time for which peers wait for one another
+			time.Sleep(c.over)
 			for i := 1; i <= n; i++ {
 				if lost := removed[i-1](); len(lost) > 0 {
 					t.Errorf("%s lost routes:\n%s", node(i), strings.Join(lost, "\n"))
@@ -171,7 +176,8 @@ func TestRepair(t *testing.T) {
 	f.learns(node(1), soon, via(2), via(3), others[0], others[2])
 }
 
-// TestForms: how learnt routes look, to a node of the same subnet and to one behind the router: plain, through an IPIP device, and
+// TestForms: how learnt routes look, to a node of the same subnet and to one of another AS behind
+// the router: plain, through an IPIP device, and
 // through it off the subnet only.
 func TestForms(t *testing.T) {
 	for _, c := range []struct {
@@ -196,11 +202,11 @@ func TestForms(t *testing.T) {
 			}
 			f.batch(node(1), "link add tunl0 type veth peer name end\nlink set end up\nlink set tunl0 up\naddr add 10.42.0.0/32 dev tunl0\n") // stands for an IPIP device
 			there := netip.MustParseAddr("192.168.206.5")
-			one := plain(1, bgp.Peer{Address: addr(2), AS: 64512, Passive: true}, bgp.Peer{Address: there, AS: 64512, Passive: true})
+			one := plain(1, bgp.Peer{Address: addr(2), AS: 64512, Passive: true}, bgp.Peer{Address: there, AS: 65003, Passive: true, Hops: 2})
 			c.install.Within = one.Install.Within
 			one.Install = &c.install
-			three := plain(3, bgp.Peer{Address: addr(1), AS: 64512})
-			three.Listen, three.Announce[0].NextHop = []netip.Addr{there}, there
+			three := plain(3, bgp.Peer{Address: addr(1), AS: 64512, Hops: 2})
+			three.AS, three.Listen, three.Announce[0].NextHop = 65003, []netip.Addr{there}, there
 			f.launch(node(1), one)
 			f.launch(node(2), plain(2, bgp.Peer{Address: addr(1), AS: 64512}))
 			f.launch(node(3), three)
@@ -259,4 +265,144 @@ func TestOneAS(t *testing.T) {
 		"10.42.0.1 via 192.168.205.3 dev br0 proto bgp metric 20", "10.42.1.1 via 192.168.205.4 dev br0 proto bgp metric 20")
 	time.Sleep(time.Second)
 	f.learns(node(1), 0)
+}
+
+// TestAllAtOnce: when all speakers are killed and started anew, as with a new configuration, no route goes for a moment.
+func TestAllAtOnce(t *testing.T) {
+	for name, config := range map[string]func(i, n int) bgp.Config{"mesh": mesh, "reflector": reflected} {
+		t.Run(name, func(t *testing.T) {
+			const n = 5
+			f := newFabric(t, n)
+			speakers := map[int]*process{}
+			for i := 1; i <= n; i++ {
+				speakers[i] = f.launch(node(i), config(i, n))
+			}
+			var removed []func() []string
+			for i := 1; i <= n; i++ {
+				speakers[i].ready()
+				f.learns(node(i), soon, viaAll(n, i)...)
+				removed = append(removed, f.monitor(node(i)))
+			}
+			for i := 1; i <= n; i++ {
+				speakers[i].kill()
+			}
+			for i := 1; i <= n; i++ {
+				speakers[i] = f.launch(node(i), config(i, n))
+			}
+			for i := 1; i <= n; i++ {
+				if p := speakers[i].ready(); !eventually(soon, func() bool { s := p.status(); return established(s) && len(s.Routes) == n-1 }) {
+					t.Errorf("%s: %+v", p.ns, p.status())
+				}
+			}
+			time.Sleep(passedAll)
+			for i := 1; i <= n; i++ {
+				if lost := removed[i-1](); len(lost) > 0 {
+					t.Errorf("%s lost routes:\n%s", node(i), strings.Join(lost, "\n"))
+				}
+				f.learns(node(i), 0, viaAll(n, i)...)
+			}
+		})
+	}
+}
+
+// TestReflectorAside: a reflector that installs nothing, on a machine that is no node, comes back as gracefully.
+func TestReflectorAside(t *testing.T) {
+	f := newFabric(t, 2)
+	aside := bgp.Config{AS: 64512, RouterID: lan, Listen: []netip.Addr{lan}, Restart: 60}
+	for i := 1; i <= 2; i++ {
+		aside.Peers = append(aside.Peers, bgp.Peer{Address: addr(i), AS: 64512, Passive: true, Client: true})
+		f.start(node(i), plain(i, bgp.Peer{Address: lan, AS: 64512}))
+	}
+	p := f.start(fabricSwitch, aside)
+	f.learns(node(1), soon, via(2))
+	f.learns(node(2), soon, via(1))
+	removed := []func() []string{f.monitor(node(1)), f.monitor(node(2))}
+	p.kill()
+	p = f.start(fabricSwitch, aside)
+	if !eventually(soon, func() bool { return len(p.status().Routes) == 2 }) {
+		t.Errorf("%+v", p.status())
+	}
+	time.Sleep(passedAll)
+	for i, r := range removed {
+		if lost := r(); len(lost) > 0 {
+			t.Errorf("%s lost routes:\n%s", node(i+1), strings.Join(lost, "\n"))
+		}
+		f.learns(node(i+1), 0, via(2-i))
+	}
+}
+
+// TestIPv6: both families over one session, each with a next hop of its own, and on another port.
+func TestIPv6(t *testing.T) {
+	f := newFabric(t, 2)
+	six := func(i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:205::%d", i)) }
+	for i := 1; i <= 2; i++ {
+		f.batch(node(i), fmt.Sprintf("addr add %s/64 dev eth0 nodad\n", six(i)))
+		cfg := plain(i, bgp.Peer{Address: addr(3 - i), AS: 64512, Passive: i == 1, Families: []string{"ipv4", "ipv6"}})
+		cfg.Announce = append(cfg.Announce, bgp.Announcement{Prefix: netip.MustParsePrefix(fmt.Sprintf("fd00:42:%d::/64", i)), NextHop: six(i)})
+		cfg.Port = 1179
+		cfg.Install.Within = append(cfg.Install.Within, netip.MustParsePrefix("fd00:42::/32"))
+		f.launch(node(i), cfg)
+	}
+	f.learns(node(1), soon, via(2))
+	want := "fd00:42:2::/64 via fd00:205::2 dev eth0 proto bgp metric 1024 pref medium"
+	show := func() string {
+		out, _ := exec.Command("ip", "-n", node(1), "-6", "route", "show", "root", "fd00:42::/32").Output()
+		return strings.Join(strings.Fields(string(out)), " ")
+	}
+	if !eventually(soon, func() bool { return show() == want }) {
+		t.Fatalf("%q, want %q", show(), want)
+	}
+	f.batch(node(1), "route del fd00:42:2::/64\n")
+	if !eventually(soon, func() bool { return show() == want }) {
+		t.Fatalf("after it was removed: %q, want %q", show(), want)
+	}
+}
+
+// BenchmarkConvergence measures from the speakers' start until the last of them has the last route, and the memory they take.
+func BenchmarkConvergence(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		n      int
+		config func(i, n int) bgp.Config
+	}{{"mesh of 10", 10, mesh}, {"50 with a reflector", 50, reflected}} {
+		b.Run(c.name, func(b *testing.B) {
+			var took time.Duration
+			var all, own, reflector float64
+			for range b.N {
+				b.StopTimer()
+				f := newFabric(b, c.n)
+				speakers := make([]*process, c.n)
+				b.StartTimer()
+				begin := time.Now()
+				for i := range speakers {
+					speakers[i] = f.launch(node(i+1), c.config(i+1, c.n))
+				}
+				for i := 1; i <= c.n; i++ {
+					if !eventually(time.Minute, func() bool { return len(f.routes(node(i))) == c.n-1 }) {
+						b.Fatalf("%s has %d routes", node(i), len(f.routes(node(i))))
+					}
+				}
+				took += time.Since(begin)
+				b.StopTimer()
+				for i, p := range speakers {
+					a, o := p.rss()
+					all, own = all+a/float64(c.n), own+o/float64(c.n)
+					if i == 0 {
+						reflector += a
+					}
+				}
+				for _, p := range speakers {
+					p.kill()
+				}
+				f.remove()
+				b.StartTimer()
+			}
+			n := float64(b.N)
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(took.Seconds()/n, "s/convergence")
+			b.ReportMetric(all/n, "MB-rss/speaker")
+			b.ReportMetric(own/n, "MB-own/speaker")
+			b.ReportMetric(reflector/n, "MB-rss/first")
+		})
+	}
 }

@@ -1,0 +1,126 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// The AS numbers of Hybridnet's own example: all nodes are in one, the top-of-rack switch in another.
+const (
+	hybridnetAS     = 100
+	hybridnetPeerAS = 200
+)
+
+// hybridnet is a cluster whose nodes speak with the router of their segment only, as with the switch on top of a rack. A
+// node announces the pods' subnet, and each of its own pods with the community no-export: outside the rack one route leads to
+// all pods, inside it one to each. Nodes learn nothing: what they have for other nodes' pods goes to the router.
+//
+//	pod eth0 → hybr… on node1    the pod's default route; the node answers ARP for 169.254.1.1
+//	rules on node1               1: local pods (table 39999)?  4: from 10.30.0.0/24 lookup 10000
+//	table 10000                  default via 192.168.205.1 dev eth0: the router
+//	route on the router          10.30.0.3 via 192.168.205.3 proto bgp, learnt from node2
+//	rules on node2               1: 10.30.0.3 dev hybr…
+//
+// Every packet between nodes crosses the segment twice.
+type hybridnet struct{}
+
+func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
+	if diags := attach.OnlyIPv4(c, "bgp like hybridnet"); diags.HasErrors() {
+		return diags
+	}
+	return attach.AllocateOverlay(c, "bgp")
+}
+
+func (hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State) hcl.Diagnostics {
+	router, uplink, diags := m.router(c)
+	for _, n := range c.Nodes {
+		if !hasIPv4(n.Gateways) {
+			diags = append(diags, wrong(n.At.Of("gateway", n.Range), "The node has no gateway",
+				fmt.Sprintf("Node %q itself reaches the pods of other nodes, and answers them, by its default route. Give it gateway = the router's address.", n.Name)))
+		}
+	}
+	if diags.HasErrors() {
+		return diags
+	}
+	gateway := uplink.Address(false).Addr()
+	tor := plan.Speaker{
+		AS: m.peerAS, RouterID: gateway, Listen: []netip.Addr{gateway}, Restart: restart,
+		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Multipath: true},
+	}
+	subnet := c.CIDRs()[0]
+	for _, n := range c.Nodes {
+		own := n.Uplink().Address(false).Addr()
+		speaker := plan.Speaker{
+			AS: m.as, RouterID: own, Listen: []netip.Addr{own}, Restart: restart,
+			Announce: []plan.Announcement{{Prefix: subnet, NextHop: own}},
+			Peers:    []plan.Peer{{Address: gateway, AS: m.peerAS, Passive: own.Less(gateway)}},
+		}
+		for _, p := range n.Pods {
+			a := p.Address(false)
+			speaker.Announce = append(speaker.Announce, plan.Announcement{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: own, NoExport: true})
+			tor.Learns++
+		}
+		tor.Peers = append(tor.Peers, plan.Peer{Address: own, AS: m.as, Passive: gateway.Less(own)})
+		s.Add(
+			plan.Agent{Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: speaker.Text()},
+			plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet, Dst: plan.Everywhere(false), Via: gateway, Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot},
+			plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: attach.NoReturn(n.Uplink().Name, subnet)},
+		)
+		attach.Hybridnet(c, s, n, mtu(n))
+	}
+	tor.Learns++ // the subnet
+	s.Add(plan.Agent{Namespace: c.NamespaceOf(router.Name), Name: agent, On: uplink.Name, Config: tor.Text(), Protocol: plan.ProtocolBGP})
+	return nil
+}
+
+func hasIPv4(gateways []netip.Addr) bool {
+	for _, g := range gateways {
+		if g.Is4() {
+			return true
+		}
+	}
+	return false
+}
+
+// router finds the nodes' peer: the router that is named, or the only one on their segment.
+func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnostics) {
+	var names []string
+	var router *lab.Machine
+	var uplink *lab.Interface
+	for _, r := range c.Lab.Of(lab.Router) {
+		for _, nic := range r.Interfaces {
+			if len(c.Nodes) > 0 && nic.Segment() != c.Nodes[0].Uplink().Segment() || !nic.Address(false).IsValid() {
+				continue
+			}
+			names = append(names, r.Name)
+			if m.peer.text == "" || m.peer.text == r.Name {
+				router, uplink = r, nic
+			}
+		}
+	}
+	network := c.Lab.Network
+	switch {
+	case len(names) == 0:
+		return nil, nil, hcl.Diagnostics{wrong(network.At.Of("mode", network.Range), "No router to speak with",
+			"With like = \"hybridnet\" the nodes speak BGP with a router of their segment, and there is none. Add a router, or use like = \"calico\".")}
+	case m.peer.text != "" && router == nil:
+		return nil, nil, hcl.Diagnostics{wrong(m.peer.at, "Unknown router", fmt.Sprintf("There is no router %q on the nodes' segment.%s", m.peer.text, lab.Suggest(m.peer.text, names, "There are")))}
+	case m.peer.text == "" && len(names) > 1:
+		return nil, nil, hcl.Diagnostics{wrong(network.At.Of("mode", network.Range), "Which router?",
+			fmt.Sprintf("The nodes speak BGP with one router of their segment, and there are %d. Name it: mode \"bgp\" { peer = %q }.", len(names), names[0]))}
+	}
+	return router, uplink, nil
+}
+
+func (hybridnet) expect(_ *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	if from.Node == to.Node {
+		return attach.Local(from, to, mtu(from.Node), from.Node.Uplink().Address(false).Addr())
+	}
+	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+}

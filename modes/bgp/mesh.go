@@ -1,0 +1,130 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// mesh is a cluster whose nodes speak with one another, in one AS.
+type mesh struct{ side }
+
+// side is whose node side a mesh has.
+type side interface {
+	allocate(*plan.Cluster) hcl.Diagnostics
+	pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
+	metric() int
+	// own is the address from which a node talks to its own pods.
+	own(n *plan.Node, v6 bool) netip.Addr
+	// source is what another node sees of a pod that talks to it.
+	source(from, to plan.Endpoint) netip.Addr
+}
+
+func (k mesh) plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	reflects := map[*plan.Node]bool{}
+	for _, r := range m.reflectors {
+		i := slices.IndexFunc(c.Nodes, func(n *plan.Node) bool { return n.Name == r.text })
+		if i < 0 {
+			var all []string
+			for _, n := range c.Nodes {
+				all = append(all, n.Name)
+			}
+			diags = append(diags, wrong(r.at, "Unknown node", fmt.Sprintf("There is no node %q to be a route reflector.%s", r.text, lab.Suggest(r.text, all, "There are"))))
+			continue
+		}
+		reflects[c.Nodes[i]] = true
+	}
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, n := range c.Nodes {
+		k.pods(c, f, s, n)
+		s.Add(plan.Agent{
+			Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: k.speaker(m, c, n, reflects).Text(), Protocol: plan.ProtocolBGP,
+		})
+	}
+	return diags
+}
+
+// speaker is what a node's agent is told. Sessions run over the families that the pods have.
+func (k mesh) speaker(m Mode, c *plan.Cluster, n *plan.Node, reflects map[*plan.Node]bool) plan.Speaker {
+	sp := plan.Speaker{
+		AS: m.as, RouterID: routerID(n), Restart: restart, Learns: (len(c.Nodes) - 1) * len(n.PodCIDRs),
+		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Metric: k.metric()},
+	}
+	for i, block := range n.PodCIDRs {
+		v6 := c.CIDRs()[i].Addr().Is6()
+		own := n.Uplink().Address(v6).Addr()
+		sp.Listen = append(sp.Listen, own)
+		sp.Announce = append(sp.Announce, plan.Announcement{Prefix: block, NextHop: own})
+		for _, peer := range c.Nodes {
+			if peer == n || len(reflects) > 0 && !reflects[n] && !reflects[peer] {
+				continue
+			}
+			far := peer.Uplink().Address(v6).Addr()
+			sp.Peers = append(sp.Peers, plan.Peer{
+				Address: far, AS: m.as,
+				Passive: own.Less(far), // as confd tells BIRD
+				Client:  reflects[n] && !reflects[peer],
+			})
+		}
+	}
+	return sp
+}
+
+func (k mesh) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	v6 := to.Address.Is6()
+	if from.Node == to.Node {
+		return attach.Local(from, to, mtu(from.Node), k.own(from.Node, v6))
+	}
+	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	if to.Pod == nil {
+		e.Source = k.source(from, to)
+	}
+	return e
+}
+
+// calico has routed pods, and translates what leaves the pool.
+type calico struct{}
+
+func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, false) }
+func (calico) metric() int                              { return calicoPrio }
+
+func (calico) pods(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+	for _, pool := range c.CIDRs() {
+		attach.CalicoFirewall(s, n, pool, 0)
+	}
+	attach.Routed(c, s, n, mtu(n), plan.ProtocolBIRD)
+}
+
+func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+func (calico) source(from, to plan.Endpoint) netip.Addr {
+	return from.Node.Uplink().Address(to.Address.Is6()).Addr()
+}
+
+// bridge has pods on cni0, and translates nothing: every node knows the way back.
+type bridge struct{}
+
+func (bridge) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+func (bridge) metric() int                              { return 0 }
+
+func (bridge) pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
+	attach.Bridge(c, f, s, n, mtu(n))
+}
+
+func (bridge) own(n *plan.Node, v6 bool) netip.Addr {
+	for _, block := range n.PodCIDRs {
+		if block.Addr().Is6() == v6 {
+			return attach.Gateway(block)
+		}
+	}
+	return netip.Addr{}
+}
+func (bridge) source(from, _ plan.Endpoint) netip.Addr { return from.Address }

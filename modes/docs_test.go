@@ -1,0 +1,196 @@
+package modes
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+)
+
+const page = "../docs/modes.md"
+
+// systems are the modes and their variants, in the order in which the table shows them.
+var systems = []struct {
+	name, settings string
+	vlan           bool // the pods are in a VLAN of the switch
+}{
+	{name: "host-gw"},
+	{name: "vxlan"},
+	{name: "vxlan", settings: "direct = true"},
+	{name: "vxlan", settings: `like = "calico"`},
+	{name: "vxlan", settings: `like = "hybridnet"`},
+	{name: "ipip"},
+	{name: "ipip", settings: "direct = true"},
+	{name: "ipip", settings: `like = "calico"`},
+	{name: "udp"},
+	{name: "bgp"},
+	{name: "bgp", settings: `like = "bridge"`},
+	{name: "bgp", settings: `like = "hybridnet"`},
+	{name: "macvlan"},
+	{name: "macvlan", settings: "vlan = 20", vlan: true},
+	{name: "vlan", vlan: true},
+	{name: "ipvlan"},
+	{name: "ipvlan", settings: `like = "l3"`},
+}
+
+// cluster is a lab for the table.
+func cluster(t *testing.T, mode, settings string, nodes, pods int, vlan, apart, v6 bool) *lab.Lab {
+	t.Helper()
+	subnet, cidr := `"192.168.205.0/24"`, `"10.42.0.0/16"`
+	if v6 {
+		subnet, cidr = `["192.168.205.0/24", "fd00:205::/64"]`, `["10.42.0.0/16", "fd00:42::/48"]`
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "lab \"table\" {}\nswitch \"lan\" {\n  subnet = %s\n", subnet)
+	on, port := "", ""
+	if vlan {
+		cidr = `"10.20.0.0/24"`
+		if v6 {
+			cidr = `["10.20.0.0/24", "fd00:20::/64"]`
+		}
+		fmt.Fprintf(&b, "  vlan \"20\" {\n    subnet = %s\n  }\n", cidr)
+		on, port = "trunk = [20]", "  on \"lan\" {\n    vlan    = 20\n    address = \"10.20.0.1\"\n  }\n"
+	}
+	fmt.Fprintf(&b, "}\nrouter \"gw\" {\n  on \"lan\" { address = \"192.168.205.1\" }\n%s", port)
+	if apart {
+		fmt.Fprint(&b, "  on \"far\" { address = \"192.168.206.1\" }\n")
+	}
+	fmt.Fprintf(&b, "}\nnode \"node\" {\n  count = %d\n  on \"lan\" {\n    %s\n  }\n  gateway = \"192.168.205.1\"\n  pods = %d\n}\n", nodes, on, pods)
+	if apart {
+		fmt.Fprint(&b, "switch \"far\" { subnet = \"192.168.206.0/24\" }\nnode \"far1\" {\n  on \"far\" {}\n  gateway = \"192.168.206.1\"\n  pods = 1\n}\n")
+	}
+	fmt.Fprintf(&b, "network \"pods\" {\n  cidr = %s\n  mode = %q\n}\nmode %q {\n%s\n}\n", cidr, mode, mode, settings)
+	l, _, diags := lab.Load("table.hcl", []byte(b.String()), lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatalf("%v\n%s", diags, b.String())
+	}
+	return l
+}
+
+func build(l *lab.Lab, f plan.Features) *plan.Plan {
+	p, _ := plan.Build(l, plan.Options{Modes: All, Features: f})
+	return p
+}
+
+// endpoint finds node1 or node1/p1.
+func endpoint(p *plan.Plan, title string) plan.Endpoint {
+	all := p.Cluster.Endpoints()
+	return all[slices.IndexFunc(all, func(e plan.Endpoint) bool { return e.Title == title })]
+}
+
+// counts of the objects of a node's namespace.
+func counts(p *plan.Plan) map[string]int {
+	n := map[string]int{}
+	p.State.Each(func(o plan.Object) {
+		if k := o.Key(); k.Namespace == p.Cluster.Nodes[0].Namespace {
+			n[k.Kind.String()]++
+		}
+	})
+	return n
+}
+
+func growth(before, after map[string]int) string {
+	var words []string
+	for _, kind := range []string{"route", "neighbour", "FDB entry"} {
+		if d := after[kind] - before[kind]; d > 0 {
+			words = append(words, fmt.Sprintf("%d %s", d, strings.Replace(kind, "FDB entry", "FDB", 1)))
+		}
+	}
+	return cmp.Or(strings.Join(words, ", "), "–")
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// TestTableOfModes computes the table by which people choose, and holds it against the page.
+func TestTableOfModes(t *testing.T) {
+	lines := []string{
+		"| mode | on the wire | bytes more | pods' MTU of 1500 | nodes behind routers | IPv6 | node to its own pod, to another's | another node sees of a pod | a node more costs each node | datapath |",
+		"|---|---|---|---|---|---|---|---|---|---|",
+	}
+	for _, s := range systems {
+		p := build(cluster(t, s.name, s.settings, 3, 2, s.vlan, false, false), plan.AllFeatures())
+		if p == nil {
+			t.Errorf("%s { %s } cannot be planned", s.name, s.settings)
+			continue
+		}
+		e := p.Expect(endpoint(p, "node1/p1"), endpoint(p, "node2/p1"))
+		wire, more := cmp.Or(e.Encap.Type, "the pods' packets"), e.Encap.Overhead
+		switch e.Encap.Type {
+		case "vlan":
+			wire, more = "802.1Q", 4
+		case "udp":
+			wire = "IP in UDP"
+		}
+		own := p.Expect(endpoint(p, "node1"), endpoint(p, "node1/p1"))
+		other := p.Expect(endpoint(p, "node1"), endpoint(p, "node2/p1"))
+		out := p.Expect(endpoint(p, "node1/p1"), endpoint(p, "node2"))
+		seen := "nothing"
+		switch {
+		case out.Reachable && out.Source == endpoint(p, "node1/p1").Address:
+			seen = "its own address"
+		case out.Reachable:
+			seen = "its node's address"
+		}
+		larger := build(cluster(t, s.name, s.settings, 4, 2, s.vlan, false, false), plan.AllFeatures())
+		cost := growth(counts(p), counts(larger))
+		agents := 0
+		p.State.Each(func(o plan.Object) {
+			if _, ok := o.(plan.Agent); ok {
+				agents++
+			}
+		})
+		datapath := string(p.State.Datapaths()[p.Cluster.Nodes[0].Namespace])
+		if emulated := build(cluster(t, s.name, s.settings, 3, 2, s.vlan, false, false), bare()); emulated != nil {
+			if d := string(emulated.State.Datapaths()[p.Cluster.Nodes[0].Namespace]); d != datapath {
+				datapath += " or " + d
+			}
+		}
+		if agents > 0 && datapath == "kernel" {
+			datapath += ", and a speaker"
+			if cost == "–" && s.settings != `like = "hybridnet"` {
+				cost = "1 route, learnt"
+			}
+		}
+		apart := !s.vlan && build(cluster(t, s.name, s.settings, 2, 1, s.vlan, true, false), plan.AllFeatures()) != nil
+		title := "`" + s.name + "`"
+		if s.settings != "" {
+			title += ", `" + s.settings + "`"
+		}
+		lines = append(lines, fmt.Sprintf("| %s | %s | %d | %d | %s | %s | %s, %s | %s | %s | %s |", title, wire, more, e.MTU, yes(apart),
+			yes(build(cluster(t, s.name, s.settings, 2, 1, s.vlan, false, true), plan.AllFeatures()) != nil),
+			yes(own.Reachable), yes(other.Reachable), seen, cost, datapath))
+	}
+	want := strings.Join(lines, "\n")
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from, to = "<!-- the table is computed: go test ./modes -update -->\n", "\n<!-- end of the table -->"
+	head, rest, ok := strings.Cut(string(text), from)
+	table, tail, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table", page)
+	}
+	if table != want && *update {
+		if err := os.WriteFile(page, []byte(head+from+want+to+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != want {
+		t.Errorf("the table of %s is not what the modes compute (go test ./modes -update writes it anew):\n%s", page, want)
+	}
+	for _, name := range All.Names() {
+		if !strings.Contains(string(text), "## "+name+"\n") {
+			t.Errorf("%s has no section about %s", page, name)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+// Package ipvlan gives every pod an ipvlan device on its node's uplink. All of them have the uplink's MAC address: the node
+// tells the pods apart by their IP addresses, so that the switch sees one address a port, as clouds and port security want it.
+//
+// In mode l2 pods are on the underlay's segment, or on a VLAN of it, like those of macvlan: addresses of one subnet, ARP, the
+// router of the segment as gateway.
+//
+//	pod eth0 10.42.0.2/16     ipvlan l2; ARP for the other pod is answered with the MAC address of its node
+//	node1 eth0 → wire → node2 eth0 → the pod whose address the packet is for
+//
+// In modes l3 and l3s there is no broadcast and no ARP: ipvlan hands a pod's packet to its node's routing table, and takes in
+// what arrives at the uplink for a pod. So pods have addresses of a block per node, and each node a route to the block of
+// every other, as in host-gw; that is also how terway does it.
+//
+//	pod eth0 10.42.0.2/24     default dev eth0: no gateway, nobody is asked
+//	route on node1            10.42.1.0/24 via 192.168.205.3 dev eth0
+//	wire                      an ordinary packet between the nodes' MAC addresses
+//	node2 eth0                the address is a pod's: the packet goes there, and not through node2's routes and firewall
+//
+// In l3s packets pass the node's firewall as well (connection tracking works); otherwise it is as l3.
+//
+// Cost: one device a pod; in l3 one route for every other node. Nothing is taken off the MTU. A node and its own pods do not
+// hear each other in l2; in l3 what a pod sends to its node arrives, and the node has no route for the answer. Both work
+// through a router that knows the pods.
+//
+// The kernel state of a pod is that of the CNI plugin ipvlan 1.1.1. What differs: addresses come in the order of the nodes
+// from one range or from blocks, and in l3 the default route names no gateway: the plugin writes that of its IPAM there, which
+// nobody ever asks for.
+package ipvlan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// Mode is the mode with its settings; the zero value knows only how to decode them.
+type Mode struct {
+	attach.Shared
+	sub string // l2, l3, l3s
+}
+
+var subs = []string{"l2", "l3", "l3s"}
+
+func (Mode) About() string {
+	return "pods on the uplink with its MAC address: on the segment (l2), or routed by their nodes (l3, l3s; terway)"
+}
+
+func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
+	var set struct {
+		Like    *string        `hcl:"like"`
+		LikeAt  hcl.Range      `hcl:"like,attr_value_range"`
+		VLAN    *int           `hcl:"vlan"`
+		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
+		Gateway hcl.Expression `hcl:"gateway,optional"`
+	}
+	diags := gohcl.DecodeBody(body, ctx, &set)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	m := Mode{sub: "l2"}
+	report := func(at hcl.Range, summary, detail string) {
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at})
+	}
+	if set.Like != nil {
+		m.sub = *set.Like
+	}
+	shared, more := attach.DecodeShared("ipvlan", set.VLAN, set.VLANAt, set.Gateway, ctx)
+	m.Shared, diags = shared, append(diags, more...)
+	m.SameMAC = true
+	switch {
+	case !slices.Contains(subs, m.sub):
+		report(set.LikeAt, "Unknown kind of ipvlan", fmt.Sprintf("There is no ipvlan like %q.%s", m.sub, lab.Suggest(m.sub, subs, "It can be like")))
+	case m.sub == "l2":
+	case m.VLAN != 0:
+		report(set.VLANAt, "A VLAN is for l2 only", fmt.Sprintf("In %s pods are on no segment: their nodes route for them. Leave out vlan, or write like = \"l2\".", m.sub))
+	case len(m.Gateways) > 0:
+		report(set.Gateway.Range(), "A gateway is for l2 only", fmt.Sprintf("In %s pods send to nobody directly: their nodes route for them. Leave out gateway, or write like = \"l2\".", m.sub))
+	}
+	return m, diags
+}
+
+func (m Mode) Needs(*plan.Cluster) []plan.Need {
+	return append(m.Shared.Needs(), plan.Need{Feature: plan.FeatureIPVLAN})
+}
+
+func (m Mode) Joins(c *plan.Cluster, s lab.Segment) bool {
+	return m.sub == "l2" && m.Shared.Joins(c, s)
+}
+
+func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+	if m.sub == "l2" {
+		return m.Shared.Allocate(c)
+	}
+	return attach.AllocateBridge(c)
+}
+
+func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+	if m.sub == "l2" {
+		for _, n := range c.Nodes {
+			m.Pods(c, s, n, plan.Link{Type: "ipvlan", Sub: m.sub, Lower: m.Device(f, s, n)})
+		}
+		return nil
+	}
+	diags := append(attach.OneSegment(c, "ipvlan "+m.sub), attach.Families(c)...)
+	if diags.HasErrors() {
+		return diags
+	}
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			attach.OnUplink(c, s, p, plan.Link{Type: "ipvlan", Sub: m.sub, Lower: n.Uplink().Name})
+			for _, a := range p.Addresses {
+				s.Add(defaultRoute(p.Namespace, a.Addr().Is6()))
+			}
+		}
+		for _, peer := range c.Nodes {
+			if peer == n {
+				continue
+			}
+			for _, block := range peer.PodCIDRs {
+				via := peer.Uplink().Address(block.Addr().Is6()).Addr()
+				s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Via: via, Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot})
+			}
+		}
+	}
+	return diags
+}
+
+// defaultRoute is a pod's in l3: whatever leaves by its device is the node's to route.
+func defaultRoute(pod string, v6 bool) plan.Route {
+	r := plan.Route{Namespace: pod, Table: plan.TableMain, Dst: plan.Everywhere(v6), Dev: "eth0", Protocol: plan.ProtocolBoot}
+	if !v6 {
+		r.Scope = "link" // IPv6 routes have no scope
+	}
+	return r
+}
+
+func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	if m.sub == "l2" {
+		return m.Shared.Expect(c, from, to)
+	}
+	return attach.ExpectBehind(c, from, to)
+}

@@ -1,0 +1,99 @@
+package vxlan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+)
+
+// hybridnet has eth0.vxlan<vni>, on which the node has its own address once more, and pods of one subnet on all nodes. The
+// device's MAC address is eth0's, so a remote pod's neighbour entry says which node it is on.
+type hybridnet struct{}
+
+func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
+	if diags := attach.OnlyIPv4(c, "Hybridnet"); diags.HasErrors() {
+		return diags
+	}
+	return attach.AllocateOverlay(c, "vxlan")
+}
+
+func (hybridnet) device(m Mode, _ bool) string { return fmt.Sprintf("eth0.vxlan%d", m.vni) }
+
+func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+	device := h.device(m, false)
+	uplink := n.Uplink()
+	node := plan.NewAddress(n.Namespace, device, uplink.Address(false))
+	node.NoPrefixRoute = true
+	s.Add(
+		plan.Link{
+			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
+			MTU: deviceMTU(n, false), MAC: uplinkMAC(s, n), TxQueueLen: 1000,
+			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(false).Addr(), Learning: true},
+		},
+		node,
+		plan.Route{Namespace: n.Namespace, Table: attach.TableMarked, Dst: plan.Everywhere(false), Dev: device, Protocol: plan.ProtocolBoot},
+		h.firewall(device, c.CIDRs()[0], n),
+	)
+	for path, value := range map[string]string{"app_solicit": "1", "base_reachable_time_ms": "5000"} {
+		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv4/neigh/" + device + "/" + path, Value: value, Link: device})
+	}
+	attach.NoRouterAdvertisements(c, s, n.Namespace, device)
+	for _, subnet := range c.CIDRs() {
+		s.Add(plan.Route{Namespace: n.Namespace, Table: attach.TableOverlay, Dst: subnet, Dev: device, Protocol: plan.ProtocolBoot})
+		for _, dst := range outside(c, subnet) {
+			s.Add(plan.Route{Namespace: n.Namespace, Table: attach.TableOverlay, Dst: dst, Type: "throw", Protocol: plan.ProtocolBoot})
+		}
+	}
+	for _, peer := range c.Nodes {
+		if peer == n {
+			continue
+		}
+		mac := uplinkMAC(s, peer)
+		s.Add(plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac, Dst: peer.Uplink().Address(false).Addr()})
+		for _, p := range peer.Pods {
+			s.Add(plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: p.Address(false), MAC: mac})
+		}
+	}
+	attach.Hybridnet(c, s, n, podMTU(c, n), device)
+}
+
+// outside is what of a subnet no pod has: its own address and the next, which is a gateway's by custom, and the broadcast
+// address.
+func outside(c *plan.Cluster, subnet netip.Prefix) []netip.Prefix {
+	if subnet.Bits() > 30 {
+		return nil // it has room for no pod
+	}
+	before := netip.PrefixFrom(subnet.Addr(), 31)
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			if before.Contains(p.Address(false)) { // the file gave it to a pod
+				before = single(subnet.Addr())
+			}
+		}
+	}
+	return []netip.Prefix{before, single(plan.Last(subnet))}
+}
+
+func uplinkMAC(s *plan.State, n *plan.Node) string {
+	l, _ := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: n.Uplink().Name}).(plan.Link)
+	return l.MAC
+}
+
+// firewall masquerades what pods send to the world; what is for a pod of this node or goes through the tunnel keeps its source.
+func (hybridnet) firewall(device string, subnet netip.Prefix, n *plan.Node) plan.Table {
+	return plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: fmt.Sprintf(`	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		oifname %q return
+		oifname != %q ip saddr %s masquerade
+	}
+`, attach.HybridnetVeths, device, subnet)}
+}
+
+// own: the pods' veths have no address, so the kernel takes that of the first interface.
+func (hybridnet) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+
+func (hybridnet) through(n *plan.Node, _ int) netip.Addr { return n.Uplink().Address(false).Addr() }

@@ -1,0 +1,58 @@
+package suite
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"labnet/lab/report"
+	"labnet/testbed/compare"
+)
+
+// BenchmarkEmulation measures pods across nodes in ipip made of eBPF against the kernel's vxlan, in interleaved rounds. What is
+// reported are the medians of the rounds' ratios, and the lower and upper end of their intervals: throughput and
+// transactions above 1 are better than vxlan's, a round trip (p50) below it.
+func BenchmarkEmulation(b *testing.B) {
+	for _, like := range []string{"flannel", "calico"} {
+		b.Run(like, func(b *testing.B) {
+			l := parse(b, "two.hcl", fmt.Sprintf(`
+lab "two" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 2
+  on "lan" {}
+  pods = 1
+}
+network "pods" { cidr = "10.9.0.0/16" }
+mode "ipip" { like = %[1]q }
+mode "vxlan" { like = %[1]q }
+`, like))
+			var variants []compare.Variant
+			for _, mode := range []string{"vxlan", "ipip"} {
+				p := emulated(b, l, "bench-"+like+"-"+mode, mode)
+				up(b, p)
+				healthy(b, p)
+				variants = append(variants, compare.Variant{Mode: mode, Datapath: "kernel", Plan: p})
+			}
+			var summaries []report.Summary
+			for b.Loop() {
+				results, err := compare.Run(b.Context(), compare.Config{
+					Lab: "two", Variants: variants, Baseline: "vxlan", Paths: []string{"cross-node"}, Measures: []string{"tcp-stream", "tcp-rr"},
+					Rounds: 15, Warmup: 100 * time.Millisecond, Window: 500 * time.Millisecond,
+				}, func(string, int, int) {})
+				if err != nil {
+					b.Fatal(err)
+				}
+				summaries = report.Summarise(results.Samples, "vxlan")
+			}
+			for _, s := range summaries {
+				if s.Mode == "ipip" && s.Path == "cross-node" && s.Metric != "p99" && s.RatioLow != nil {
+					b.ReportMetric(*s.Ratio, s.Metric)
+					b.ReportMetric(*s.RatioLow, s.Metric+"-low")
+					b.ReportMetric(*s.RatioHigh, s.Metric+"-high")
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
