@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -213,8 +214,12 @@ type latency struct {
 }
 
 func (r *Results) latencies() []latency {
+	type of struct {
+		kind
+		mode string
+	}
 	var all []latency
-	merged := map[string]map[float64]float64{}
+	merged := map[of]map[float64]float64{}
 	for _, h := range r.Histograms {
 		k := kind{h.Wire, h.Path, h.Measure, "", h.Params}
 		i := slices.IndexFunc(all, func(l latency) bool { return l.kind == k })
@@ -222,25 +227,25 @@ func (r *Results) latencies() []latency {
 			i = len(all)
 			all = append(all, latency{kind: k})
 		}
-		key := fmt.Sprint(k, h.Mode)
-		if merged[key] == nil {
-			merged[key] = map[float64]float64{}
+		at := of{k, h.Mode}
+		if merged[at] == nil {
+			merged[at] = map[float64]float64{}
 			all[i].modes = append(all[i].modes, distribution{mode: h.Mode, unit: h.Unit})
 		}
 		for _, c := range h.Counts {
-			merged[key][c[0]] += c[1]
+			merged[at][c[0]] += c[1]
 		}
 	}
 	for _, l := range all {
 		for i := range l.modes {
 			d := &l.modes[i]
-			for v, n := range merged[fmt.Sprint(l.kind, d.mode)] {
-				if n > 0 {
+			counts := merged[of{l.kind, d.mode}]
+			for _, v := range slices.Sorted(maps.Keys(counts)) {
+				if n := counts[v]; n > 0 {
 					d.counts = append(d.counts, [2]float64{v, n})
 					d.total += n
 				}
 			}
-			slices.SortFunc(d.counts, func(a, b [2]float64) int { return cmp.Compare(a[0], b[0]) })
 		}
 	}
 	return all
@@ -297,7 +302,10 @@ func (r *Results) curves(id string, l latency) curves {
 	}
 	c.Desc = strings.Join(words, "; ")
 	c.Title += " [" + unit + "]"
-	if low = max(low, 1e-6); high <= low {
+	if low = max(low, 1e-6); math.IsInf(low, 1) { // no distribution has values enough
+		low = 1
+	}
+	if high <= low {
 		high = 2 * low
 	}
 	c.X = axis{low: 0, high: nines, from: curveLeft, to: curveRight}
