@@ -210,7 +210,9 @@ func (b *browser) show(width int, scheme, media string) {
 // picture takes one of the page, as high as that, or of all of it.
 func (b *browser) picture(height int) []byte {
 	b.t.Helper()
-	var size struct{ CSSContentSize struct{ Width, Height float64 } }
+	var size struct {
+		CSSContentSize struct{ Width, Height float64 }
+	}
 	b.call("Page.getLayoutMetrics", nil, &size)
 	shown := size.CSSContentSize.Height
 	if height > 0 {

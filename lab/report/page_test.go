@@ -20,6 +20,9 @@ var (
 	pictures  = flag.String("pictures", "", "write pictures of the page into this `folder`: report.png is how it begins, the others are all of it")
 )
 
+// sheet is how wide a landscape sheet of A4 is within its margins.
+const sheet = 1032
+
 // A person looks at the page on a large screen and on a small one, in light and dark, on paper, by keyboard and by ear.
 func TestPage(t *testing.T) {
 	r := full()
@@ -55,7 +58,7 @@ func TestPage(t *testing.T) {
 			keep(fmt.Sprintf("report-%d-%s.png", width, scheme), 0)
 		}
 	}
-	b.show(794, "light", "print") // a sheet of A4
+	b.show(sheet, "light", "print")
 	keep("report-print.png", 0)
 
 	t.Run("asks for nothing and complains of nothing", func(t *testing.T) {
@@ -134,7 +137,7 @@ func TestPage(t *testing.T) {
 	}
 	t.Run("on paper", func(t *testing.T) {
 		b.eval(`document.querySelectorAll("details").forEach(e => e.open = false)`, nil)
-		b.show(794, "dark", "print")
+		b.show(sheet, "dark", "print")
 		var hidden, faint []string
 		b.eval(`[...document.querySelectorAll("table, svg")].filter(e => !e.checkVisibility({contentVisibilityAuto: true}) || e.getBoundingClientRect().height == 0).map(e => e.outerHTML.slice(0, 120))`, &hidden)
 		if len(hidden) > 0 {

@@ -12,15 +12,18 @@ import (
 
 // The measures of plots, in pixels.
 const (
-	plotLeft   = 170 // where names end and the axis begins
-	plotRight  = 700
-	plotWidth  = 720
-	plotLane   = 28 // a mode's height
-	plotBottom = 26 // for the axis
+	stripWidth  = 330 // of a mode's rounds beside its numbers
+	stripHeight = 28
+	stripMargin = 18 // for the ends of the axis' words
 
-	curveHeight = 260
-	curveLeft   = 60
-	curveRight  = 560 // the names of the curves follow
+	markWidth  = 92 // of a ratio in the overview
+	markHeight = 10
+
+	curveWidth  = 960
+	curveHeight = 330
+	curveLeft   = 56
+	curveRight  = 780 // the names of the curves follow
+	curveBottom = 304
 
 	panelWidth  = 220
 	panelHeight = 90
@@ -71,32 +74,26 @@ func tickStep(span float64) float64 {
 	return unit * 10
 }
 
-// dots shows every round of every mode as a dot, a value of note as a line and an interval as a bar. Unless it is asked
-// for, the axis does not begin at zero: dots are compared by place, not by length.
-type dots struct {
-	ID, Title, Desc string
-	Width, Height   int
-	Bottom          int // where the axis lies
-	Lanes           []lane
-	Axis            axis
-}
-
-type lane struct {
-	Name string
-	Y    int
-	Line float64
-	Low  float64
-	Span float64 // of the bar; 0 is none
-	Dots []dot
+// strip shows what a row of a table says: every round as a dot, a value of note as a line and an interval as a bar. The
+// strips of a table share an axis, which does not begin at zero unless it is asked for: dots are compared by place, not by
+// length.
+type strip struct {
+	Title, Desc   string
+	Width, Height int
+	Grid          string  // a path along the axis' ticks
+	Base          float64 // where the baseline is; 0 is nowhere
+	Line          float64
+	Low, Span     float64 // of the bar; no span is no bar
+	Beyond        string  // a path where the line lies beyond the axis
+	Dots          []dot
 }
 
 type dot struct {
-	X     float64
-	Y     int
+	X, Y  float64
 	Title string
 }
 
-// reading is what a lane shows, before it has an axis.
+// reading is what a strip shows, before it has an axis.
 type reading struct {
 	name      string
 	line      float64
@@ -109,7 +106,8 @@ type value struct {
 	v     float64
 }
 
-func newDots(id, title, desc string, zero bool, readings []reading, number func(float64) string) dots {
+// strips draws readings upon a common axis.
+func strips(readings []reading, base *float64, zero bool, number func(float64) string) ([]strip, *axis) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, r := range readings {
 		for _, v := range r.values {
@@ -120,64 +118,103 @@ func newDots(id, title, desc string, zero bool, readings []reading, number func(
 			low, high = min(low, *r.low), max(high, *r.high)
 		}
 	}
+	if len(readings) == 0 {
+		return nil, nil
+	}
 	if zero {
 		low = min(low, 0)
 	}
-	bottom := len(readings) * plotLane
-	d := dots{ID: id, Title: title, Desc: desc, Width: plotWidth, Height: bottom + plotBottom, Bottom: bottom, Axis: linear(low, high, plotLeft, plotRight)}
-	for i, r := range readings {
-		l := lane{Name: r.name, Y: i*plotLane + plotLane/2, Line: d.Axis.x(r.line)}
-		if r.low != nil {
-			l.Low = d.Axis.x(*r.low)
-			l.Span = math.Round(10*(d.Axis.x(*r.high)-l.Low)) / 10
+	a := linear(low, high, stripMargin, stripWidth-stripMargin)
+	grid := ""
+	for _, t := range a.Ticks {
+		grid += fmt.Sprintf("M%g 0v%d", t.At, stripHeight)
+	}
+	var all []strip
+	for _, r := range readings {
+		s := strip{Title: r.name, Width: stripWidth, Height: stripHeight, Grid: grid, Line: a.x(r.line)}
+		if base != nil {
+			s.Base = a.x(*base)
 		}
+		if r.low != nil {
+			s.Low = a.x(*r.low)
+			s.Span = math.Round(10*(a.x(*r.high)-s.Low)) / 10
+		}
+		var words []string
 		for _, v := range r.values {
-			at := dot{X: d.Axis.x(v.v), Y: l.Y, Title: number(v.v)}
+			at := dot{X: a.x(v.v), Y: stripHeight / 2, Title: number(v.v)}
+			words = append(words, at.Title)
 			if v.round > 0 {
-				at.Y += (v.round%5 - 2) * 3 // spread, so that equal values are seen to be several
+				at.Y += float64(v.round%5-2) * 3.5 // spread, so that equal values are seen to be several
 				at.Title = fmt.Sprintf("round %d: %s", v.round, at.Title)
 			}
-			l.Dots = append(l.Dots, at)
+			s.Dots = append(s.Dots, at)
 		}
-		d.Lanes = append(d.Lanes, l)
+		s.Desc = strings.Join(words, ", ")
+		all = append(all, s)
 	}
-	return d
+	return all, &a
 }
 
-// plot shows a section's rounds.
-func (r *Results) plot(id string, s section) dots {
+// rounds draws every round of a section's modes.
+func (r *Results) rounds(s section) ([]strip, *axis) {
 	var readings []reading
-	var words []string
+	var base *float64
 	for _, m := range s.Modes {
-		of := reading{name: m.Mode, line: m.Median, low: m.Low, high: m.High}
+		of := reading{name: m.Mode + ", every round", line: m.Median, low: m.Low, high: m.High}
 		for _, sample := range r.Samples {
 			if sample.Mode == m.Mode && sample.kind() == s.kind {
 				of.values = append(of.values, value{sample.Round, sample.Value})
 			}
 		}
+		if m.Mode == r.Baseline {
+			base = &m.Median
+		}
 		readings = append(readings, of)
-		words = append(words, fmt.Sprintf("%s: median %s, from %s to %s", m.Mode, s.number(m.Median), s.number(m.Min), s.number(m.Max)))
 	}
-	return newDots(id, s.label(), strings.Join(words, "; "), s.metric == "cpu", readings, func(v float64) string { return s.number(v) + " " + s.Modes[0].Unit })
+	return strips(readings, base, s.metric == "cpu", s.number)
 }
 
-// expectation shows what was measured beside what arithmetic says.
-func (r *Results) expectation() dots {
+// expectation draws what was measured beside what arithmetic says.
+func (r *Results) expectation() ([]strip, *axis) {
 	var readings []reading
-	var words []string
 	for _, e := range r.Expected {
-		of := reading{name: e.Mode, line: e.Ratio}
+		of := reading{name: e.Mode + ", measured", line: e.Ratio}
 		for _, s := range r.Summary {
 			if s.Mode == e.Mode && s.kind() == (kind{e.Wire, e.Path, e.Measure, e.Metric, e.Params}) && s.Ratio != nil {
 				of.low, of.high = s.RatioLow, s.RatioHigh
 				of.values = []value{{0, *s.Ratio}}
-				words = append(words, fmt.Sprintf("%s: expected %.4f, measured %.4f", e.Mode, e.Ratio, *s.Ratio))
 			}
 		}
 		readings = append(readings, of)
 	}
-	return newDots("expected", "expected ratio as a line, measured as a dot with its interval", strings.Join(words, "; "), false, readings,
-		func(v float64) string { return fmt.Sprintf("%.4f", v) })
+	return strips(readings, nil, false, func(v float64) string { return fmt.Sprintf("%.4f", v) })
+}
+
+// marks draws the ratios of a column of the overview, on a logarithmic axis from half the baseline to twice of it. A mode
+// without a ratio has none.
+func (c column) marks(modes []string) []*strip {
+	a := axis{low: -math.Ln2, high: math.Ln2, from: 6, to: markWidth - 6}
+	at := func(ratio float64) float64 { return a.x(min(max(math.Log(ratio), a.low), a.high)) }
+	marks := make([]*strip, len(modes))
+	for _, m := range c.Modes {
+		i := slices.Index(modes, m.Mode)
+		if i < 0 || m.Ratio == nil || m.Mode == m.Baseline {
+			continue
+		}
+		s := &strip{Width: markWidth, Height: markHeight, Base: at(1), Line: at(*m.Ratio)}
+		if m.RatioLow != nil {
+			s.Low = at(*m.RatioLow)
+			s.Span = math.Round(10*(at(*m.RatioHigh)-s.Low)) / 10
+		}
+		switch l := math.Log(*m.Ratio); {
+		case l < a.low:
+			s.Beyond = fmt.Sprintf("M5 0L0 %dL5 %d", markHeight/2, markHeight)
+		case l > a.high:
+			s.Beyond = fmt.Sprintf("M%d 0l5 %dl-5 %d", markWidth-5, markHeight/2, markHeight/2)
+		}
+		marks[i] = s
+	}
+	return marks
 }
 
 // distribution is the latencies of a mode over all rounds: histograms are merged, percentiles never averaged.
@@ -253,13 +290,14 @@ func (r *Results) latencies() []latency {
 
 // curves shows latency percentiles, the tail stretched: every nine is as wide as the one before it.
 type curves struct {
+	Wire            string
 	ID, Title, Desc string
 	Width, Height   int
 	Left, Right     int
 	Bottom          int
 	X, Y            axis
 	Lines           []curve
-	Table           htmlTable
+	Table           grid
 }
 
 type curve struct {
@@ -270,10 +308,10 @@ type curve struct {
 }
 
 func (r *Results) curves(id string, l latency) curves {
-	c := curves{ID: id, Title: l.String() + " latency", Width: plotWidth, Height: curveHeight, Left: curveLeft, Right: curveRight, Bottom: curveHeight - plotBottom}
+	c := curves{Wire: l.wire, ID: id, Title: l.String() + " latency", Width: curveWidth, Height: curveHeight, Left: curveLeft, Right: curveRight, Bottom: curveBottom}
 	unit := ""
 	low, high, nines := math.Inf(1), 0.0, 1.0
-	c.Table = htmlTable{Caption: "Latency percentiles over all rounds, " + l.String(), Header: []string{"mode"}}
+	c.Table = grid{Caption: "Percentiles of " + l.String() + ", wire model " + l.wire, Header: []string{"mode"}}
 	for _, p := range percentiles {
 		c.Table.Header = append(c.Table.Header, "p"+strconv.FormatFloat(p, 'f', -1, 64))
 	}
@@ -295,7 +333,7 @@ func (r *Results) curves(id string, l latency) curves {
 				words = append(words, fmt.Sprintf("%s p%g %s", d.mode, p, significant(v)))
 			}
 		}
-		c.Table.add(append(row, thousands(strconv.FormatFloat(d.total, 'f', 0, 64))))
+		c.Table.add(append(row, thousands(strconv.FormatFloat(d.total, 'f', 0, 64)))...)
 		if len(d.counts) > 0 {
 			low, high = min(low, d.counts[0][0]), max(high, d.counts[0][0])
 		}
@@ -311,7 +349,7 @@ func (r *Results) curves(id string, l latency) curves {
 	c.X = axis{low: 0, high: nines, from: curveLeft, to: curveRight}
 	for _, p := range append([]float64{0}, percentiles...) {
 		if at := -math.Log10(1 - p/100); at <= nines+1e-9 {
-			c.X.Ticks = append(c.X.Ticks, tick{c.X.x(at), strconv.FormatFloat(p, 'f', -1, 64) + " %"})
+			c.X.Ticks = append(c.X.Ticks, tick{c.X.x(at), "p" + strconv.FormatFloat(p, 'f', -1, 64)})
 		}
 	}
 	c.Y = logarithmic(low, high, float64(c.Bottom), 12)
@@ -327,17 +365,15 @@ func (c *curves) points(d distribution, nines float64) string {
 	var b strings.Builder
 	below, last := 0.0, ""
 	for _, count := range d.counts {
-		share := below / d.total
+		middle := (below + count[1]/2) / d.total // a value stands for those rounded to it
 		below += count[1]
 		if d.total-below < behind {
 			break
 		}
-		for _, s := range []float64{share, below / d.total} {
-			if at := -math.Log10(1 - s); at <= nines {
-				if point := fmt.Sprintf("%g,%g", c.X.x(at), c.Y.x(math.Log10(count[0]))); point != last {
-					b.WriteString(point + " ")
-					last = point
-				}
+		if at := -math.Log10(1 - middle); at <= nines {
+			if point := fmt.Sprintf("%g,%g", c.X.x(at), c.Y.x(math.Log10(max(count[0], 1e-6)))); point != last {
+				b.WriteString(point + " ")
+				last = point
 			}
 		}
 	}
@@ -356,7 +392,7 @@ func (c *curves) name() {
 		order = append(order, l)
 	}
 	slices.SortStableFunc(order, func(a, b *curve) int { return cmp.Compare(a.EndY, b.EndY) })
-	const line = 14
+	const line = 16
 	for i := 1; i < len(order); i++ {
 		order[i].EndY = max(order[i].EndY, order[i-1].EndY+line)
 	}
@@ -437,7 +473,7 @@ func (r *Results) panels(prefix string, wire string) []panels {
 		if most <= 0 || longest <= 0 {
 			continue
 		}
-		p := panels{Title: fmt.Sprintf("%s [%s], from 0 to %s, over %s s", k, unit, significant(most), significant(longest))}
+		p := panels{Title: fmt.Sprintf("%s: from 0 to %s %s, over %s s", k, significant(most), unit, significant(longest))}
 		for i, mode := range r.rows() {
 			runs := byMode[key{k, mode}]
 			if len(runs) == 0 {

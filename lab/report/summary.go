@@ -161,7 +161,7 @@ func (s *series) summarise(baseline string, twin *Twin) []Summary {
 			m.Detectable = &d
 		}
 	}
-	s.rank(summaries, baseline)
+	s.rank(summaries, baseline, twin)
 	return summaries
 }
 
@@ -236,13 +236,13 @@ func interval(values []float64) (low, high *float64) {
 }
 
 // rank sets the tiers of modes that were tested against the baseline, and of the baseline. The twin has none.
-func (s *series) rank(summaries []Summary, baseline string) {
+func (s *series) rank(summaries []Summary, baseline string, twin *Twin) {
 	var better, same, worse []*Summary
 	for i := range summaries {
 		m := &summaries[i]
 		effect := m.effect()
 		switch {
-		case m.Baseline != baseline:
+		case twin != nil && m.Mode == twin.Mode:
 		case m.Mode == baseline && m.N >= MinRounds, m.P != nil && (!m.Differs() || effect == 0):
 			same = append(same, m)
 		case m.P == nil: // too few rounds

@@ -59,14 +59,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 	}
 	views := r.wireViews()
 	for _, v := range views {
-		title := "Overview"
-		if len(views) > 1 || v.About != "" {
-			title += ", wire model " + v.Name
-		}
-		if v.About != "" {
-			title += ": " + v.About
-		}
-		w.title(title)
+		w.title(v.title(v.Main))
 		for i, part := range parts(r.rows(), v.Overview) {
 			if i > 0 {
 				w.WriteString("\n")
