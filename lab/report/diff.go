@@ -188,17 +188,16 @@ func (d *Diff) Write(out io.Writer, format string, color bool) error {
 const diffLegend = `change: of the median, B to A. Then the ratios to the baseline within each recording. "overlap": do their intervals (of the ratio; of the baseline, of the value). ` +
 	`p: rank sum test over the rounds of both, corrected after Holm; "~": the recordings do not differ beyond their noise.`
 
-var diffHeader = []string{"mode", "A", "B", "change", "ratio in A", "ratio in B", "overlap", "p", ""}
-
 // tables calls f with each kind that both recordings have.
-func (d *Diff) tables(f func(title string, rows [][]string)) {
+func (d *Diff) tables(f func(grid)) {
 	for i := 0; i < len(d.Changes); {
 		first := d.Changes[i]
-		var rows [][]string
+		g := grid{Caption: fmt.Sprintf("%s, wire model %s", first.section.Title, first.Wire),
+			Header: []string{"mode", "A", "B", "change", "ratio in A", "ratio in B", "overlap", "p", ""}}
 		for ; i < len(d.Changes) && d.Changes[i].section.kind == first.section.kind; i++ {
-			rows = append(rows, d.Changes[i].row())
+			g.add(d.Changes[i].row()...)
 		}
-		f(fmt.Sprintf("%s, wire model %s", first.section.Title, first.Wire), rows)
+		f(g)
 	}
 }
 
@@ -241,14 +240,9 @@ func (d *Diff) text(out io.Writer, color bool) error {
 	for _, s := range d.Disagreements {
 		w.item("!", "not the same: "+s, text.FgYellow)
 	}
-	d.tables(func(title string, rows [][]string) {
-		w.title(title)
-		t := plain(len(diffHeader))
-		t.AppendHeader(cells(diffHeader))
-		for _, row := range rows {
-			t.AppendRow(cells(row))
-		}
-		w.table(t, 1)
+	d.tables(func(g grid) {
+		w.title(g.Caption)
+		w.table(g.table(), 1)
 	})
 	if len(d.Only) > 0 {
 		w.WriteString("\n")
@@ -266,9 +260,9 @@ func (d *Diff) markdown(out io.Writer) error {
 	for _, line := range append(d.heading(), d.Disagreements...) {
 		fmt.Fprintf(&b, "- %s\n", escape(line))
 	}
-	d.tables(func(title string, rows [][]string) {
-		fmt.Fprintf(&b, "\n### %s\n\n", escape(title))
-		markdownTable(&b, diffHeader, rows, true)
+	d.tables(func(g grid) {
+		fmt.Fprintf(&b, "\n### %s\n\n", escape(g.Caption))
+		markdownTable(&b, g)
 	})
 	if len(d.Only) > 0 {
 		b.WriteString("\n")

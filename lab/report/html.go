@@ -55,6 +55,7 @@ type htmlWire struct {
 
 type htmlGroup struct {
 	htmlNumbers
+	Open   bool
 	Beside []htmlNumbers
 }
 
@@ -69,7 +70,7 @@ func (r *Results) html(w io.Writer) error {
 		Title: r.Lab + ": " + strings.Join(r.Modes, ", "), Heading: r.heading(), Made: r.Tool, Legend: r.legend(), Limits: r.limits(),
 		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), Passed: r.passed(),
 		Machine: r.machineGrid(), Method: r.methodGrid(), Passes: r.passGrid(), Devices: r.deviceGrids(),
-		Findings:  grid{Caption: "Every check by its name", Header: []string{"check", "passed", "seen"}, Prose: true},
+		Findings:  r.findingGrid(),
 		Checks:    grid{Caption: "Every check", Header: []string{"check", "about", "", "seen"}, Prose: true},
 		Endpoints: grid{Caption: "Between whom the paths were measured", Header: []string{"mode", "path", "from", "to"}, Prose: true},
 		Retries:   grid{Caption: "What was measured again", Header: []string{"mode", "wire", "measurement", "round", "why"}, Prose: true},
@@ -78,12 +79,9 @@ func (r *Results) html(w io.Writer) error {
 		p.Made += ", " + r.Start.UTC().Format("2006-01-02 15:04 UTC")
 	}
 	for _, f := range r.findings() {
-		mark := verdict(f.Passed == f.Of)
 		if f.Passed < f.Of {
 			p.Failed = append(p.Failed, f)
-			mark.Text += fmt.Sprintf(" (%d of %d)", f.Of-f.Passed, f.Of)
 		}
-		p.Findings.Rows = append(p.Findings.Rows, []cell{{Text: f.Name}, mark, {Text: f.Seen}})
 	}
 	for _, c := range r.Validity {
 		p.Checks.Rows = append(p.Checks.Rows, []cell{{Text: c.Name}, {Text: c.about()}, verdict(c.OK), {Text: c.Detail}})
@@ -98,13 +96,8 @@ func (r *Results) html(w io.Writer) error {
 		}
 	}
 	if len(r.Expected) > 0 {
-		g := grid{Caption: expectedTitle, Header: append(slices.Clone(expectedHeader), "expected as a line, measured as a dot")}
-		drawn, a := r.expectation()
-		for i, e := range r.Expected {
-			g.add(e.row()...)
-			g.Rows[i] = append(g.Rows[i], cell{Strip: &drawn[i]})
-		}
-		g.Axis = a
+		g := r.expectedGrid()
+		g.draw("expected as a line, measured as a dot", r.expectation)
 		p.Expected = &g
 	}
 	last := ""
@@ -130,13 +123,6 @@ func (r *Results) html(w io.Writer) error {
 	return pageTemplate.Execute(w, p)
 }
 
-func verdict(ok bool) cell {
-	if ok {
-		return cell{Text: "✓ pass", Good: true}
-	}
-	return cell{Text: "✗ fail", Bad: true}
-}
-
 func (r *Results) htmlWire(number int, v wireView) htmlWire {
 	h := htmlWire{Wire: v.Wire, Overview: r.overviewGrid(v), Panels: r.panels(fmt.Sprintf("series-%d", number), v.Name)}
 	for i, c := range v.Overview {
@@ -145,7 +131,7 @@ func (r *Results) htmlWire(number int, v wireView) htmlWire {
 		}
 	}
 	for _, g := range v.Groups {
-		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, r.numbers(g.section)}}
+		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, r.numbers(g.section)}, Open: number == 0 && (g.path == v.Main || g.path == "-")}
 		for _, s := range g.Beside {
 			of.Beside = append(of.Beside, htmlNumbers{s.Title, r.numbers(s)})
 		}
@@ -156,17 +142,23 @@ func (r *Results) htmlWire(number int, v wireView) htmlWire {
 
 // numbers is a section's table with the rounds drawn beside.
 func (r *Results) numbers(s section) grid {
-	g := grid{Caption: s.Title + ", wire model " + s.wire, Header: append(slices.Clone(s.Header), "every round")}
-	drawn, a := r.rounds(s)
-	for i, row := range s.Rows {
-		g.add(row...)
-		m := s.Modes[i]
+	g := s.grid()
+	g.Caption += ", wire model " + s.wire
+	for i, m := range s.Modes {
 		at := &g.Rows[i][slices.Index(s.Header, s.contrast)]
 		at.Good, at.Bad = s.told(m)
+	}
+	g.draw("every round", func() ([]strip, *axis) { return r.rounds(s) })
+	return g
+}
+
+// draw adds a column with a picture of each row.
+func (g *grid) draw(head string, what func() ([]strip, *axis)) {
+	drawn, a := what()
+	g.Header, g.Axis = append(slices.Clone(g.Header), head), a
+	for i := range g.Rows {
 		g.Rows[i] = append(g.Rows[i], cell{Strip: &drawn[i]})
 	}
-	g.Axis = a
-	return g
 }
 
 // proofGrids say what was captured of each mode under each wire model, and how large its frames were.

@@ -61,11 +61,9 @@ func TestGolden(t *testing.T) {
 		{"results.txt", "text", read(t), false},
 		{"results.md", "md", read(t), false},
 		{"results.csv", "csv", read(t), false},
-		{"results.html", "html", read(t), false},
 		{"three-rounds.txt", "text", failed, false},
 		{"three-rounds.color.txt", "text", failed, true},
 		{"three-rounds.md", "md", failed, false},
-		{"three-rounds.html", "html", failed, false},
 		{"nothing.txt", "text", first(read(t), 0), false},
 	} {
 		t.Run(tt.golden, func(t *testing.T) {

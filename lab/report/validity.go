@@ -93,7 +93,7 @@ func (r *Results) twins(wire string) Check {
 			judged, closest = true, k
 		}
 		if *k.Adjusted < alpha {
-			told = append(told, k.describe())
+			told = append(told, k.describe()+": do not believe differences of that size")
 		}
 	}
 	switch {
