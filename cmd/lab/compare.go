@@ -142,7 +142,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, ou
 		return err
 	}
 	results.Tool = "lab " + version()
-	if err := errors.Join(err, results.Save(out)); err != nil {
+	if err := errors.Join(err, results.Save(out), results.SavePage(out)); err != nil {
 		return err
 	}
 	if err := own(out); err != nil {
@@ -152,7 +152,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, ou
 	if err := results.Write(c.out, format, colour(c.out)); err != nil {
 		return err
 	}
-	c.say("Rendered again by: lab report %s --format html", out)
+	c.say("To look at: %s. Rendered again by: lab report %s", filepath.Join(out, report.PageName), out)
 	if ctx.Err() != nil {
 		return errors.New("interrupted; the finished rounds are reported")
 	}

@@ -186,7 +186,8 @@ func (d *Diff) Write(out io.Writer, format string, color bool) error {
 }
 
 const diffLegend = `change: of the median, B to A. Then the ratios to the baseline within each recording. "overlap": do their intervals (of the ratio; of the baseline, of the value). ` +
-	`p: rank sum test over the rounds of both, corrected after Holm; "~": the recordings do not differ beyond their noise.`
+	`p: rank sum test over the rounds of both, corrected after Holm over the modes of one table: ` +
+	`of twenty tables one may show a difference that is none. "~": the recordings do not differ beyond their noise.`
 
 // tables calls f with each kind that both recordings have.
 func (d *Diff) tables(f func(grid)) {
@@ -229,7 +230,13 @@ func (d *Diff) heading() []string {
 	of := func(name string, r Recorded) string {
 		return fmt.Sprintf("%s: %s, %s, %s, %s", name, r.Lab, r.Start, plural(r.Rounds, "round"), r.Tool)
 	}
-	return []string{of("A", d.A), of("B", d.B)}
+	differ := 0
+	for _, c := range d.Changes {
+		if c.Differs {
+			differ++
+		}
+	}
+	return []string{of("A", d.A), of("B", d.B), fmt.Sprintf("%d of %s differ beyond the noise of both", differ, plural(len(d.Changes), "number"))}
 }
 
 func (d *Diff) text(out io.Writer, color bool) error {

@@ -57,6 +57,12 @@ func (r *Results) text(out io.Writer, color bool) error {
 		}
 		w.WriteString(line + "\n")
 	}
+	if len(r.Notes)+len(r.Warnings) > 0 {
+		w.WriteString("\n")
+	}
+	for _, n := range slices.Concat(r.Notes, r.Warnings) {
+		w.item("!", n, text.FgYellow)
+	}
 	views := r.wireViews()
 	for _, v := range views {
 		w.title(v.title(v.Main))
@@ -76,12 +82,6 @@ func (r *Results) text(out io.Writer, color bool) error {
 		w.table(g.table(), 1)
 	}
 	r.textValidity(w)
-	if len(r.Notes)+len(r.Warnings) > 0 {
-		w.WriteString("\n")
-	}
-	for _, n := range slices.Concat(r.Notes, r.Warnings) {
-		w.item("!", n, text.FgYellow)
-	}
 	for _, v := range views {
 		for _, g := range v.Groups {
 			title := g.Title
@@ -97,16 +97,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 			}
 		}
 	}
-	if len(r.Proof) > 0 {
-		w.title("On the underlay")
-	}
-	for _, p := range r.Proof {
-		if p.OK {
-			w.item("✓", p.proved(), text.FgGreen)
-		} else {
-			w.item("✗", p.proved(), text.FgRed)
-		}
-	}
+	r.textProof(w)
 	if lines := r.ceilings(); len(lines) > 0 {
 		w.title("The generator itself, over loopback")
 		w.WriteString("  " + hang(strings.Join(lines, "; "), 2) + "\n")
@@ -114,6 +105,31 @@ func (r *Results) text(out io.Writer, color bool) error {
 	fmt.Fprintf(w, "\n%s\n", wrap(r.limits(), columns))
 	_, err := io.WriteString(out, w.String())
 	return err
+}
+
+// textProof says what was seen of each mode on the underlay, in one line for all wire models that agree.
+func (r *Results) textProof(w *writer) {
+	if len(r.Proof) == 0 {
+		return
+	}
+	w.title("On the underlay")
+	for i, p := range r.Proof {
+		if !p.OK {
+			w.item("✗", fmt.Sprintf("%s, wire model %s: %s", p.Mode, p.Wire, p.proved()), text.FgRed)
+			continue
+		}
+		alike := func(q Proof) bool { return q.OK && q.Mode == p.Mode && q.Encapsulation == p.Encapsulation }
+		if slices.ContainsFunc(r.Proof[:i], alike) {
+			continue
+		}
+		all := p
+		for _, q := range r.Proof[i+1:] {
+			if alike(q) {
+				all.Frames += q.Frames
+			}
+		}
+		w.item("✓", p.Mode+": "+all.proved(), text.FgGreen)
+	}
 }
 
 // textValidity lists what failed with its reason, and of what passed the names; the control is shown in either case.

@@ -271,6 +271,9 @@ func chance(p *float64) string {
 	if p == nil {
 		return ""
 	}
+	if *p < 0.0005 {
+		return "<0.001"
+	}
 	return fmt.Sprintf("%.3f", *p)
 }
 
@@ -512,13 +515,14 @@ func (r *Results) notes() []string {
 // limits says what the numbers are not.
 func (r *Results) limits() string {
 	return fmt.Sprintf("A software path on one machine with %s, no network card: values are no network speeds, and only ratios within one wire model mean anything. "+
-		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm; \"~\" and one tier: not told apart. "+
+		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm over the modes of one table: of twenty tables one may show a difference that is none. "+
+		"\"~\" and one tier: not told apart. "+
 		"\"sees\" is the smallest difference that this noise and these rounds would have shown in four of five comparisons.", plural(r.Machine.CPUs, "CPU"))
 }
 
-// proved says in a line what the proof of a mode was.
+// proved says what was seen of what was promised.
 func (p Proof) proved() string {
-	s := fmt.Sprintf("%s: encapsulation %s", p.Mode, p.Encapsulation)
+	s := "encapsulation " + p.Encapsulation
 	if p.OK {
 		return s + ", seen on " + plural(p.Frames, "frame")
 	}
