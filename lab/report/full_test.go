@@ -85,6 +85,11 @@ func full() *Results {
 					sample("tcp-rr", "rate", "request=1 response=1", 1e6/p50, "1/s")
 					sample("tcp-rr", "p50", "request=1 response=1", p50, "µs")
 					sample("tcp-rr", "p99", "request=1 response=1", p50*2*noise(0.05), "µs")
+					sample("latency-under-load", "p50", "streams=4", 6*p50*noise(0.05), "µs")
+					sample("latency-under-load", "p99", "streams=4", 15*p50*noise(0.1), "µs")
+					sample("latency-under-load", "load", "streams=4", goodput*1.2, "Gbit/s")
+					sample("udp-rate", "loss", "size=64 rate=100000", math.Max(0, 0.01*rng.NormFloat64()), "%")
+					sample("udp-rate", "delivered", "size=64 rate=100000", 99000*f*noise(0.02), "1/s")
 					h := Histogram{Mode: mode, Wire: w.Name, Path: path, Measure: "tcp-rr", Params: "request=1 response=1", Round: round, Unit: "µs"}
 					for step := -6; step <= 40; step++ {
 						n := 20000 * math.Exp(-float64(step*step)/18)

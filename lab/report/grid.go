@@ -87,6 +87,9 @@ func (r *Results) columnGrid(caption string, columns []column) grid {
 	g := grid{Caption: caption, Header: append([]string{""}, r.rows()...)}
 	for _, c := range columns {
 		about := cell{Text: strings.Join(strings.Fields(c.measure+" "+name(c.metric)+" "+c.arrow()), " "), Note: strings.Join(strings.Fields(c.params+" "+c.Modes[0].Unit), ", ")}
+		if c.path == "-" {
+			about.Note = strings.TrimSuffix("whole lab, "+about.Note, ", ")
+		}
 		g.Rows = append(g.Rows, append([]cell{about}, c.Cells...))
 	}
 	return g

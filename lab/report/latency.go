@@ -204,7 +204,7 @@ func logarithmic(low, high, from, to float64) axis {
 	for e := math.Floor(a.low); e <= a.high; e++ {
 		for _, f := range []float64{1, 2, 5} {
 			if v := e + math.Log10(f); v >= a.low && v <= a.high {
-				a.Ticks = append(a.Ticks, tick{a.x(v), significant(math.Pow(10, v))})
+				a.Ticks = append(a.Ticks, tick{a.x(v), trimmed(math.Pow(10, v))})
 			}
 		}
 	}

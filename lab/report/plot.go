@@ -220,12 +220,16 @@ func significant(v float64) string {
 	if v == 0 {
 		return "0"
 	}
-	decimals := max(0, 2-int(math.Floor(math.Log10(math.Abs(v))+1e-9)))
-	s := strconv.FormatFloat(v, 'f', decimals, 64)
+	return thousands(strconv.FormatFloat(v, 'f', max(0, 2-int(math.Floor(math.Log10(math.Abs(v))+1e-9))), 64))
+}
+
+// trimmed writes no zeros at the end.
+func trimmed(v float64) string {
+	s := significant(v)
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
 	}
-	return thousands(s)
+	return s
 }
 
 // panels shows how a number went during each measurement: one panel a mode, one line a round, one scale for all.
@@ -270,7 +274,7 @@ func (r *Results) panels(prefix string, wire string) []panels {
 		if most <= 0 || longest <= 0 {
 			continue
 		}
-		p := panels{Title: fmt.Sprintf("%s: from 0 to %s %s, over %s s", k, significant(most), unit, significant(longest))}
+		p := panels{Title: fmt.Sprintf("%s: from 0 to %s %s, over %s s", k, trimmed(most), unit, trimmed(longest))}
 		for i, mode := range r.rows() {
 			runs := byMode[key{k, mode}]
 			if len(runs) == 0 {

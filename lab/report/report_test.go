@@ -33,7 +33,7 @@ func read(t *testing.T) *Results {
 
 // first keeps the first rounds, as an interrupted comparison does.
 func first(r *Results, rounds int) *Results {
-	r.Rounds, r.Order = rounds, r.Order[:rounds]
+	r.Rounds, r.Order = rounds, r.Order[:min(rounds, len(r.Order))]
 	r.Samples = slices.DeleteFunc(r.Samples, func(s Sample) bool { return s.Round > rounds })
 	r.Derive()
 	return r
@@ -87,8 +87,15 @@ func TestGolden(t *testing.T) {
 }
 
 func TestTextFits(t *testing.T) {
-	for _, rounds := range []int{3, 10} {
-		r := first(read(t), rounds)
+	long := full()
+	for i := range long.Samples {
+		if long.Samples[i].Mode == "udp" {
+			long.Samples[i].Mode = "a mode whose name is as long as a sentence"
+		}
+	}
+	long.Modes[5] = "a mode whose name is as long as a sentence"
+	long.Derive()
+	for _, r := range []*Results{first(read(t), 3), read(t), full(), long, first(full(), 3)} {
 		r.Warnings = []string{strings.Repeat("much to say, ", 30)}
 		for line := range strings.Lines(render(t, r, "text", false)) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {

@@ -147,6 +147,11 @@ type Endpoints struct {
 // Sample is one number of one measurement. One measurement gives several: its metrics share everything but Metric, Value
 // and Unit. What is no traffic (build, objects, memory, convergence, first-packet) has samples too, on the path "-" or on
 // the one that it is about.
+//
+// Of goodput, rate, packets, delivered and load more is better, of all other metrics less: p50, p99, p99.9, cpu (seconds per
+// Gbit, or per million transactions), retransmits (per GB), drops, loss, time. A measurement was made for the first that it
+// has of goodput, p50, delivered, packets and rate, else for its first metric; the others are shown beside it. So the
+// traffic under which a latency was measured is its load, not its goodput.
 type Sample struct {
 	Mode        string  `json:"mode"`
 	Datapath    string  `json:"datapath"`

@@ -91,7 +91,10 @@ func (r *Results) sections() []section {
 
 // leading are the metrics for whose sake something is measured, the first that there is; without any of them it is the
 // metric that was recorded first.
-var leading = []string{"goodput", "p50", "packets", "rate"}
+var leading = []string{"goodput", "p50", "delivered", "packets", "rate"}
+
+// following are those that the overview shows besides.
+var following = []string{"p99", "loss", "cpu"}
 
 func groups(sections []section) []group {
 	var all []group
@@ -334,7 +337,7 @@ func (r *Results) overview(groups []group, path string) []column {
 		}
 		columns = append(columns, r.column(g.section))
 		for _, s := range g.Beside {
-			if s.metric == "p99" || s.metric == "cpu" || g.path == "-" {
+			if slices.Contains(following, s.metric) || g.path == "-" {
 				columns = append(columns, r.column(s))
 			}
 		}
