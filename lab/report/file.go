@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 )
@@ -12,7 +13,11 @@ import (
 const fileName = "results.json"
 
 // Save writes results.json into the folder, which it makes where it is missing. Whoever reads it sees all of it or nothing.
+// Numbers that mean nothing are refused.
 func (r *Results) Save(dir string) (err error) {
+	if err := r.check(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -49,6 +54,47 @@ func Read(dir string) (*Results, error) {
 	if r.Schema != Schema {
 		return nil, fmt.Errorf("%s has schema %d; this program reads schema %d", path, r.Schema, Schema)
 	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	r.Derive()
 	return &r, nil
+}
+
+// check refuses samples of which nothing can be said: a value that is no number, a round that is none, and two values of
+// one thing.
+func (r *Results) check() error {
+	type one struct {
+		kind
+		mode  string
+		round int
+	}
+	seen := map[one]bool{}
+	for _, s := range r.Samples {
+		at := one{s.kind(), s.Mode, s.Round}
+		switch {
+		case math.IsNaN(s.Value) || math.IsInf(s.Value, 0):
+			return fmt.Errorf("%s of %s in round %d, wire %s, is %v, which is no number", s.kind(), s.Mode, s.Round, s.Wire, s.Value)
+		case s.Round < 1:
+			return fmt.Errorf("%s of %s, wire %s, has round %d; the first is 1", s.kind(), s.Mode, s.Wire, s.Round)
+		case seen[at]:
+			return fmt.Errorf("%s of %s in round %d, wire %s, is there twice", s.kind(), s.Mode, s.Round, s.Wire)
+		}
+		seen[at] = true
+	}
+	for _, h := range r.Histograms {
+		for _, c := range h.Counts {
+			if !(c[0] >= 0) || !(c[1] >= 0) || math.IsInf(c[0]+c[1], 0) {
+				return fmt.Errorf("the histogram of %s %s of %s in round %d, wire %s, has %v times %v", h.Path, h.Measure, h.Mode, h.Round, h.Wire, c[1], c[0])
+			}
+		}
+	}
+	for _, s := range r.Series {
+		for _, v := range s.Values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return fmt.Errorf("the series of %s %s of %s in round %d, wire %s, has a value of %v, which is no number", s.Path, s.Measure, s.Mode, s.Round, s.Wire, v)
+			}
+		}
+	}
+	return nil
 }
