@@ -433,6 +433,8 @@ func (r *run) measure(ctx context.Context) error {
 			r.results.Rounds = round
 		}
 		if r.cfg.Keep != nil {
+			r.results.Finish = time.Now().Round(time.Second)
+			r.results.Derive()
 			if err := r.cfg.Keep(r.results); err != nil {
 				return err
 			}
