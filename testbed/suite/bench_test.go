@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/testbed/compare"
 )
@@ -29,7 +30,7 @@ mode "vxlan" { like = %[1]q }
 `, like))
 			var variants []compare.Variant
 			for _, mode := range []string{"vxlan", "ipip"} {
-				p := emulated(b, l, "bench-"+like+"-"+mode, mode)
+				p := emulated(b, l, "bench-"+like+"-"+mode, mode, plan.FeatureIPIP)
 				up(b, p)
 				healthy(b, p)
 				variants = append(variants, compare.Variant{Mode: mode, Datapath: "kernel", Plan: p})

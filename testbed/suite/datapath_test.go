@@ -18,21 +18,23 @@ import (
 	"labnet/testbed"
 )
 
-// emulated plans a lab for a kernel that has no ipip, whatever this one has.
-func emulated(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
+// emulated plans a lab for a kernel that lacks some features, whatever this one has.
+func emulated(t testing.TB, l *lab.Lab, instance, mode string, lacks ...plan.Feature) *plan.Plan {
 	t.Helper()
 	f := needRoot(t)
 	if !f[plan.FeatureEBPF] {
 		t.Skip("the kernel lacks what eBPF needs")
 	}
 	has := f[plan.FeatureIPIP]
-	delete(f, plan.FeatureIPIP)
+	for _, feature := range lacks {
+		delete(f, feature)
+	}
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	tunnel := plan.Key{Namespace: p.Cluster.Nodes[0].Namespace, Kind: plan.KindLink, Name: "tunl0"}
-	if has && p.State.Get(tunnel) != nil {
+	tunl0 := plan.Key{Namespace: p.Cluster.Nodes[0].Namespace, Kind: plan.KindLink, Name: "tunl0"}
+	if has && p.State.Get(tunl0) != nil {
 		t.Skip("the kernel has a tunl0 in every namespace, so that none can be emulated")
 	}
 	t.Cleanup(func() {
@@ -45,7 +47,7 @@ func emulated(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 
 // TestEmulationIsRepaired damages what stands in for a device. The check sees what breaks packets, and up mends all.
 func TestEmulationIsRepaired(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "emulated", "ipip")
+	p := emulated(t, load(t, "three-node"), "emulated", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	healthy(t, p)
 	for _, tt := range []struct {
@@ -89,7 +91,7 @@ func TestEmulationIsRepaired(t *testing.T) {
 
 // TestOuterHeader: what the tunnel makes of the fields of the inner header, as the kernel's does (RFC 2003, RFC 6040).
 func TestOuterHeader(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "outer", "ipip")
+	p := emulated(t, load(t, "three-node"), "outer", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	for _, tt := range []struct{ name, ping, outer, inner string }{
 		{"ttl is inherited", "-t 33", "ttl 32, ", "ttl 32, "},
@@ -158,7 +160,7 @@ func sniffed(t *testing.T, p *plan.Plan, where, filter, options string) string {
 
 // TestPathMTU: a packet too long for the tunnel is answered by the node that would have to send it.
 func TestPathMTU(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "pmtu", "ipip")
+	p := emulated(t, load(t, "three-node"), "pmtu", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	// A pod that does not know the tunnel's MTU.
 	sh(t, p, "ip -n %s.worker1 link set cni0-in mtu 1500; for l in $(ip -n %s.worker1 -o link show master cni0 | sed 's/.*: \\(veth[^@]*\\)@.*/\\1/;t;d'); do"+
@@ -199,7 +201,7 @@ node "n" {
 network "pods" { cidr = "10.9.0.0/16" }
 mode "ipip" { like = %q }
 `, wire, like))
-				p := emulated(t, l, "big", "ipip")
+				p := emulated(t, l, "big", "ipip", plan.FeatureIPIP)
 				up(t, p)
 				from, to := p.Cluster.Nodes[0].Pods[0], p.Cluster.Nodes[1].Pods[0]
 				if wire == "" {

@@ -64,7 +64,8 @@ func TestDeviceChangesInPlace(t *testing.T) {
 	}
 }
 
-// TestDeviceIsRepaired damages devices of the kernel, as a user can with ip(8). Up mends all, and a second up finds nothing.
+// TestDeviceIsRepaired damages devices of the kernel, as a user can with ip(8). Up mends all, and a second up finds nothing;
+// what the plan prints mends it as well.
 func TestDeviceIsRepaired(t *testing.T) {
 	for _, tt := range []struct {
 		lab, mode string
@@ -118,10 +119,13 @@ func TestDeviceIsRepaired(t *testing.T) {
 							t.Errorf("n1 is damaged, and %s would be changed", c.Object.Key())
 						}
 					}
-					if all := strings.Join(lines, "\n"); !strings.Contains(all, damage[2]) {
+					all := strings.Join(lines, "\n")
+					if !strings.Contains(all, damage[2]) {
 						t.Errorf("no %q among the changes:\n%s", damage[2], all)
 					}
 					up(t, p)
+					sh(t, p, damage[1]+"\n"+all)
+					settled(t, p)
 				})
 			}
 			healthy(t, p)
