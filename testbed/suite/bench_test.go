@@ -30,7 +30,7 @@ mode "vxlan" { like = %[1]q }
 `, like))
 			var variants []compare.Variant
 			for _, mode := range []string{"vxlan", "ipip"} {
-				p := emulated(b, l, "bench-"+like+"-"+mode, mode)
+				p := emulated(b, l, "bench-"+like+"-"+mode, mode, plan.FeatureIPIP)
 				up(b, p)
 				healthy(b, p)
 				variants = append(variants, compare.Variant{Mode: mode, Datapath: "kernel", Plans: []*plan.Plan{p}})
