@@ -324,13 +324,13 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 	if results == nil {
 		return err
 	}
-	if err := errors.Join(err, cfg.Keep(results), own(out)); err != nil {
+	if err := errors.Join(err, cfg.Keep(results), results.SavePage(out), own(out)); err != nil {
 		return err
 	}
 	if err := results.Write(c.out, c.format, colour(c.out)); err != nil {
 		return err
 	}
-	c.say("Rendered again by: lab report %s --format html", out)
+	c.say("To look at: %s. Rendered again by: lab report %s", filepath.Join(out, report.PageName), out)
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; the finished rounds are reported, and \"lab compare --resume %s\" goes on", out)
 	}

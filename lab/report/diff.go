@@ -44,8 +44,9 @@ type Change struct {
 	A       Summary  `json:"a"`
 	B       Summary  `json:"b"`
 	Change  *float64 `json:"change"` // of the median, from A to B
-	// Of the ratio to the baseline, which the mood of the machine on that day has no part in; for the baseline itself, of
-	// the value. Overlap is of the two intervals; P is the rank sum test's, corrected over the modes of a kind.
+	// Of the ratio to the baseline, or the difference from it, in which the mood of the machine on that day has no part:
+	// P is the rank sum test's, corrected over the modes of a kind. The baseline itself has none: rounds of one day have
+	// more in common than the modes, so that any two days differ. Overlap is of the two intervals, the baseline's of the value.
 	Overlap *bool    `json:"overlap"`
 	P       *float64 `json:"p"`
 	Differs bool     `json:"differs"` // beyond the noise of both
@@ -120,8 +121,8 @@ func (r *Results) hypervisor() string {
 	return cmp.Or(r.Machine.Hypervisor, "none")
 }
 
-// changes compares what both have of one kind.
-func changes(a, b *series, of, with section, ratios bool) []Change {
+// changes compares what both have of one kind, where their baseline is the same against that.
+func changes(a, b *series, of, with section, paired bool) []Change {
 	var all []Change
 	var tested []int
 	var p []float64
@@ -136,17 +137,20 @@ func changes(a, b *series, of, with section, ratios bool) []Change {
 			ratio := after.Median / before.Median
 			c.Change = &ratio
 		}
-		from, to := a.of(c.Mode), b.of(c.Mode)
-		lows, highs := [2]*float64{before.Low, after.Low}, [2]*float64{before.High, after.High}
-		if ratios && c.Mode != before.Baseline && before.Ratio != nil && after.Ratio != nil {
-			from, to = a.contrast(c.Mode, before.Baseline), b.contrast(c.Mode, before.Baseline)
-			lows, highs = [2]*float64{before.RatioLow, after.RatioLow}, [2]*float64{before.RatioHigh, after.RatioHigh}
+		low, high, otherLow, otherHigh := before.Low, before.High, after.Low, after.High
+		if paired && c.Mode != before.Baseline && a.ratios == b.ratios {
+			low, high, otherLow, otherHigh = before.RatioLow, before.RatioHigh, after.RatioLow, after.RatioHigh
+			if !a.ratios {
+				low, high, otherLow, otherHigh = before.DifferenceLow, before.DifferenceHigh, after.DifferenceLow, after.DifferenceHigh
+			}
+			if low != nil && otherLow != nil {
+				tested = append(tested, len(all))
+				p = append(p, rankSum(a.contrast(c.Mode, before.Baseline), b.contrast(c.Mode, before.Baseline)))
+			}
 		}
-		if lows[0] != nil && lows[1] != nil {
-			overlap := *lows[0] <= *highs[1] && *lows[1] <= *highs[0]
+		if low != nil && otherLow != nil {
+			overlap := *low <= *otherHigh && *otherLow <= *high
 			c.Overlap = &overlap
-			tested = append(tested, len(all))
-			p = append(p, rankSum(from, to))
 		}
 		all = append(all, c)
 	}
@@ -185,20 +189,20 @@ func (d *Diff) Write(out io.Writer, format string, color bool) error {
 	return fmt.Errorf("no format %q for a difference: it is one of %s", format, strings.Join(DiffFormats, ", "))
 }
 
-const diffLegend = `change: of the median, B to A. Then the ratios to the baseline within each recording. "overlap": do their intervals (of the ratio; of the baseline, of the value). ` +
-	`p: rank sum test over the rounds of both, corrected after Holm; "~": the recordings do not differ beyond their noise.`
-
-var diffHeader = []string{"mode", "A", "B", "change", "ratio in A", "ratio in B", "overlap", "p", ""}
+const diffLegend = `change: of the median, B to A. Then the ratios to the baseline within each recording, or the differences from it where zeros occur. ` +
+	`"overlap": do their intervals (of the baseline, those of the value, which change with the day). p: rank sum test over the rounds of both, not made of the baseline, corrected after Holm over the modes of one table: ` +
+	`of twenty tables one may show a difference that is none. "~": the recordings do not differ beyond their noise.`
 
 // tables calls f with each kind that both recordings have.
-func (d *Diff) tables(f func(title string, rows [][]string)) {
+func (d *Diff) tables(f func(grid)) {
 	for i := 0; i < len(d.Changes); {
 		first := d.Changes[i]
-		var rows [][]string
+		g := grid{Caption: fmt.Sprintf("%s, wire model %s", first.section.Title, first.Wire),
+			Header: []string{"mode", "A", "B", "change", "ratio in A", "ratio in B", "overlap", "p", ""}}
 		for ; i < len(d.Changes) && d.Changes[i].section.kind == first.section.kind; i++ {
-			rows = append(rows, d.Changes[i].row())
+			g.add(d.Changes[i].row()...)
 		}
-		f(fmt.Sprintf("%s, wire model %s", first.section.Title, first.Wire), rows)
+		f(g)
 	}
 }
 
@@ -209,10 +213,10 @@ func (c Change) row() []string {
 		change = fmt.Sprintf("%.3f", *c.Change)
 	}
 	if c.Overlap != nil {
-		overlap, verdict = map[bool]string{true: "yes", false: "no"}[*c.Overlap], "~"
+		overlap = map[bool]string{true: "yes", false: "no"}[*c.Overlap]
 	}
-	if c.Differs {
-		verdict = "differs"
+	if c.P != nil {
+		verdict = map[bool]string{true: "differs", false: "~"}[c.Differs]
 	}
 	ratio := func(m Summary) string {
 		switch {
@@ -230,7 +234,20 @@ func (d *Diff) heading() []string {
 	of := func(name string, r Recorded) string {
 		return fmt.Sprintf("%s: %s, %s, %s, %s", name, r.Lab, r.Start, plural(r.Rounds, "round"), r.Tool)
 	}
-	return []string{of("A", d.A), of("B", d.B)}
+	differ, tested := 0, 0
+	for _, c := range d.Changes {
+		if c.P != nil {
+			tested++
+		}
+		if c.Differs {
+			differ++
+		}
+	}
+	verdict := fmt.Sprintf("%d of %s differ beyond the noise of both", differ, plural(tested, "number"))
+	if tested == 0 {
+		verdict = fmt.Sprintf("nothing can be told from noise: it takes a baseline that both have, and %d rounds of each", MinRounds)
+	}
+	return []string{of("A", d.A), of("B", d.B), verdict}
 }
 
 func (d *Diff) text(out io.Writer, color bool) error {
@@ -241,14 +258,9 @@ func (d *Diff) text(out io.Writer, color bool) error {
 	for _, s := range d.Disagreements {
 		w.item("!", "not the same: "+s, text.FgYellow)
 	}
-	d.tables(func(title string, rows [][]string) {
-		w.title(title)
-		t := plain(len(diffHeader))
-		t.AppendHeader(cells(diffHeader))
-		for _, row := range rows {
-			t.AppendRow(cells(row))
-		}
-		w.table(t, 1)
+	d.tables(func(g grid) {
+		w.title(g.Caption)
+		w.table(g.table(), 1)
 	})
 	if len(d.Only) > 0 {
 		w.WriteString("\n")
@@ -266,9 +278,9 @@ func (d *Diff) markdown(out io.Writer) error {
 	for _, line := range append(d.heading(), d.Disagreements...) {
 		fmt.Fprintf(&b, "- %s\n", escape(line))
 	}
-	d.tables(func(title string, rows [][]string) {
-		fmt.Fprintf(&b, "\n### %s\n\n", escape(title))
-		markdownTable(&b, diffHeader, rows, true)
+	d.tables(func(g grid) {
+		fmt.Fprintf(&b, "\n### %s\n\n", escape(g.Caption))
+		markdownTable(&b, g)
 	})
 	if len(d.Only) > 0 {
 		b.WriteString("\n")

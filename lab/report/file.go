@@ -9,19 +9,29 @@ import (
 	"path/filepath"
 )
 
-// fileName is the file that holds the results in their folder.
-const fileName = "results.json"
+// The files in the folder of a comparison.
+const (
+	fileName = "results.json"
+	PageName = "report.html"
+)
 
 // Save writes results.json into the folder, which it makes where it is missing. Whoever reads it sees all of it or nothing.
 // Numbers that mean nothing are refused.
-func (r *Results) Save(dir string) (err error) {
+func (r *Results) Save(dir string) error {
 	if err := r.check(); err != nil {
 		return err
 	}
+	return r.save(dir, fileName, "json")
+}
+
+// SavePage writes report.html into the folder, which is for a person what Save is for programs.
+func (r *Results) SavePage(dir string) error { return r.save(dir, PageName, "html") }
+
+func (r *Results) save(dir, name, format string) (err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+fileName+"-*")
+	f, err := os.CreateTemp(dir, "."+name+"-*")
 	if err != nil {
 		return err
 	}
@@ -30,11 +40,11 @@ func (r *Results) Save(dir string) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	err = errors.Join(r.Write(f, "json", false), f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(r.Write(f, format, false), f.Chmod(0o644), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), filepath.Join(dir, fileName))
+	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
 // Read reads what Save wrote. What follows from the samples is computed anew.
@@ -81,6 +91,11 @@ func (r *Results) check() error {
 			return fmt.Errorf("%s of %s in round %d, wire %s, is there twice", s.kind(), s.Mode, s.Round, s.Wire)
 		}
 		seen[at] = true
+	}
+	for _, e := range r.Expected {
+		if !(e.Ratio > 0) || math.IsInf(e.Ratio, 0) {
+			return fmt.Errorf("the ratio expected of %s in %s %s, wire %s, is %v; it is above 0", e.Mode, e.Path, e.Measure, e.Wire, e.Ratio)
+		}
 	}
 	for _, h := range r.Histograms {
 		for _, c := range h.Counts {

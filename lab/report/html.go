@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,210 +18,195 @@ var page string
 
 var pageTemplate = template.Must(template.New("report.html").Parse(page))
 
-// htmlTable is a table as the page shows it: a caption, and rows that begin with what they are about.
-type htmlTable struct {
-	Caption string
-	Header  []string
-	Rows    [][]cell
-	Prose   bool // words rather than numbers
-}
-
-func (t *htmlTable) add(row []string) {
-	var cells []cell
-	for _, text := range row {
-		cells = append(cells, cell{Text: text})
-	}
-	t.Rows = append(t.Rows, cells)
-}
-
-func newTable(caption string, header []string, rows [][]string) htmlTable {
-	t := htmlTable{Caption: caption, Header: header}
-	for _, row := range rows {
-		t.add(row)
-	}
-	return t
-}
-
 // htmlPage is what the template shows.
 type htmlPage struct {
 	Title     string
 	Heading   []string
 	Made      string
 	Passed    string
-	AllPassed bool
-	Failed    []Check
+	Failed    []finding
 	Remarks   []string
 	Wires     []htmlWire
 	Legend    string
-	Expected  *htmlExpected
-	Latency   []curves
-	CPU       []dots
-	Validity  htmlTable
+	Expected  *grid
+	Latency   [][]curves // by wire model
+	CPU       []htmlNumbers
+	Findings  grid
+	Checks    grid
+	Proof     grid
+	Frames    grid
 	Picture   *picture
-	Endpoints htmlTable
-	Machine   htmlTable
-	Method    htmlTable
-	Passes    htmlTable
-	Retries   htmlTable
+	Endpoints grid
+	Machine   grid
+	Method    grid
+	Passes    grid
+	Retries   grid
 	Command   string
-	Proof     htmlTable
-	Frames    []htmlTable
-	Devices   []htmlTable
+	Devices   []grid
 	Limits    string
 }
 
 type htmlWire struct {
 	Wire
-	Overview htmlTable
+	Overview grid
 	Groups   []htmlGroup
 	Panels   []panels
 }
 
 type htmlGroup struct {
 	htmlNumbers
+	Open   bool
 	Beside []htmlNumbers
 }
 
 type htmlNumbers struct {
 	Title string
-	Table htmlTable
-	Plot  dots
-}
-
-type htmlExpected struct {
-	Table htmlTable
-	Plot  dots
+	Table grid
 }
 
 // html writes one file that needs nothing from anywhere, and no script.
 func (r *Results) html(w io.Writer) error {
 	p := htmlPage{
 		Title: r.Lab + ": " + strings.Join(r.Modes, ", "), Heading: r.heading(), Made: r.Tool, Legend: r.legend(), Limits: r.limits(),
-		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), AllPassed: true,
-		Validity:  htmlTable{Caption: "Every check, and what was seen", Header: []string{"check", "", "seen"}, Prose: true},
-		Endpoints: htmlTable{Caption: "Between whom the paths were measured", Header: []string{"mode", "path", "from", "to"}, Prose: true},
-		Proof:     htmlTable{Caption: "What was captured on the underlay while a mode's pods talked", Header: []string{"mode", "wire", "promised", "", "seen"}, Prose: true},
-		Retries:   htmlTable{Caption: "What was measured again", Header: []string{"mode", "wire", "measurement", "round", "why"}, Prose: true},
-		Passes:    htmlTable{Caption: "The rounds as they were taken", Header: []string{"round", "wire", "order", "began", "seconds", "steal", "load"}},
+		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), Passed: r.passed(),
+		Machine: r.machineGrid(), Method: r.methodGrid(), Passes: r.passGrid(), Devices: r.deviceGrids(),
+		Findings:  r.findingGrid(),
+		Checks:    grid{Caption: "Every check", Header: []string{"check", "about", "", "seen"}, Prose: true},
+		Endpoints: grid{Caption: "Between whom the paths were measured", Header: []string{"mode", "path", "from", "to"}, Prose: true},
+		Retries:   grid{Caption: "What was measured again", Header: []string{"mode", "wire", "measurement", "round", "why"}, Prose: true},
 	}
 	if !r.Start.IsZero() {
 		p.Made += ", " + r.Start.UTC().Format("2006-01-02 15:04 UTC")
 	}
-	passed := 0
-	for _, c := range r.Validity {
-		if c.OK {
-			passed++
-		} else {
-			p.Failed = append(p.Failed, c)
-			p.AllPassed = false
+	for _, f := range r.findings() {
+		if f.Passed < f.Of {
+			p.Failed = append(p.Failed, f)
 		}
-		p.Validity.Rows = append(p.Validity.Rows, []cell{{Text: c.title()}, verdict(c.OK), {Text: c.Detail}})
 	}
-	p.Passed = fmt.Sprintf("%d of %s passed", passed, plural(len(r.Validity), "check"))
-	for i, v := range r.wireViews() {
+	for _, c := range r.Validity {
+		p.Checks.Rows = append(p.Checks.Rows, []cell{{Text: c.Name}, {Text: c.about()}, verdict(c.OK), {Text: c.Detail}})
+	}
+	views := r.wireViews()
+	for i, v := range views {
 		p.Wires = append(p.Wires, r.htmlWire(i, v))
+		for _, c := range v.Overview {
+			if c.metric == "cpu" {
+				p.CPU = append(p.CPU, htmlNumbers{c.Title + ", wire model " + v.Name, r.numbers(c.section)})
+			}
+		}
 	}
 	if len(r.Expected) > 0 {
-		e := &htmlExpected{Table: htmlTable{Caption: "Expected and measured ratio of goodput on the limited wire", Header: expectedHeader}, Plot: r.expectation()}
-		for _, x := range r.Expected {
-			e.Table.add(x.row())
-		}
-		p.Expected = e
+		g := r.expectedGrid()
+		g.draw("expected as a line, measured as a dot", r.expectation)
+		p.Expected = &g
 	}
+	last := ""
 	for i, l := range r.latencies() {
-		p.Latency = append(p.Latency, r.curves(fmt.Sprintf("latency-%d", i), l))
-	}
-	for i, s := range r.sections() {
-		if s.metric == "cpu" {
-			d := r.plot(fmt.Sprintf("cpu-%d", i), s)
-			d.Title = fmt.Sprintf("%s, wire model %s [%s]", s.kind, s.wire, s.Modes[0].Unit)
-			p.CPU = append(p.CPU, d)
+		if i == 0 || l.wire != last {
+			p.Latency = append(p.Latency, nil)
 		}
+		last = l.wire
+		at := &p.Latency[len(p.Latency)-1]
+		*at = append(*at, r.curves(fmt.Sprintf("latency-%d", i), l))
 	}
 	if len(r.Topology.Machines) > 0 {
 		drawn := r.Topology.picture()
 		p.Picture = &drawn
 	}
+	p.Proof, p.Frames = r.proofGrids()
 	for _, e := range r.Endpoints {
-		p.Endpoints.add([]string{e.Mode, e.Path, e.From + " " + e.FromAddress, e.To + " " + e.ToAddress})
-	}
-	for _, f := range r.Proof {
-		seen := f.Detail
-		if f.OK {
-			seen = plural(f.Frames, "frame")
-		}
-		p.Proof.Rows = append(p.Proof.Rows, []cell{{Text: f.Mode}, {Text: f.Wire}, {Text: f.Encapsulation}, verdict(f.OK), {Text: seen}})
-		if len(f.Sizes) > 0 {
-			p.Frames = append(p.Frames, f.frames())
-		}
+		p.Endpoints.add(e.Mode, e.Path, e.From+" "+e.FromAddress, e.To+" "+e.ToAddress)
 	}
 	for _, t := range r.Retries {
-		p.Retries.add([]string{t.Mode, t.Wire, kind{t.Wire, t.Path, t.Measure, "", t.Params}.String(), strconv.Itoa(t.Round), t.Reason})
+		p.Retries.add(t.Mode, t.Wire, kind{t.Wire, t.Path, t.Measure, "", t.Params}.String(), strconv.Itoa(t.Round), t.Reason)
 	}
-	for _, t := range r.Passes {
-		p.Passes.add([]string{
-			strconv.Itoa(t.Round), t.Wire, strings.Join(t.Order, ", "), t.Start.UTC().Format(time.TimeOnly), fmt.Sprintf("%.0f", t.Seconds),
-			percent(t.Steal / max(1e-9, t.Seconds*float64(max(1, r.Machine.CPUs)))), fmt.Sprintf("%.2f", t.Load),
-		})
-	}
-	p.Machine, p.Method, p.Devices = r.machineTable(), r.methodTable(), r.deviceTables()
 	return pageTemplate.Execute(w, p)
 }
 
-func verdict(ok bool) cell {
-	if ok {
-		return cell{Text: "✓ pass", Good: true}
-	}
-	return cell{Text: "✗ fail", Bad: true}
-}
-
 func (r *Results) htmlWire(number int, v wireView) htmlWire {
-	h := htmlWire{Wire: v.Wire, Panels: r.panels(fmt.Sprintf("series-%d", number), v.Name)}
-	h.Overview = htmlTable{Caption: "Overview, wire model " + v.Name, Header: []string{"mode"}}
-	for _, mode := range r.rows() {
-		h.Overview.Rows = append(h.Overview.Rows, []cell{{Text: mode}})
-	}
-	for _, c := range v.Overview {
-		h.Overview.Header = append(h.Overview.Header, strings.Join(c.Head, " "))
-		for i, cell := range c.Cells {
-			h.Overview.Rows[i] = append(h.Overview.Rows[i], cell)
+	h := htmlWire{Wire: v.Wire, Overview: r.overviewGrid(v), Panels: r.panels(fmt.Sprintf("series-%d", number), v.Name)}
+	for i, c := range v.Overview {
+		for j, mark := range c.marks(r.rows()) {
+			h.Overview.Rows[i][j+1].Strip = mark
 		}
 	}
-	for i, g := range v.Groups {
-		of := htmlGroup{htmlNumbers: r.numbers(fmt.Sprintf("plot-%d-%d", number, i), g.section)}
-		for j, s := range g.Beside {
-			of.Beside = append(of.Beside, r.numbers(fmt.Sprintf("plot-%d-%d-%d", number, i, j), s))
+	for _, g := range v.Groups {
+		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, r.numbers(g.section)}, Open: number == 0 && (g.path == v.Main || g.path == "-")}
+		for _, s := range g.Beside {
+			of.Beside = append(of.Beside, htmlNumbers{s.Title, r.numbers(s)})
 		}
 		h.Groups = append(h.Groups, of)
 	}
 	return h
 }
 
-func (r *Results) numbers(id string, s section) htmlNumbers {
-	return htmlNumbers{Title: s.Title, Table: newTable(s.Title, s.Header, s.Rows), Plot: r.plot(id, s)}
-}
-
-// frames says how large the frames of a mode were on the wire.
-func (p Proof) frames() htmlTable {
-	t := htmlTable{Caption: fmt.Sprintf("Frames of %s on the underlay, wire model %s", p.Mode, p.Wire), Header: []string{"bytes", "frames"}}
-	for _, s := range p.Sizes {
-		t.add([]string{thousands(strconv.Itoa(s[0])), thousands(strconv.Itoa(s[1]))})
+// numbers is a section's table with the rounds drawn beside.
+func (r *Results) numbers(s section) grid {
+	g := s.grid()
+	g.Caption += ", wire model " + s.wire
+	for i, m := range s.Modes {
+		at := &g.Rows[i][slices.Index(s.Header, s.contrast)]
+		at.Good, at.Bad = s.told(m)
 	}
-	return t
+	g.draw("every round", func() ([]strip, *axis) { return r.rounds(s) })
+	return g
 }
 
-// known leaves out what was not recorded.
-func known(rows ...[2]string) [][]string {
-	var all [][]string
-	for _, row := range rows {
-		if row[1] != "" {
-			all = append(all, row[:])
+// draw adds a column with a picture of each row.
+func (g *grid) draw(head string, what func() ([]strip, *axis)) {
+	drawn, a := what()
+	g.Header, g.Axis = append(slices.Clone(g.Header), head), a
+	for i := range g.Rows {
+		g.Rows[i] = append(g.Rows[i], cell{Strip: &drawn[i]})
+	}
+}
+
+// proofGrids say what was captured of each mode under each wire model, and how large its frames were.
+func (r *Results) proofGrids() (proof, frames grid) {
+	wires := r.wires()
+	proof = grid{Caption: "Captured on the underlay while a mode's pods talked", Header: append([]string{"mode", "promised"}, wires...), Prose: true}
+	frames = grid{Caption: "Frames on the underlay by size, Ethernet header included", Header: append([]string{"mode"}, wires...), Prose: true}
+	for _, mode := range r.Modes {
+		seen, sizes := make([]cell, 2+len(wires)), make([]cell, 1+len(wires))
+		seen[0].Text, sizes[0].Text = mode, mode
+		for _, p := range r.Proof {
+			at := slices.Index(wires, p.Wire)
+			if p.Mode != mode || at < 0 {
+				continue
+			}
+			seen[1].Text = p.Encapsulation
+			seen[2+at] = verdict(p.OK)
+			if seen[2+at].Text += ", " + plural(p.Frames, "frame"); !p.OK {
+				seen[2+at].Text += ": " + p.Detail
+			}
+			var words []string
+			for _, s := range p.Sizes {
+				words = append(words, fmt.Sprintf("%s bytes: %s", thousands(strconv.Itoa(s[0])), thousands(strconv.Itoa(s[1]))))
+			}
+			sizes[1+at].Text = strings.Join(words, "; ")
+		}
+		if seen[1].Text != "" {
+			proof.Rows = append(proof.Rows, seen)
+		}
+		if slices.ContainsFunc(sizes[1:], func(c cell) bool { return c.Text != "" }) {
+			frames.Rows = append(frames.Rows, sizes)
 		}
 	}
-	return all
+	return proof, frames
 }
 
-func (r *Results) machineTable() htmlTable {
+// facts is a table of what is known; what was not recorded is left out.
+func facts(caption string, rows ...[2]string) grid {
+	g := grid{Caption: caption, Prose: true}
+	for _, row := range rows {
+		if row[1] != "" {
+			g.add(row[:]...)
+		}
+	}
+	return g
+}
+
+func (r *Results) machineGrid() grid {
 	m := r.Machine
 	number := func(format string, v float64) string {
 		if v == 0 {
@@ -232,66 +218,86 @@ func (r *Results) machineTable() htmlTable {
 	if hypervisor == "" && m.Virtual {
 		hypervisor = "there is one"
 	}
-	t := newTable("The machine", []string{"", ""}, known(
+	return facts("The machine",
 		[2]string{"kernel", m.Kernel}, [2]string{"CPU", m.CPU}, [2]string{"CPUs", strconv.Itoa(m.CPUs)}, [2]string{"hypervisor", hypervisor},
 		[2]string{"CPU time taken by the hypervisor", number("%.1f s", m.Steal)}, [2]string{"load before", number("%.2f", m.Load)},
 		[2]string{"memory", number("%.1f GiB", float64(m.Memory)/(1<<30))}, [2]string{"frequency governor", m.Governor}, [2]string{"clock source", m.Clock},
 		[2]string{"default qdisc", m.Qdisc}, [2]string{"default congestion control", m.Congestion},
 		[2]string{"client and server on CPUs", strings.Trim(fmt.Sprint(m.Pinned), "[]")}, [2]string{"mitigations", strings.Join(m.Mitigations, "; ")},
-	))
-	t.Prose = true
-	return t
+	)
 }
 
-func (r *Results) methodTable() htmlTable {
+func (r *Results) methodGrid() grid {
 	var used []string
+	segments := map[string][]int{}
 	for _, s := range r.Samples {
 		if s.Congestion != "" && !slices.Contains(used, s.Congestion) {
 			used = append(used, s.Congestion)
 		}
+		if s.MSS > 0 && !slices.Contains(segments[s.Mode], s.MSS) {
+			segments[s.Mode] = append(segments[s.Mode], s.MSS)
+		}
 	}
-	rows := known(
-		[2]string{"rounds", fmt.Sprintf("%d of %d asked for", r.Rounds, r.Asked)}, [2]string{"seed of the order", strconv.FormatUint(r.Seed, 10)},
-		[2]string{"one number", fmt.Sprintf("%g s, after %g s of warm-up, the last %g s cut off", r.Window, r.Warmup, r.Tail)},
-		[2]string{"measures", r.Set}, [2]string{"load from", cmp.Or(r.Engine, "lab")}, [2]string{"congestion control used", strings.Join(used, ", ")},
-		[2]string{"definition (SHA-256)", r.Definition}, [2]string{"the generator over loopback", strings.Join(r.ceilings(), "; ")},
-	)
+	var negotiated []string
+	for _, mode := range r.rows() {
+		if sizes := segments[mode]; len(sizes) > 0 {
+			slices.Sort(sizes)
+			negotiated = append(negotiated, mode+" "+strings.Join(strings.Fields(strings.Trim(fmt.Sprint(sizes), "[]")), " or "))
+		}
+	}
+	twin := ""
 	if r.Twin != nil {
-		rows = append(rows, []string{"A/A pair", r.Twin.Mode + " is " + r.Twin.Of + ", built and measured a second time"})
+		twin = r.Twin.Mode + " is " + r.Twin.Of + ", built and measured a second time"
+	}
+	rows := [][2]string{
+		{"rounds", fmt.Sprintf("%d of %d asked for", r.Rounds, r.Asked)}, {"seed of the order", strconv.FormatUint(r.Seed, 10)},
+		{"one number", fmt.Sprintf("%g s, after %g s of warm-up, the last %g s cut off", r.Window, r.Warmup, r.Tail)},
+		{"measures", r.Set}, {"load from", cmp.Or(r.Engine, "lab")}, {"congestion control used", strings.Join(used, ", ")}, {"negotiated MSS", strings.Join(negotiated, ", ")},
+		{"definition (SHA-256)", r.Definition}, {"the generator over loopback", strings.Join(r.ceilings(), "; ")}, {"A/A pair", twin},
 	}
 	for _, w := range r.Wires {
 		about := strings.Join(append([]string{w.About}, w.Settings...), "; ")
 		if w.Rate > 0 {
 			about += fmt.Sprintf("; limited to %g Gbit/s", w.Rate)
 		}
-		rows = append(rows, []string{"wire model " + w.Name, strings.Trim(about, "; ")})
+		rows = append(rows, [2]string{"wire model " + w.Name, strings.Trim(about, "; ")})
 	}
-	t := newTable("How it was measured", []string{"", ""}, rows)
-	t.Prose = true
-	return t
+	return facts("How it was measured", rows...)
 }
 
-// deviceTables are the devices of each mode, under each wire model.
-func (r *Results) deviceTables() []htmlTable {
-	var all []htmlTable
-	var last [2]string
+func (r *Results) passGrid() grid {
+	g := grid{Caption: "The rounds as they were taken", Header: []string{"round", "wire", "order", "began", "seconds", "steal", "load"}, Prose: true}
+	for _, t := range r.Passes {
+		g.add(strconv.Itoa(t.Round), t.Wire, strings.Join(t.Order, ", "), t.Start.UTC().Format(time.TimeOnly), fmt.Sprintf("%.0f", t.Seconds),
+			percent(r.steal(t)), fmt.Sprintf("%.2f", t.Load))
+	}
+	return g
+}
+
+// deviceGrids are the devices of each mode.
+func (r *Results) deviceGrids() []grid {
+	var all []grid
 	for _, d := range r.Devices {
-		if at := [2]string{d.Mode, d.Wire}; len(all) == 0 || at != last {
-			last = at
-			all = append(all, htmlTable{Caption: fmt.Sprintf("%s, wire model %s", d.Mode, d.Wire),
-				Header: []string{"machine", "device", "kind", "MTU", "qdisc", "GSO segments, size", "GRO size", "offloads that are off", "drops"}, Prose: true})
+		at := slices.IndexFunc(all, func(g grid) bool { return g.Caption == d.Mode })
+		if at < 0 {
+			at = len(all)
+			all = append(all, grid{Caption: d.Mode, Prose: true,
+				Header: []string{"wire", "machine", "device", "kind", "MTU", "qdisc", "GSO segments, size", "GRO size", "drops", "offloads"}})
 		}
-		var off []string
-		for name, on := range d.Offloads {
-			if !on {
-				off = append(off, name)
+		var offloads []string
+		for _, on := range []bool{true, false} {
+			var names []string
+			for _, name := range slices.Sorted(maps.Keys(d.Offloads)) {
+				if d.Offloads[name] == on {
+					names = append(names, name)
+				}
+			}
+			if len(names) > 0 {
+				offloads = append(offloads, map[bool]string{true: "on: ", false: "off: "}[on]+strings.Join(names, ", "))
 			}
 		}
-		slices.Sort(off)
-		all[len(all)-1].add([]string{
-			d.Machine, d.Device, d.Kind, strconv.Itoa(d.MTU), d.Qdisc, fmt.Sprintf("%d, %d", d.GSOMaxSegs, d.GSOMaxSize), strconv.Itoa(d.GROMaxSize),
-			strings.Join(off, " "), strconv.FormatUint(d.Drops, 10),
-		})
+		all[at].add(d.Wire, d.Machine, d.Device, d.Kind, strconv.Itoa(d.MTU), d.Qdisc, fmt.Sprintf("%d, %d", d.GSOMaxSegs, d.GSOMaxSize),
+			strconv.Itoa(d.GROMaxSize), strconv.FormatUint(d.Drops, 10), strings.Join(offloads, "\n"))
 	}
 	return all
 }

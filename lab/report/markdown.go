@@ -7,96 +7,78 @@ import (
 	"strings"
 )
 
-// markdown writes what goes into an issue or a wiki.
+// markdown writes what goes into an issue or a wiki: what a reader wants first, and every number folded away.
 func (r *Results) markdown(w io.Writer) error {
 	var b strings.Builder
 	heading := r.heading()
-	fmt.Fprintf(&b, "## %s\n\n%s\n", escape(heading[0]), escape(heading[1]))
-	views := r.wireViews()
-	for _, v := range views {
-		title := "Overview"
-		if len(views) > 1 || v.About != "" {
-			title += ", wire model " + v.Name
-		}
-		if v.About != "" {
-			title += ": " + v.About
-		}
-		fmt.Fprintf(&b, "\n### %s\n\n", escape(title))
-		header, rows := []string{"mode"}, make([][]string, len(r.rows()))
-		for i, mode := range r.rows() {
-			rows[i] = []string{mode}
-		}
-		for _, c := range v.Overview {
-			header = append(header, strings.Join(c.Head, " "))
-			for i, cell := range c.Cells {
-				rows[i] = append(rows[i], cell.Text)
-			}
-		}
-		markdownTable(&b, header, rows, true)
-	}
-	if len(views) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", escape(r.legend()))
-	}
-	if len(r.Expected) > 0 {
-		fmt.Fprintf(&b, "\n### %s\n\n", expectedTitle)
-		var rows [][]string
-		for _, e := range r.Expected {
-			rows = append(rows, e.row())
-		}
-		markdownTable(&b, expectedHeader, rows, true)
-	}
-	b.WriteString("\n### Validity\n\n")
-	var rows [][]string
-	for _, c := range r.Validity {
-		mark := "✓"
-		if !c.OK {
-			mark = "✗"
-		}
-		rows = append(rows, []string{c.title(), mark, c.Detail})
-	}
-	markdownTable(&b, []string{"check", "", "seen"}, rows, false)
-	if len(r.Warnings)+len(r.Notes) > 0 {
+	fmt.Fprintf(&b, "## %s\n\n%s\n\n**%s.**\n", escape(heading[0]), escape(heading[1]), r.passed())
+	if len(r.Notes)+len(r.Warnings) > 0 {
 		b.WriteString("\n")
 	}
 	for _, n := range slices.Concat(r.Notes, r.Warnings) {
 		fmt.Fprintf(&b, "- ⚠ %s\n", escape(n))
 	}
+	views := r.wireViews()
 	for _, v := range views {
+		fmt.Fprintf(&b, "\n### %s\n\n", escape(v.title(v.Main)))
+		markdownTable(&b, r.overviewGrid(v))
+	}
+	if len(views) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", escape(r.legend()))
+	}
+	for _, g := range []grid{r.expectedGrid(), r.findingGrid()} {
+		if len(g.Rows) > 0 {
+			fmt.Fprintf(&b, "\n### %s\n\n", escape(g.Caption))
+			markdownTable(&b, g)
+		}
+	}
+	for _, v := range views {
+		fmt.Fprintf(&b, "\n<details><summary>%s</summary>\n", escape(v.title("Every number")))
 		for _, g := range v.Groups {
-			for _, s := range append([]section{g.section}, g.Beside...) {
-				title := s.Title
-				if len(views) > 1 {
-					title += ", wire model " + v.Name
-				}
-				fmt.Fprintf(&b, "\n### %s\n\n", escape(title))
-				markdownTable(&b, s.Header, s.Rows, true)
+			fmt.Fprintf(&b, "\n#### %s\n\n", escape(g.Title))
+			markdownTable(&b, g.grid())
+			if len(g.Beside) > 0 {
+				b.WriteString("\n")
+				markdownTable(&b, r.columnGrid("", r.beside(g)))
 			}
 		}
+		b.WriteString("\n</details>\n")
 	}
 	if lines := r.ceilings(); len(lines) > 0 {
 		fmt.Fprintf(&b, "\nThe generator itself, over loopback: %s.\n", escape(strings.Join(lines, "; ")))
+	}
+	if len(r.Argv) > 0 {
+		fmt.Fprintf(&b, "\n    %s\n", command(r.Argv))
 	}
 	fmt.Fprintf(&b, "\n%s\n", escape(r.limits()))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// markdownTable aligns names to the left and, where they follow, numbers to the right.
-func markdownTable(b *strings.Builder, header []string, rows [][]string, numbers bool) {
+// markdownTable aligns names to the left and numbers to the right.
+func markdownTable(b *strings.Builder, g grid) {
 	line := func(cells []string) {
 		for _, c := range cells {
-			fmt.Fprintf(b, "| %s ", strings.ReplaceAll(escape(c), "|", `\|`))
+			fmt.Fprintf(b, "| %s ", strings.NewReplacer("|", `\|`, "\n", "<br>").Replace(escape(c)))
 		}
 		b.WriteString("|\n")
 	}
-	line(header)
-	rest := "|:---"
-	if numbers {
-		rest = "|---:"
+	line(g.Header)
+	rest := "|---:"
+	if g.Prose {
+		rest = "|:---"
 	}
-	b.WriteString("|:---" + strings.Repeat(rest, len(header)-1) + "|\n")
-	for _, row := range rows {
-		line(row)
+	b.WriteString("|:---" + strings.Repeat(rest, len(g.Header)-1) + "|\n")
+	for _, row := range g.Rows {
+		var cells []string
+		for _, c := range row {
+			text := c.Text
+			if c.Note != "" {
+				text += ", " + c.Note
+			}
+			cells = append(cells, text)
+		}
+		line(cells)
 	}
 }
 

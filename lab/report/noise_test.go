@@ -200,3 +200,42 @@ func TestPower(t *testing.T) {
 		}
 	}
 }
+
+// How much noise a difference of five per cent bears: ten rounds find it in this share of comparisons, when every number is
+// off by so much. The documentation of [Summarise] says so.
+func TestPowerByNoise(t *testing.T) {
+	for _, tt := range []struct {
+		noise float64
+		modes int
+		found float64
+	}{
+		{0.01, 2, 1.00}, {0.01, 7, 1.00},
+		{0.02, 2, 1.00}, {0.02, 7, 0.90},
+		{0.03, 2, 0.90}, {0.03, 7, 0.53},
+		{0.05, 2, 0.50}, {0.05, 7, 0.15},
+	} {
+		rng := rand.New(rand.NewPCG(11, 12))
+		found := 0
+		const trials = 500
+		for range trials {
+			var samples []Sample
+			for round := 1; round <= 10; round++ {
+				for mode := range tt.modes {
+					value := math.Exp(tt.noise * rng.NormFloat64())
+					if mode == 1 {
+						value *= 1.05
+					}
+					samples = append(samples, Sample{Mode: fmt.Sprintf("m%d", mode), Metric: "goodput", Round: round, Value: value})
+				}
+			}
+			if Summarise(samples, "m0", nil)[1].Differs() {
+				found++
+			}
+		}
+		share := float64(found) / trials
+		t.Logf("noise %s, %d modes: 5 %% is found in %.0f %% of comparisons", percent(tt.noise), tt.modes, 100*share)
+		if math.Abs(share-tt.found) > 0.04 {
+			t.Errorf("noise %s, %d modes: found in %.2f of comparisons, not in %.2f", percent(tt.noise), tt.modes, share, tt.found)
+		}
+	}
+}

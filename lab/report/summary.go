@@ -85,6 +85,10 @@ type series struct {
 // the tier so far. So among equals there is at most one chance in twenty that a kind shows any difference from the
 // baseline, and another that it splits a tier.
 //
+// What ten rounds can find depends on the noise: a difference of 5 % between two modes is found in 100 of 100 comparisons
+// where a number is off by 2 % from one round to the next, in 90 where it is off by 3 %, in 50 where it is off by 5 %. Of
+// seven modes that are corrected together it is 90, 53 and 15. The report says of each number what it could have seen.
+//
 // The interval and the test are different statistics: close to the border an interval may include 1 and the test still
 // tell the modes apart, or the other way round. It is the test that decides.
 //
@@ -161,7 +165,7 @@ func (s *series) summarise(baseline string, twin *Twin) []Summary {
 			m.Detectable = &d
 		}
 	}
-	s.rank(summaries, baseline)
+	s.rank(summaries, baseline, twin)
 	return summaries
 }
 
@@ -236,13 +240,13 @@ func interval(values []float64) (low, high *float64) {
 }
 
 // rank sets the tiers of modes that were tested against the baseline, and of the baseline. The twin has none.
-func (s *series) rank(summaries []Summary, baseline string) {
+func (s *series) rank(summaries []Summary, baseline string, twin *Twin) {
 	var better, same, worse []*Summary
 	for i := range summaries {
 		m := &summaries[i]
 		effect := m.effect()
 		switch {
-		case m.Baseline != baseline:
+		case twin != nil && m.Mode == twin.Mode:
 		case m.Mode == baseline && m.N >= MinRounds, m.P != nil && (!m.Differs() || effect == 0):
 			same = append(same, m)
 		case m.P == nil: // too few rounds

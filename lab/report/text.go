@@ -57,16 +57,15 @@ func (r *Results) text(out io.Writer, color bool) error {
 		}
 		w.WriteString(line + "\n")
 	}
+	if len(r.Notes)+len(r.Warnings) > 0 {
+		w.WriteString("\n")
+	}
+	for _, n := range slices.Concat(r.Notes, r.Warnings) {
+		w.item("!", n, text.FgYellow)
+	}
 	views := r.wireViews()
 	for _, v := range views {
-		title := "Overview"
-		if len(views) > 1 || v.About != "" {
-			title += ", wire model " + v.Name
-		}
-		if v.About != "" {
-			title += ": " + v.About
-		}
-		w.title(title)
+		w.title(v.title(v.Main))
 		for i, part := range parts(r.rows(), v.Overview) {
 			if i > 0 {
 				w.WriteString("\n")
@@ -78,14 +77,11 @@ func (r *Results) text(out io.Writer, color bool) error {
 	if len(views) > 0 {
 		w.WriteString("  " + hang(r.legend(), 2) + "\n")
 	}
-	r.textExpected(w)
+	if g := r.expectedGrid(); len(g.Rows) > 0 {
+		w.title(g.Caption)
+		w.table(g.table(), 1)
+	}
 	r.textValidity(w)
-	if len(r.Notes)+len(r.Warnings) > 0 {
-		w.WriteString("\n")
-	}
-	for _, n := range slices.Concat(r.Notes, r.Warnings) {
-		w.item("!", n, text.FgYellow)
-	}
 	for _, v := range views {
 		for _, g := range v.Groups {
 			title := g.Title
@@ -93,7 +89,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 				title += ", wire model " + v.Name
 			}
 			w.title(title)
-			w.table(g.table(), 1)
+			w.table(g.section.fitting().table(), 1)
 			for _, part := range parts(r.rows(), r.beside(g)) {
 				w.WriteString("\n")
 				t, lines := r.overviewTable(part, w)
@@ -101,16 +97,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 			}
 		}
 	}
-	if len(r.Proof) > 0 {
-		w.title("On the underlay")
-	}
-	for _, p := range r.Proof {
-		if p.OK {
-			w.item("✓", p.proved(), text.FgGreen)
-		} else {
-			w.item("✗", p.proved(), text.FgRed)
-		}
-	}
+	r.textProof(w)
 	if lines := r.ceilings(); len(lines) > 0 {
 		w.title("The generator itself, over loopback")
 		w.WriteString("  " + hang(strings.Join(lines, "; "), 2) + "\n")
@@ -120,24 +107,36 @@ func (r *Results) text(out io.Writer, color bool) error {
 	return err
 }
 
-func (r *Results) textExpected(w *writer) {
-	if len(r.Expected) == 0 {
+// textProof says what was seen of each mode on the underlay, in one line for all wire models that agree.
+func (r *Results) textProof(w *writer) {
+	if len(r.Proof) == 0 {
 		return
 	}
-	w.title(expectedTitle)
-	t := plain(len(expectedHeader))
-	t.AppendHeader(cells(expectedHeader))
-	for _, e := range r.Expected {
-		t.AppendRow(cells(e.row()))
+	w.title("On the underlay")
+	for i, p := range r.Proof {
+		if !p.OK {
+			w.item("✗", fmt.Sprintf("%s, wire model %s: %s", p.Mode, p.Wire, p.proved()), text.FgRed)
+			continue
+		}
+		alike := func(q Proof) bool { return q.OK && q.Mode == p.Mode && q.Encapsulation == p.Encapsulation }
+		if slices.ContainsFunc(r.Proof[:i], alike) {
+			continue
+		}
+		all := p
+		for _, q := range r.Proof[i+1:] {
+			if alike(q) {
+				all.Frames += q.Frames
+			}
+		}
+		w.item("✓", p.Mode+": "+all.proved(), text.FgGreen)
 	}
-	w.table(t, 1)
 }
 
 // textValidity lists what failed with its reason, and of what passed the names; the control is shown in either case.
 func (r *Results) textValidity(w *writer) {
 	var good []string
 	failed := slices.DeleteFunc(slices.Clone(r.Validity), func(c Check) bool { return c.OK })
-	w.title(fmt.Sprintf("Validity: %d of %s passed", len(r.Validity)-len(failed), plural(len(r.Validity), "check")))
+	w.title("Validity: " + r.passed())
 	for _, c := range failed {
 		w.item("✗", c.title()+": "+c.Detail, text.FgRed)
 	}
@@ -153,21 +152,6 @@ func (r *Results) textValidity(w *writer) {
 	if len(good) > 0 {
 		w.item("✓", strings.Join(good, "; "), text.FgGreen)
 	}
-}
-
-const expectedTitle = "What the encapsulation must cost, and what it cost: goodput on the limited wire, against the baseline"
-
-var expectedHeader = []string{"mode", "expected", "measured", "off by", "allowed", "from"}
-
-func (e Expected) row() []string {
-	row := []string{e.Mode, fmt.Sprintf("%.4f", e.Ratio), "–", "–", percent(e.Tolerance), e.Source}
-	if e.Measured != nil {
-		row[2], row[3] = fmt.Sprintf("%.4f", *e.Measured), percent(*e.Measured/e.Ratio-1)
-		if !e.OK {
-			row[3] += " ✗"
-		}
-	}
-	return row
 }
 
 // beside are the columns of the numbers that came with a group's own: of every mode its value and how it stands.
@@ -285,23 +269,31 @@ func plain(width int) table.Writer {
 	return t
 }
 
-// table lays a section out. Where it does not fit, it goes without the intervals of what the ratios are made of.
-func (s section) table() table.Writer {
-	header, rows := s.Header, s.Rows
+// table lays a grid out.
+func (g grid) table() table.Writer {
+	t := plain(len(g.Header))
+	t.AppendHeader(cells(g.Header))
+	for _, row := range g.Rows {
+		var all table.Row
+		for _, c := range row {
+			all = append(all, c.Text)
+		}
+		t.AppendRow(all)
+	}
+	return t
+}
+
+// fitting is a section's table. Where it is too wide, it goes without the intervals of what the ratios are made of.
+func (s section) fitting() grid {
+	g := s.grid()
 	for {
-		t := plain(len(header))
-		t.AppendHeader(cells(header))
-		for _, row := range rows {
-			t.AppendRow(cells(row))
+		at := slices.Index(g.Header, "95 % interval")
+		if at < 0 || text.LongestLineLen(g.table().Render()) <= columns-2 {
+			return g
 		}
-		at := slices.Index(header, "95 % interval")
-		if at < 0 || len(header) == 4 || text.LongestLineLen(t.Render()) <= columns-2 {
-			return t
-		}
-		header = slices.Delete(slices.Clone(header), at, at+1)
-		rows = slices.Clone(rows)
-		for i := range rows {
-			rows[i] = slices.Delete(slices.Clone(rows[i]), at, at+1)
+		g.Header = slices.Delete(slices.Clone(g.Header), at, at+1)
+		for i := range g.Rows {
+			g.Rows[i] = slices.Delete(g.Rows[i], at, at+1)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (r *Results) twins(wire string) Check {
 			judged, closest = true, k
 		}
 		if *k.Adjusted < alpha {
-			told = append(told, k.describe())
+			told = append(told, k.describe()+": do not believe differences of that size")
 		}
 	}
 	switch {
@@ -103,7 +103,7 @@ func (r *Results) twins(wire string) Check {
 		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
 	default:
 		c.OK = len(told) == 0
-		c.Detail = found(told, fmt.Sprintf("none of %s differs; the nearest to it is %s", plural(n, "number"), closest.describe()))
+		c.Detail = found(told, fmt.Sprintf("no difference in %s; the nearest to one is %s", plural(n, "number"), closest.describe()))
 	}
 	return c
 }
@@ -188,7 +188,7 @@ func (r *Results) hosts(wire string) Check {
 		return Check{}
 	case len(kinds) > 0:
 		c.OK = len(told) == 0
-		c.Detail = found(told, fmt.Sprintf("none of %s on %s differs between modes", plural(len(kinds), "number"), path))
+		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s", plural(len(kinds), "number"), path))
 	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && s.Path == path }):
 		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
 	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Path == path }):
@@ -330,15 +330,20 @@ func (r *Results) stolen() Check {
 	var robbed []string
 	worst := 0.0
 	for _, p := range r.Passes {
-		share := p.Steal / (p.Seconds * float64(max(1, r.Machine.CPUs)))
-		if p.Seconds <= 0 {
-			continue
-		}
+		share := r.steal(p)
 		if worst = max(worst, share); share > stealBound {
 			robbed = append(robbed, fmt.Sprintf("round %d, wire %s: %s", p.Round, p.Wire, percent(share)))
 		}
 	}
 	return Check{Name: "the hypervisor took little", OK: len(robbed) == 0, Detail: found(robbed, fmt.Sprintf("at most %s of the CPUs' time in any round", percent(worst)))}
+}
+
+// steal is the share of the CPUs' time in a pass that the hypervisor took.
+func (r *Results) steal(p Pass) float64 {
+	if p.Seconds <= 0 {
+		return 0
+	}
+	return p.Steal / (p.Seconds * float64(max(1, r.Machine.CPUs)))
 }
 
 // found lists the first of what was found, or says that nothing was.
@@ -355,10 +360,78 @@ func found(faults []string, none string) string {
 
 // percent writes a share to two digits: 3.1 %.
 func percent(share float64) string {
-	v := 100 * share
-	decimals := 0
-	if v != 0 {
-		decimals = max(0, min(2, 1-int(math.Floor(math.Log10(math.Abs(v))))))
+	v := math.Abs(100 * share)
+	if v < 0.005 {
+		return "0 %"
 	}
-	return strconv.FormatFloat(v, 'f', decimals, 64) + " %"
+	sign := ""
+	if share < 0 {
+		sign = "−"
+	}
+	return sign + strconv.FormatFloat(v, 'f', max(0, min(2, 1-int(math.Floor(math.Log10(v))))), 64) + " %"
 }
+
+// passed says how many checks did.
+func (r *Results) passed() string {
+	n := 0
+	for _, c := range r.Validity {
+		if c.OK {
+			n++
+		}
+	}
+	return fmt.Sprintf("%d of %s passed", n, plural(len(r.Validity), "check"))
+}
+
+// finding is what all checks of one name come to.
+type finding struct {
+	Name       string
+	Passed, Of int
+	Seen       string // a line each: the reasons of those that failed, or what was seen
+}
+
+// findings are the checks by name, those that failed first.
+func (r *Results) findings() []finding {
+	var failed, good []finding
+	for i, c := range r.Validity {
+		if slices.ContainsFunc(r.Validity[:i], func(before Check) bool { return before.Name == c.Name }) {
+			continue
+		}
+		f := finding{Name: c.Name}
+		var faults, seen []string
+		for _, c := range r.Validity {
+			switch {
+			case c.Name != f.Name:
+				continue
+			case c.OK:
+				f.Passed++
+			default:
+				faults = append(faults, c.said())
+			}
+			f.Of++
+			seen = append(seen, c.said())
+		}
+		if len(faults) > 0 {
+			f.Seen = strings.Join(faults, "\n")
+			failed = append(failed, f)
+			continue
+		}
+		if f.Seen = strings.Join(seen, "\n"); f.Of == 1 {
+			f.Seen = c.Detail
+		} else if f.Of > 3 {
+			f.Seen = fmt.Sprintf("all %d", f.Of)
+		}
+		good = append(good, f)
+	}
+	return append(failed, good...)
+}
+
+// said is what a check saw, and of what.
+func (c Check) said() string {
+	if about := c.about(); about != "" {
+		return about + ": " + c.Detail
+	}
+	return c.Detail
+}
+
+// about is the mode and the wire model of a check that is not about all of them.
+func (c Check) about() string { return strings.Trim(c.Mode+", "+c.Wire, ", ") }

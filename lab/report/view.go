@@ -12,12 +12,13 @@ import (
 // section is a table of one kind of numbers, as all formats show it.
 type section struct {
 	kind
-	Title   string
-	Header  []string
-	Rows    [][]string
-	Modes   []Summary
-	ranked  bool
-	decimal int // digits behind the point, the same down a column
+	Title    string
+	Header   []string
+	Rows     [][]string
+	Modes    []Summary
+	contrast string // ratio or difference
+	ranked   bool
+	decimal  int // digits behind the point, the same down a column
 }
 
 // group is what one measurement gave: the number that it was made for, and those that came with it.
@@ -29,8 +30,21 @@ type group struct {
 // wireView is all of one wire model; what belongs to different ones is never in one table.
 type wireView struct {
 	Wire
+	Main     string // the path that the overview is about
 	Overview []column
 	Groups   []group
+}
+
+// title names a part of the report about the wire model.
+func (v wireView) title(part string) string {
+	title := part + ", wire model " + v.Name
+	if v.Name == "" {
+		title = part
+	}
+	if v.About != "" {
+		title += ": " + v.About
+	}
+	return title
 }
 
 func (r *Results) wireViews() []wireView {
@@ -49,7 +63,8 @@ func (r *Results) wireViews() []wireView {
 			}
 		}
 		view.Groups = groups(sections)
-		view.Overview = r.overview(view.Groups)
+		view.Main = mainPath(view.Groups)
+		view.Overview = r.overview(view.Groups, view.Main)
 		views = append(views, view)
 	}
 	return views
@@ -117,15 +132,18 @@ func (s *section) fill(baseline string) {
 	if least == 0 {
 		s.decimal = 0
 	}
-	contrast := "ratio"
-	if slices.ContainsFunc(s.Modes, func(m Summary) bool { return m.Difference != nil }) {
-		contrast = "difference"
+	if counts, halves := s.counts(); counts {
+		s.decimal = min(s.decimal, halves)
 	}
-	s.Title = fmt.Sprintf("%s: %s, %s to %s", cmp.Or(strings.Trim(s.path, "-"), "the whole lab"), s.label(), contrast, baseline)
+	s.contrast = "ratio"
+	if slices.ContainsFunc(s.Modes, func(m Summary) bool { return m.Difference != nil }) {
+		s.contrast = "difference"
+	}
+	s.Title = fmt.Sprintf("%s: %s, %s to %s", cmp.Or(strings.Trim(s.path, "-"), "the whole lab"), s.label(), s.contrast, baseline)
 	if s.ranked {
-		s.Header = []string{"mode", "median", "95 % interval", contrast, "95 % interval", "p", "tier", "sees"}
+		s.Header = []string{"mode", "median", "95 % interval", s.contrast, "95 % interval", "p", "tier", "sees"}
 	} else {
-		s.Header = []string{"mode", "median", "least – most", contrast}
+		s.Header = []string{"mode", "median", "least – most", s.contrast}
 	}
 	for _, m := range s.Modes {
 		row := []string{m.Mode, s.number(m.Median)}
@@ -136,6 +154,20 @@ func (s *section) fill(baseline string) {
 		}
 		s.Rows = append(s.Rows, row)
 	}
+}
+
+// counts reports whether the numbers are whole, and how many digits their medians have behind the point.
+func (s *section) counts() (yes bool, digits int) {
+	whole := func(v float64) bool { return v == math.Trunc(v) }
+	for _, m := range s.Modes {
+		if !whole(m.Min) || !whole(m.Max) || !whole(2*m.Median) {
+			return false, 0
+		}
+		if !whole(m.Median) {
+			digits = 1
+		}
+	}
+	return true, digits
 }
 
 // label says what the numbers are and which are better.
@@ -149,6 +181,14 @@ func (s *section) label() string {
 		unit = " [" + u + "]"
 	}
 	return strings.Join(strings.Fields(s.measure+" "+s.params+" "+name(s.metric)), " ") + unit + ", " + better + " is better"
+}
+
+// arrow shows which numbers are better.
+func (s *section) arrow() string {
+	if MoreIsBetter(s.metric) {
+		return "↑"
+	}
+	return "↓"
 }
 
 // name is what people call a metric.
@@ -174,6 +214,15 @@ func (s *section) verdict(m Summary) string {
 		return s.signed(*m.Difference)
 	}
 	return fmt.Sprintf("%.3f", *m.Ratio)
+}
+
+// told reports whether a mode was told apart from its baseline, and on which side.
+func (s *section) told(m Summary) (better, worse bool) {
+	if !m.Differs() || m.Tier == nil || m.effect() == 0 { // the twin has no tier
+		return false, false
+	}
+	better = m.effect() > 0 == MoreIsBetter(s.metric)
+	return better, !better
 }
 
 func (s *section) bounds(m Summary) string {
@@ -202,10 +251,13 @@ func (s *section) number(v float64) string {
 }
 
 func (s *section) signed(v float64) string {
-	if v < 0 {
+	switch {
+	case v < 0:
 		return "−" + s.number(-v)
+	case v > 0:
+		return "+" + s.number(v)
 	}
-	return "+" + s.number(v)
+	return s.number(v)
 }
 
 func (s *section) spread(low, high *float64) string {
@@ -218,6 +270,9 @@ func (s *section) spread(low, high *float64) string {
 func chance(p *float64) string {
 	if p == nil {
 		return ""
+	}
+	if *p < 0.0005 {
+		return "<0.001"
 	}
 	return fmt.Sprintf("%.3f", *p)
 }
@@ -251,20 +306,13 @@ func thousands(s string) string {
 
 // column is one kind of numbers in the overview.
 type column struct {
+	section
 	Head  []string // lines
 	Cells []cell   // one for every mode, the twin last
 }
 
-type cell struct {
-	Text  string
-	Good  bool // better than the baseline, and told apart
-	Bad   bool
-	Label string // for those who cannot see the table as a whole
-}
-
-// overview picks the numbers that a reader wants first: those of the path that every mode is about, what they cost the
-// CPU, and what is no traffic.
-func (r *Results) overview(groups []group) []column {
+// mainPath is the one that all modes are about.
+func mainPath(groups []group) string {
 	path := ""
 	for _, g := range groups {
 		if path == "" && g.path != "-" || g.path == "cross-node" || path == "host-host" && g.path != "-" {
@@ -273,6 +321,12 @@ func (r *Results) overview(groups []group) []column {
 			}
 		}
 	}
+	return path
+}
+
+// overview picks the numbers that a reader wants first: those of the main path, what they cost the CPU, and what is no
+// traffic.
+func (r *Results) overview(groups []group, path string) []column {
 	var columns []column
 	for _, g := range groups {
 		if g.path != path && g.path != "-" {
@@ -280,7 +334,7 @@ func (r *Results) overview(groups []group) []column {
 		}
 		columns = append(columns, r.column(g.section))
 		for _, s := range g.Beside {
-			if s.metric == "p99" || s.metric == "cpu" {
+			if s.metric == "p99" || s.metric == "cpu" || g.path == "-" {
 				columns = append(columns, r.column(s))
 			}
 		}
@@ -298,13 +352,9 @@ func (r *Results) rows() []string {
 }
 
 func (r *Results) column(s section) column {
-	arrow := "↓"
-	if MoreIsBetter(s.metric) {
-		arrow = "↑"
-	}
-	c := column{Head: []string{s.measure}}
+	c := column{section: s, Head: []string{s.measure}}
 	c.Head = append(c.Head, strings.Fields(s.params)...)
-	c.Head = append(c.Head, name(s.metric), strings.TrimSpace(s.Modes[0].Unit+" "+arrow))
+	c.Head = append(c.Head, name(s.metric), strings.TrimSpace(s.Modes[0].Unit+" "+s.arrow()))
 	for _, mode := range r.rows() {
 		at := slices.IndexFunc(s.Modes, func(m Summary) bool { return m.Mode == mode })
 		if at < 0 {
@@ -319,9 +369,9 @@ func (r *Results) column(s section) column {
 		if t := tier(m); t != "" {
 			text += " (" + t + ")"
 		}
-		more := m.effect() > 0 == MoreIsBetter(s.metric)
-		told := m.Differs() && m.effect() != 0
-		c.Cells = append(c.Cells, cell{Text: text, Good: told && more, Bad: told && !more})
+		shown := cell{Text: text}
+		shown.Good, shown.Bad = s.told(m)
+		c.Cells = append(c.Cells, shown)
 	}
 	return c
 }
@@ -378,13 +428,14 @@ func (r *Results) notes() []string {
 // limits says what the numbers are not.
 func (r *Results) limits() string {
 	return fmt.Sprintf("A software path on one machine with %s, no network card: values are no network speeds, and only ratios within one wire model mean anything. "+
-		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm; \"~\" and one tier: not told apart. "+
+		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm over the modes of one table: of twenty tables one may show a difference that is none. "+
+		"\"~\" and one tier: not told apart. "+
 		"\"sees\" is the smallest difference that this noise and these rounds would have shown in four of five comparisons.", plural(r.Machine.CPUs, "CPU"))
 }
 
-// proved says in a line what the proof of a mode was.
+// proved says what was seen of what was promised.
 func (p Proof) proved() string {
-	s := fmt.Sprintf("%s: encapsulation %s", p.Mode, p.Encapsulation)
+	s := "encapsulation " + p.Encapsulation
 	if p.OK {
 		return s + ", seen on " + plural(p.Frames, "frame")
 	}
