@@ -13,7 +13,9 @@ space := $(subst ,, )
 # What is run on Debian's kernel too, which has what the running one may lack: packages, and tests of theirs. Modules that
 # these need are listed in testbed/vm/guest.go.
 vm_packages = ./cmd/lab ./testbed/suite
-vm_tests    = TestDoctorFindsAll TestImpairmentIsRepaired TestModeKeepsItsPromises TestSwitchImpairs
+vm_tests    = TestDoctorFindsAll TestSwitchImpairs TestImpairmentIsRepaired TestModeKeepsItsPromises TestEmulatedAmongReal \
+  TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
+  TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan
 
 .PHONY: help lab up down check compare test test-vm bench lint update need-go need-root
 
@@ -34,10 +36,10 @@ test: lab need-root ## every test that this machine can run; says which were ski
 	@set -o pipefail; $(asroot) go test -p 1 -count=1 -v ./... 2>&1 | $(call tell,test) || $(call explain,test)
 test-vm: need-go ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
-	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm" -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
+	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 25m" -timeout 30m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
 	  $(call tell,test-vm) || $(call explain,test-vm)
 	@! grep -qe '--- SKIP' bin/test-vm.log || { echo "FAIL: what was skipped is listed because the guest can run it"; exit 1; }
-	@for t in $(vm_tests:%='%'); do grep -qe "--- PASS: $${t%%[^A-Za-z0-9_]*}" bin/test-vm.log || { echo "FAIL: no test is called $$t"; exit 1; }; done
+	@for t in $(vm_tests:%='%'); do grep -qe "--- PASS: $${t%%[^A-Za-z0-9_/]*}" bin/test-vm.log || { echo "FAIL: no test is called $$t"; exit 1; }; done
 bench: need-go need-root ## what building and measuring cost, against ip -batch and iperf3
 	@$(asroot) go test -p 1 -run '^$$' -bench . -benchtime 3x -timeout 60m ./...
 lint: need-go ## gofmt, vet, staticcheck

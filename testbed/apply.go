@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
@@ -377,10 +378,10 @@ func (a *applier) link(v *visit, l, before plan.Link) error {
 	case before.Name == "" && l.Makes():
 		var err error
 		index, err = a.make(v, l)
-		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth" || l.LowerNamespace != "", Filtering: l.Filtering}
+		before = plan.Link{Name: l.Name, MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: l.Type == "veth" || l.LowerNamespace != "", Filtering: l.Filtering, IPIP: l.IPIP}
 		if errors.Is(err, unix.EEXIST) && l.Permanent() {
 			index, err = v.link(l.Name)
-			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true}
+			before = plan.Link{Name: l.Name, TxQueueLen: -1, Down: true, IPIP: l.IPIP}
 		}
 		if err != nil {
 			return err
@@ -456,6 +457,14 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 	if l.MTU != before.MTU {
 		if err := v.LinkSetMTU(dev, l.MTU); err != nil {
 			return fmt.Errorf("mtu %d: %w", l.MTU, err)
+		}
+	}
+	if l.IPIP != before.IPIP {
+		if err := a.step(v); err != nil {
+			return err
+		}
+		if err := resetTunnel(l.Name); err != nil {
+			return fmt.Errorf("ttl and pmtudisc: %w", err)
 		}
 	}
 	if l.ARP != before.ARP {
@@ -604,6 +613,35 @@ func (a *applier) stack(v *visit, l plan.Link, base netlink.LinkAttrs) (int, err
 		err = v.LinkSetName(device(index), l.Name)
 	}
 	return index, err
+}
+
+// resetTunnel gives the kernel's own tunl0 the settings that it was made with. It cannot be made anew, and changing it is
+// the one thing that takes an ioctl.
+func resetTunnel(name string) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	const change = 0x89f3 // SIOCCHGTUNNEL of linux/if_tunnel.h
+	// struct ip_tunnel_parm: a name, four numbers that stay 0, and an IPv4 header, which is 0 in what it does not say.
+	var settings struct {
+		name   [unix.IFNAMSIZ]byte
+		_      [4]uint32
+		header [20]byte
+	}
+	copy(settings.name[:], name)
+	settings.header[0], settings.header[9] = 0x45, unix.IPPROTO_IPIP
+	var request struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	request.name, request.data = settings.name, unsafe.Pointer(&settings)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), change, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func keyOf[K comparable](m map[K]string, value string) K {

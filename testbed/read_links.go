@@ -17,6 +17,7 @@ import (
 
 var (
 	macvlanModes = map[netlink.MacvlanMode]string{netlink.MACVLAN_MODE_PRIVATE: "private", netlink.MACVLAN_MODE_VEPA: "vepa", netlink.MACVLAN_MODE_BRIDGE: "bridge", netlink.MACVLAN_MODE_PASSTHRU: "passthru"}
+	ipvlanFlags  = map[netlink.IPVlanFlag]string{netlink.IPVLAN_FLAG_PRIVATE: " private", netlink.IPVLAN_FLAG_VEPA: " vepa"}
 	ipvlanModes  = map[netlink.IPVlanMode]string{netlink.IPVLAN_MODE_L2: "l2", netlink.IPVLAN_MODE_L3: "l3", netlink.IPVLAN_MODE_L3S: "l3s"}
 )
 
@@ -98,14 +99,11 @@ func (r *reader) links(v *visit, f *found) error {
 		case *netlink.Macvlan:
 			o.Sub = macvlanModes[l.Mode]
 		case *netlink.IPVlan:
-			o.Sub = ipvlanModes[l.Mode]
+			o.Sub = ipvlanModes[l.Mode] + ipvlanFlags[l.Flag]
 		case *netlink.Ifb:
 			o.ARP = a.RawFlags&unix.IFF_NOARP == 0
 		case *netlink.Vlan:
-			o.VLAN = l.VlanId
-			if l.VlanProtocol != netlink.VLAN_PROTOCOL_8021Q {
-				o.Sub = strings.ToLower(l.VlanProtocol.String())
-			}
+			o.VLAN, o.Sub = l.VlanId, unusual(l)
 		case *netlink.Tuntap:
 			if wanted.Type == "tun" {
 				o.Type, o.Agent = "tun", wanted.Agent // nothing else can make a device that is not persistent
@@ -122,6 +120,30 @@ func (r *reader) links(v *visit, f *found) error {
 		f.add(o)
 	}
 	return nil
+}
+
+// unusual is what no lab wants of a VLAN device.
+func unusual(l *netlink.Vlan) string {
+	var words []string
+	if l.VlanProtocol != netlink.VLAN_PROTOCOL_8021Q {
+		words = append(words, strings.ToLower(l.VlanProtocol.String()))
+	}
+	for _, flag := range []struct {
+		name   string
+		on     *bool
+		wanted bool
+	}{
+		{"reorder_hdr", l.ReorderHdr, true}, {"gvrp", l.Gvrp, false}, {"mvrp", l.Mvrp, false},
+		{"loose_binding", l.LooseBinding, false}, {"bridge_binding", l.BridgeBinding, false},
+	} {
+		if flag.on != nil && *flag.on != flag.wanted {
+			words = append(words, flag.name+" "+map[bool]string{true: "on", false: "off"}[*flag.on])
+		}
+	}
+	if len(l.IngressQosMap)+len(l.EgressQosMap) > 0 {
+		words = append(words, "with a QoS map")
+	}
+	return strings.Join(words, ", ")
 }
 
 // aliasOf is a namespace's alias. A loopback device that is down is drift, and shows as an alias that is not wanted.

@@ -238,6 +238,8 @@ created in your own network for it.`,
 				needs := append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...)
 				for _, n := range needs {
 					switch {
+					case n.Feature == plan.FeatureTUN && f[n.Feature]:
+						d.Datapath = plan.User
 					case !root || f[n.Feature]:
 					case f.Meets(n):
 						d.Datapath = plan.EBPF

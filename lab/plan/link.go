@@ -66,7 +66,7 @@ type Link struct {
 	LowerNamespace  string // where that is, when it is in another namespace
 	VXLAN           VXLAN
 	IPIP            IPIP
-	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; vlan: its protocol, where found other than 802.1Q
+	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; more, or a VLAN's, is only found: "l2 private", "802.1ad"
 	VLAN            int    // vlan: its 802.1Q identifier
 	ARP             bool   // ifb: it resolves addresses, which such a device does not do by itself
 	Agent           string // tun: the agent that makes it, and with which it goes
@@ -320,7 +320,7 @@ func (l Link) Set(o Object) ([]string, bool) {
 	before := o.(Link)
 	if l.Type != before.Type || l.Peer != before.Peer || l.Lower != before.Lower || l.LowerNamespace != before.LowerNamespace ||
 		l.Type == "ifb" && l.MAC != before.MAC || // that is settled when it is made
-		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
+		l.VXLAN != before.VXLAN || l.IPIP != before.IPIP && !l.Permanent() || l.Sub != before.Sub || l.VLAN != before.VLAN || l.Agent != before.Agent {
 		return nil, false
 	}
 	set := ""
@@ -336,6 +336,9 @@ func (l Link) Set(o Object) ([]string, bool) {
 	var lines []string
 	if set != "" {
 		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
+	}
+	if l.IPIP != before.IPIP {
+		lines = append(lines, fmt.Sprintf("ip -n %s tunnel change %s mode ipip ttl inherit nopmtudisc", l.Namespace, l.Name))
 	}
 	return append(lines, l.state(before)...), true
 }

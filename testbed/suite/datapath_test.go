@@ -18,17 +18,24 @@ import (
 	"labnet/testbed"
 )
 
-// emulated plans a lab for a kernel that has no ipip, whatever this one has.
-func emulated(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
+// emulated plans a lab for a kernel that lacks some features, whatever this one has.
+func emulated(t testing.TB, l *lab.Lab, instance, mode string, lacks ...plan.Feature) *plan.Plan {
 	t.Helper()
 	f := needRoot(t)
 	if !f[plan.FeatureEBPF] {
 		t.Skip("the kernel lacks what eBPF needs")
 	}
-	delete(f, plan.FeatureIPIP)
+	has := f[plan.FeatureIPIP]
+	for _, feature := range lacks {
+		delete(f, feature)
+	}
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
 	if diags.HasErrors() {
 		t.Fatal(diags)
+	}
+	tunl0 := plan.Key{Namespace: p.Cluster.Nodes[0].Namespace, Kind: plan.KindLink, Name: "tunl0"}
+	if has && p.State.Get(tunl0) != nil {
+		t.Skip("the kernel has a tunl0 in every namespace, so that none can be emulated")
 	}
 	t.Cleanup(func() {
 		if err := testbed.Down(context.Background(), p.Cluster.Name, func(string) {}); err != nil {
@@ -40,7 +47,7 @@ func emulated(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 
 // TestEmulationIsRepaired damages what stands in for a device. The check sees what breaks packets, and up mends all.
 func TestEmulationIsRepaired(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "emulated", "ipip")
+	p := emulated(t, load(t, "three-node"), "emulated", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	healthy(t, p)
 	for _, tt := range []struct {
@@ -84,7 +91,7 @@ func TestEmulationIsRepaired(t *testing.T) {
 
 // TestOuterHeader: what the tunnel makes of the fields of the inner header, as the kernel's does (RFC 2003, RFC 6040).
 func TestOuterHeader(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "outer", "ipip")
+	p := emulated(t, load(t, "three-node"), "outer", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	for _, tt := range []struct{ name, ping, outer, inner string }{
 		{"ttl is inherited", "-t 33", "ttl 32, ", "ttl 32, "},
@@ -153,7 +160,7 @@ func sniffed(t *testing.T, p *plan.Plan, where, filter, options string) string {
 
 // TestPathMTU: a packet too long for the tunnel is answered by the node that would have to send it.
 func TestPathMTU(t *testing.T) {
-	p := emulated(t, load(t, "three-node"), "pmtu", "ipip")
+	p := emulated(t, load(t, "three-node"), "pmtu", "ipip", plan.FeatureIPIP)
 	up(t, p)
 	// A pod that does not know the tunnel's MTU.
 	sh(t, p, "ip -n %s.worker1 link set cni0-in mtu 1500; for l in $(ip -n %s.worker1 -o link show master cni0 | sed 's/.*: \\(veth[^@]*\\)@.*/\\1/;t;d'); do"+
@@ -194,17 +201,28 @@ node "n" {
 network "pods" { cidr = "10.9.0.0/16" }
 mode "ipip" { like = %q }
 `, wire, like))
-				p := emulated(t, l, "big", "ipip")
+				p := emulated(t, l, "big", "ipip", plan.FeatureIPIP)
 				up(t, p)
 				from, to := p.Cluster.Nodes[0].Pods[0], p.Cluster.Nodes[1].Pods[0]
-				before := received(t, to.Namespace)
-				transfer(t, from, to, 8<<20)
-				packets := received(t, to.Namespace) - before
-				if whole := 8 << 20 / 1428; wire == "" && packets > whole/2 {
-					t.Errorf("%d packets arrived; had they been cut, it would have been %d", packets, whole)
+				if wire == "" {
+					bigTransfer(t, from, to)
+				} else {
+					transfer(t, from, to, 8<<20)
 				}
 			})
 		}
+	}
+}
+
+// bigTransfer sends from one pod to another, and makes sure that packets arrive as large as they were sent.
+func bigTransfer(t *testing.T, from, to *plan.Pod) {
+	t.Helper()
+	const bytes = 8 << 20
+	before := received(t, to.Namespace)
+	transfer(t, from, to, bytes)
+	packets := received(t, to.Namespace) - before
+	if cut := bytes / 1460; packets > cut/2 {
+		t.Errorf("%d packets arrived at %s; had they been cut, it would have been %d", packets, to.Namespace, cut)
 	}
 }
 
@@ -273,17 +291,80 @@ func received(t *testing.T, ns string) (packets int) {
 	return packets
 }
 
-// TestEmulatedAmongReal: a node whose tunnel is eBPF understands nodes that have the kernel's, and they understand it.
+// mixedVLAN is a cluster whose pods are in a VLAN of the switch; %s is the mode.
+const mixedVLAN = `
+lab "mixed" {}
+switch "sw" {
+  subnet = "192.168.205.0/24"
+  vlan "20" { subnet = "10.20.0.0/24" }
+}
+router "gw" {
+  on "sw" { address = "192.168.205.1" }
+  on "sw" {
+    vlan    = 20
+    address = "10.20.0.1"
+  }
+}
+node "n1" {
+  on "sw" { trunk = [20] }
+  gateway = "192.168.205.1"
+  pods    = 1
+}
+node "n2" {
+  on "sw" { trunk = [20] }
+  gateway = "192.168.205.1"
+  pods    = 1
+}
+node "n3" {
+  on "sw" { trunk = [20] }
+  gateway = "192.168.205.1"
+  pods    = 1
+}
+network "pods" { cidr = "10.20.0.0/24" }
+mode "macvlan" { vlan = 20 }
+mode "ipvlan" { vlan = 20 }
+`
+
+// TestEmulatedAmongReal: a node whose tunnel or VLAN is eBPF understands nodes that have the kernel's, and they understand it,
+// also where the kernel makes large packets of what is sent. The switch keeps its VLANs apart with the kernel's bridge.
 func TestEmulatedAmongReal(t *testing.T) {
 	f := needRoot(t)
-	if !f[plan.FeatureIPIP] || !f[plan.FeatureEBPF] {
-		t.Skip("the kernel lacks ipip, or what eBPF needs: there are no two kinds to bring together")
+	for _, tt := range []struct {
+		mode, lab string
+		needs     []plan.Feature
+	}{
+		{"ipip", flannelLab, []plan.Feature{plan.FeatureIPIP}},
+		{"direct", flannelLab, []plan.Feature{plan.FeatureIPIP}},
+		{"vlan", mixedVLAN, []plan.Feature{plan.FeatureVLAN, plan.FeatureVLANFiltering}},
+		{"macvlan", mixedVLAN, []plan.Feature{plan.FeatureVLAN, plan.FeatureVLANFiltering}},
+		{"ipvlan", mixedVLAN, []plan.Feature{plan.FeatureVLAN, plan.FeatureVLANFiltering, plan.FeatureIPVLAN}},
+	} {
+		t.Run(tt.mode, func(t *testing.T) {
+			for _, need := range append(tt.needs, plan.FeatureEBPF) {
+				if !f[need] {
+					t.Skipf("the kernel lacks %s: there are no two kinds to bring together", need)
+				}
+			}
+			text := strings.Replace(tt.lab, `node "n2" {`, "node \"n2\" {\n  datapath = \"ebpf\"", 1)
+			if tt.lab == flannelLab {
+				text = strings.Replace(text, `datapath = "ebpf"`, "datapath = \"ebpf\"\n  pods = 1", 1)
+			}
+			unmixed := planned(t, parse(t, "mixed.hcl", strings.Replace(text, `datapath = "ebpf"`, "", 1)), "mixed", tt.mode)
+			up(t, unmixed)
+			p := planned(t, parse(t, "mixed.hcl", text), "mixed", tt.mode)
+			up(t, p)
+			of := p.State.Datapaths()
+			for name, want := range map[string]plan.Datapath{"n1": plan.Kernel, "n2": plan.EBPF, "n3": plan.Kernel, "sw": plan.Kernel} {
+				if got := of[p.Cluster.Name+"."+name]; got != want {
+					t.Errorf("the datapath of %s is said to be %s, not %s", name, got, want)
+				}
+			}
+			healthy(t, p)
+			n1, n2 := p.Cluster.Nodes[0].Pods[0], p.Cluster.Nodes[1].Pods[0]
+			bigTransfer(t, n1, n2)
+			bigTransfer(t, n2, n1)
+			up(t, unmixed)
+			healthy(t, unmixed)
+		})
 	}
-	text := strings.Replace(flannelLab, `node "n2" {`, "node \"n2\" {\n  datapath = \"ebpf\"\n  pods = 1", 1)
-	p := planned(t, parse(t, "mixed.hcl", text), "mixed", "ipip")
-	up(t, p)
-	healthy(t, p)
-	n1, n2 := p.Cluster.Nodes[0].Pods[0], p.Cluster.Nodes[1].Pods[0]
-	transfer(t, n1, n2, 4<<20)
-	transfer(t, n2, n1, 4<<20)
 }

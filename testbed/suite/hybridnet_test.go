@@ -50,7 +50,24 @@ node "n" {
 `
 )
 
-// TestStateIsHybridnets holds what the two modes make against what Hybridnet's packages were seen to make. What is left out
+// rackLab is the one of its BGP mode, where the nodes' peer is a router.
+const rackLab = `
+lab "reference" {}
+switch "sw" { subnet = "192.168.205.0/24" }
+network "pods" { cidr = "10.30.0.0/24" }
+mode "bgp" { like = "hybridnet" }
+router "tor" {
+  on "sw" { address = "192.168.205.1" }
+}
+node "n" {
+  count = 3
+  on "sw" { address = cidrhost("192.168.205.0/24", count.index + 3) }
+  gateway = "192.168.205.1"
+  pods    = 1
+}
+`
+
+// TestStateIsHybridnets holds what the three modes make against what Hybridnet's packages were seen to make. What is left out
 // on either side are the differences that the modes' package comments name, and what the dumps' clusters had besides.
 func TestStateIsHybridnets(t *testing.T) {
 	var (
@@ -67,6 +84,7 @@ func TestStateIsHybridnets(t *testing.T) {
 		{dump: "hybridnet-vxlan", lab: overlayLab, mode: "vxlan", pod: "hybridnet-vxlan.pod", but: []*regexp.Regexp{daemon, unlimited}},
 		{dump: "hybridnet-hybrid", lab: overlayLab, mode: "four", but: []*regexp.Regexp{daemon, vlanBeside}},
 		{dump: "hybridnet-vlan", lab: underlayLab, mode: "vlan", pod: "hybridnet-vlan.pod"},
+		{dump: "hybridnet-bgp", lab: rackLab, mode: "bgp", pod: "hybridnet-bgp.pod"},
 	} {
 		t.Run(tt.dump, func(t *testing.T) {
 			p := planned(t, parse(t, "reference.hcl", tt.lab), "reference", tt.mode)

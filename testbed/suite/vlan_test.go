@@ -190,17 +190,21 @@ func inject(device string, frame []byte) error {
 // damage is what a user does to a lab; the kernel's own way to keep VLANs apart is damaged otherwise than ours.
 type damage struct {
 	name, lab string
-	feature   plan.Feature // what the kernel has to have, or, after a "-", to lack
+	feature   plan.Feature // what the kernel has to have, or, after a "-", is taken not to have
 	do, want  string
 }
 
-func (d damage) skipUnless(t *testing.T, f plan.Features) {
+// planned plans the lab in mode macvlan for the kernel that the damage is about.
+func (d damage) planned(t *testing.T, instance string) *plan.Plan {
 	t.Helper()
-	if lacks, ok := strings.CutPrefix(string(d.feature), "-"); ok && f[plan.Feature(lacks)] {
-		t.Skipf("The kernel has %s, and no program stands in for it.", lacks)
-	} else if !ok && d.feature != "" && !f[d.feature] {
+	l := load(t, d.lab)
+	if lacks, ok := strings.CutPrefix(string(d.feature), "-"); ok {
+		return emulated(t, l, instance, "macvlan", plan.Feature(lacks))
+	}
+	if d.feature != "" && !needRoot(t)[d.feature] {
 		t.Skipf("The kernel has no %s.", d.feature)
 	}
+	return planned(t, l, instance, "macvlan")
 }
 
 const without = "-" + plan.FeatureVLANFiltering
@@ -222,8 +226,7 @@ func TestVLANDriftIsRepaired(t *testing.T) {
 		{"a pod's device hears nobody on its node", "three-node", "", "ip -n %s.worker1.p1 link set eth0 type macvlan mode private", "macvlan mode bridge"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.skipUnless(t, needRoot(t))
-			p := planned(t, load(t, tt.lab), "vlandrift", "macvlan")
+			p := tt.planned(t, "vlandrift")
 			up(t, p)
 			sh(t, p, tt.do)
 			var lines []string
@@ -258,8 +261,7 @@ i=$((i+1)); done; done`
 		{"a node has a way to its own pods", "three-node", "", "ip -n %s.worker1 link add link eth0 name shim type macvlan mode bridge; ip -n %s.worker1 address add 10.42.99.1/16 dev shim; ip -n %s.worker1 link set shim up", "reach"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.skipUnless(t, needRoot(t))
-			p := planned(t, load(t, tt.lab), "vlansabotage", "macvlan")
+			p := tt.planned(t, "vlansabotage")
 			up(t, p)
 			sh(t, p, tt.do)
 			r := checked(t, p)
