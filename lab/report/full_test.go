@@ -87,7 +87,7 @@ func full() *Results {
 					sample("tcp-rr", "p99", "request=1 response=1", p50*2*noise(0.05), "µs")
 					sample("latency-under-load", "p50", "streams=4", 6*p50*noise(0.05), "µs")
 					sample("latency-under-load", "p99", "streams=4", 15*p50*noise(0.1), "µs")
-					sample("latency-under-load", "load", "streams=4", goodput*1.2, "Gbit/s")
+					sample("latency-under-load", "goodput", "streams=4", goodput*1.2, "Gbit/s")
 					sample("udp-rate", "loss", "size=64 rate=100000", math.Max(0, 0.01*rng.NormFloat64()), "%")
 					sample("udp-rate", "delivered", "size=64 rate=100000", 99000*f*noise(0.02), "1/s")
 					h := Histogram{Mode: mode, Wire: w.Name, Path: path, Measure: "tcp-rr", Params: "request=1 response=1", Round: round, Unit: "µs"}

@@ -29,7 +29,7 @@ type htmlPage struct {
 	Wires     []htmlWire
 	Legend    string
 	Expected  *grid
-	Latency   [][]curves // by wire model
+	Latency   []htmlLatency
 	CPU       []htmlNumbers
 	Findings  grid
 	Checks    grid
@@ -57,6 +57,13 @@ type htmlGroup struct {
 	htmlNumbers
 	Open   bool
 	Beside []htmlNumbers
+}
+
+// htmlLatency is what was measured along one path under one wire model.
+type htmlLatency struct {
+	Title  string
+	Open   bool
+	Curves []curves
 }
 
 type htmlNumbers struct {
@@ -100,14 +107,14 @@ func (r *Results) html(w io.Writer) error {
 		g.draw("expected as a line, measured as a dot", r.expectation)
 		p.Expected = &g
 	}
-	last := ""
 	for i, l := range r.latencies() {
-		if i == 0 || l.wire != last {
-			p.Latency = append(p.Latency, nil)
+		title := l.path + ", wire model " + l.wire
+		at := slices.IndexFunc(p.Latency, func(of htmlLatency) bool { return of.Title == title })
+		if at < 0 {
+			at = len(p.Latency)
+			p.Latency = append(p.Latency, htmlLatency{Title: title, Open: len(views) > 0 && l.wire == views[0].Name && l.path == views[0].Main})
 		}
-		last = l.wire
-		at := &p.Latency[len(p.Latency)-1]
-		*at = append(*at, r.curves(fmt.Sprintf("latency-%d", i), l))
+		p.Latency[at].Curves = append(p.Latency[at].Curves, r.curves(fmt.Sprintf("latency-%d", i), l))
 	}
 	if len(r.Topology.Machines) > 0 {
 		drawn := r.Topology.picture()
@@ -223,7 +230,7 @@ func (r *Results) machineGrid() grid {
 		[2]string{"CPU time taken by the hypervisor", number("%.1f s", m.Steal)}, [2]string{"load before", number("%.2f", m.Load)},
 		[2]string{"memory", number("%.1f GiB", float64(m.Memory)/(1<<30))}, [2]string{"frequency governor", m.Governor}, [2]string{"clock source", m.Clock},
 		[2]string{"default qdisc", m.Qdisc}, [2]string{"default congestion control", m.Congestion},
-		[2]string{"client and server on CPUs", strings.Trim(fmt.Sprint(m.Pinned), "[]")}, [2]string{"mitigations", strings.Join(m.Mitigations, "; ")},
+		[2]string{"client and server on CPUs", strings.Trim(fmt.Sprint(m.Pinned), "[]")}, [2]string{"mitigations", strings.Join(m.Mitigations, "\n")},
 	)
 }
 
@@ -256,7 +263,7 @@ func (r *Results) methodGrid() grid {
 		{"definition (SHA-256)", r.Definition}, {"the generator over loopback", strings.Join(r.ceilings(), "; ")}, {"A/A pair", twin},
 	}
 	for _, w := range r.Wires {
-		about := strings.Join(append([]string{w.About}, w.Settings...), "; ")
+		about := strings.Join(append([]string{strings.TrimSuffix(w.About, ".")}, w.Settings...), "; ")
 		if w.Rate > 0 {
 			about += fmt.Sprintf("; limited to %g Gbit/s", w.Rate)
 		}

@@ -83,7 +83,6 @@ func (r *Results) latencies() []latency {
 
 // curves shows latency percentiles, the tail stretched: every nine is as wide as the one before it.
 type curves struct {
-	Wire            string
 	ID, Title, Desc string
 	Width, Height   int
 	Left, Right     int
@@ -101,7 +100,7 @@ type curve struct {
 }
 
 func (r *Results) curves(id string, l latency) curves {
-	c := curves{Wire: l.wire, ID: id, Title: l.String() + " latency", Width: curveWidth, Height: curveHeight, Left: curveLeft, Right: curveRight, Bottom: curveBottom}
+	c := curves{ID: id, Title: l.String() + " latency", Width: curveWidth, Height: curveHeight, Left: curveLeft, Right: curveRight, Bottom: curveBottom}
 	unit := ""
 	low, high, nines := math.Inf(1), 0.0, 1.0
 	c.Table = grid{Caption: "Percentiles of " + l.String() + ", wire model " + l.wire, Header: []string{"mode"}}

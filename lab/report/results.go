@@ -148,10 +148,9 @@ type Endpoints struct {
 // and Unit. What is no traffic (build, objects, memory, convergence, first-packet) has samples too, on the path "-" or on
 // the one that it is about.
 //
-// Of goodput, rate, packets, delivered and load more is better, of all other metrics less: p50, p99, p99.9, cpu (seconds per
-// Gbit, or per million transactions), retransmits (per GB), drops, loss, time. A measurement was made for the first that it
-// has of goodput, p50, delivered, packets and rate, else for its first metric; the others are shown beside it. So the
-// traffic under which a latency was measured is its load, not its goodput.
+// Of goodput, rate, packets and delivered more is better, of all other metrics less: p50, p99, cpu (seconds per Gbit, or per
+// million transactions), retransmits (per GB), drops, loss, time. A measurement was made for the first that it has of p50,
+// goodput, delivered, packets and rate, else for its first metric; the others are shown beside it.
 type Sample struct {
 	Mode        string  `json:"mode"`
 	Datapath    string  `json:"datapath"`

@@ -48,7 +48,7 @@ func (s Summary) Differs() bool { return s.P != nil && *s.P < alpha }
 // MoreIsBetter reports whether the better of two values of the metric is the larger one.
 func MoreIsBetter(metric string) bool {
 	switch metric {
-	case "goodput", "rate", "packets", "delivered", "load":
+	case "goodput", "rate", "packets", "delivered":
 		return true
 	}
 	return false

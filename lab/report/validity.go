@@ -24,7 +24,7 @@ func (r *Results) validity() []Check {
 	}
 	checks = append(checks, r.proved()...)
 	checks = append(checks, r.arithmetic()...)
-	checks = append(checks, r.below(), r.steady(), r.congestion(), r.untouched())
+	checks = append(checks, r.below(), r.steady(), r.idle(), r.congestion(), r.untouched())
 	if len(r.Passes) > 0 {
 		checks = append(checks, r.stolen())
 	}
@@ -292,6 +292,25 @@ func (r *Results) steady() Check {
 		return Check{}
 	}
 	return Check{Name: "measurements are steady", OK: len(drifting) == 0, Detail: found(drifting, fmt.Sprintf("the halves of a measurement agree within %s", percent(driftBound)))}
+}
+
+// idle holds where the machine had nothing else to do: other work that comes and goes is taken for the idle machine's, and
+// makes the CPU time of a measurement too small.
+func (r *Results) idle() Check {
+	var below []string
+	measured := false
+	for _, s := range r.Samples {
+		if s.Metric != "cpu" {
+			continue
+		}
+		if measured = true; s.Value <= 0 {
+			below = append(below, fmt.Sprintf("%s of %s in round %d, wire %s, is %s %s", s.kind(), s.Mode, s.Round, s.Wire, significant(s.Value), s.Unit))
+		}
+	}
+	if !measured {
+		return Check{}
+	}
+	return Check{Name: "the machine did nothing else", OK: len(below) == 0, Detail: found(below, "no measurement took less CPU time than the idle machine")}
 }
 
 func mean(values []float64) float64 {

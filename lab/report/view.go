@@ -91,7 +91,7 @@ func (r *Results) sections() []section {
 
 // leading are the metrics for whose sake something is measured, the first that there is; without any of them it is the
 // metric that was recorded first.
-var leading = []string{"goodput", "p50", "delivered", "packets", "rate"}
+var leading = []string{"p50", "goodput", "delivered", "packets", "rate"}
 
 // following are those that the overview shows besides.
 var following = []string{"p99", "loss", "cpu"}
@@ -250,17 +250,22 @@ func (s *section) sees(m Summary) string {
 }
 
 func (s *section) number(v float64) string {
-	return thousands(strconv.FormatFloat(v, 'f', s.decimal, 64))
+	text := thousands(strconv.FormatFloat(math.Abs(v), 'f', s.decimal, 64))
+	if v < 0 && strings.ContainsAny(text, "123456789") {
+		return "−" + text
+	}
+	return text
 }
 
 func (s *section) signed(v float64) string {
-	switch {
-	case v < 0:
-		return "−" + s.number(-v)
+	switch text := s.number(v); {
+	case !strings.ContainsAny(text, "123456789"):
+		return "±" + text
 	case v > 0:
-		return "+" + s.number(v)
+		return "+" + text
+	default:
+		return text
 	}
-	return s.number(v)
 }
 
 func (s *section) spread(low, high *float64) string {
@@ -449,6 +454,9 @@ func (p Proof) proved() string {
 func (r *Results) ceilings() []string {
 	var lines []string
 	for _, s := range Summarise(r.Ceiling, "", nil) {
+		if !slices.Contains(leading, s.Metric) {
+			continue
+		}
 		sec := section{kind: s.kind(), Modes: []Summary{s}}
 		sec.fill("")
 		lines = append(lines, fmt.Sprintf("%s %s %s", sec.kind, sec.number(s.Median), s.Unit))
