@@ -98,7 +98,7 @@ func (r *Results) html(w io.Writer) error {
 		p.Wires = append(p.Wires, r.htmlWire(i, v))
 		for _, c := range v.Overview {
 			if c.metric == "cpu" {
-				p.CPU = append(p.CPU, htmlNumbers{c.Title + ", wire model " + v.Name, r.numbers(c.section)})
+				p.CPU = append(p.CPU, htmlNumbers{c.Title + ", wire model " + v.Name, c.numbers()})
 			}
 		}
 	}
@@ -138,9 +138,9 @@ func (r *Results) htmlWire(number int, v wireView) htmlWire {
 		}
 	}
 	for _, g := range v.Groups {
-		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, r.numbers(g.section)}, Open: number == 0 && (g.path == v.Main || g.path == "-")}
+		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, g.numbers()}, Open: number == 0 && (g.path == v.Main || g.path == "-")}
 		for _, s := range g.Beside {
-			of.Beside = append(of.Beside, htmlNumbers{s.Title, r.numbers(s)})
+			of.Beside = append(of.Beside, htmlNumbers{s.Title, s.numbers()})
 		}
 		h.Groups = append(h.Groups, of)
 	}
@@ -148,14 +148,14 @@ func (r *Results) htmlWire(number int, v wireView) htmlWire {
 }
 
 // numbers is a section's table with the rounds drawn beside.
-func (r *Results) numbers(s section) grid {
+func (s section) numbers() grid {
 	g := s.grid()
 	g.Caption += ", wire model " + s.wire
 	for i, m := range s.Modes {
 		at := &g.Rows[i][slices.Index(s.Header, s.contrast)]
 		at.Good, at.Bad = s.told(m)
 	}
-	g.draw("every round", func() ([]strip, *axis) { return r.rounds(s) })
+	g.draw("every round", s.rounds)
 	return g
 }
 

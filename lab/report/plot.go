@@ -154,17 +154,15 @@ func strips(readings []reading, base *float64, zero bool, number func(float64) s
 }
 
 // rounds draws every round of a section's modes.
-func (r *Results) rounds(s section) ([]strip, *axis) {
+func (s section) rounds() ([]strip, *axis) {
 	var readings []reading
 	var base *float64
 	for _, m := range s.Modes {
 		of := reading{name: m.Mode + ", every round", line: m.Median, low: m.Low, high: m.High}
-		for _, sample := range r.Samples {
-			if sample.Mode == m.Mode && sample.kind() == s.kind {
-				of.values = append(of.values, value{sample.Round, sample.Value})
-			}
+		for _, round := range rounds(s.measured.values[m.Mode]) {
+			of.values = append(of.values, value{round, s.measured.values[m.Mode][round]})
 		}
-		if m.Mode == r.Baseline {
+		if m.Mode == m.Baseline {
 			base = &m.Median
 		}
 		readings = append(readings, of)

@@ -19,6 +19,7 @@ type section struct {
 	contrast string // ratio or difference
 	ranked   bool
 	decimal  int // digits behind the point, the same down a column
+	measured *series
 }
 
 // group is what one measurement gave: the number that it was made for, and those that came with it.
@@ -73,13 +74,17 @@ func (r *Results) wireViews() []wireView {
 func (r *Results) sections() []section {
 	var all []section
 	at := map[kind]int{}
+	measured := map[kind]*series{}
+	for _, s := range collect(r.Samples) {
+		measured[s.kind] = s
+	}
 	for _, s := range r.Summary {
 		k := s.kind()
 		i, ok := at[k]
 		if !ok {
 			i = len(all)
 			at[k] = i
-			all = append(all, section{kind: k})
+			all = append(all, section{kind: k, measured: measured[k]})
 		}
 		all[i].Modes = append(all[i].Modes, s)
 	}
