@@ -232,12 +232,10 @@ func (r *run) all(ctx context.Context) error {
 				return err
 			}
 		}
-		if i == 0 && r.cfg.lives() && len(r.results.Passes) == 0 {
-			if err := r.growth(ctx); err != nil {
-				return err
-			}
-		}
 		err := r.measure(ctx)
+		if err == nil && i == 0 && r.cfg.lives() {
+			err = r.growth(ctx)
+		}
 		r.devices()
 		if err = errors.Join(err, r.unchanged(ctx, i)); err != nil {
 			return err

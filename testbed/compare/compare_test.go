@@ -270,17 +270,17 @@ func TestLife(t *testing.T) {
 		got[strings.TrimSpace(s.Mode+" "+s.Measure+" "+s.Metric+" "+s.Params)] = s.Value
 	}
 	for what, want := range map[string]float64{
-		"host-gw objects routes a node more": 1, "host-gw objects FDB entries a node more": 0,
-		"vxlan objects routes a node more": 1, "vxlan objects neighbours a node more": 1, "vxlan objects FDB entries a node more": 1,
-		"bgp objects routes a node more": 1, "bgp objects neighbours a node more": 0,
-		"host-gw memory processes each node": 0,
+		"host-gw objects routes per=node-added": 1, "host-gw objects FDB entries per=node-added": 0,
+		"vxlan objects routes per=node-added": 1, "vxlan objects neighbours per=node-added": 1, "vxlan objects FDB entries per=node-added": 1,
+		"bgp objects routes per=node-added": 1, "bgp objects neighbours per=node-added": 0,
+		"host-gw memory processes per=node": 0,
 	} {
 		if v, ok := got[what]; !ok || v != want {
 			t.Errorf("%s: %g, %v; want %g", what, v, ok, want)
 		}
 	}
 	for _, what := range []string{
-		"vxlan build up nodes=2 pods=4", "vxlan build down nodes=2 pods=4", "bgp memory processes each node", "vxlan first-packet time", "host-gw convergence time cable out for 500ms",
+		"vxlan build up nodes=2 pods=4", "vxlan build down nodes=2 pods=4", "bgp memory processes per=node", "vxlan first-packet time", "host-gw convergence time cable-out=500ms",
 	} {
 		if v := got[what]; v <= 0 {
 			t.Errorf("%s: %g", what, v)

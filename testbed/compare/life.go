@@ -50,9 +50,9 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got record, err 
 	if err != nil {
 		return got, err
 	}
-	add("-", "objects", "routes", "each node", float64(n.Routes), "")
-	add("-", "objects", "neighbours", "each node", float64(n.Neighbours), "")
-	add("-", "objects", "FDB entries", "each node", float64(n.FDB), "")
+	add("-", "objects", "routes", "per=node", float64(n.Routes), "")
+	add("-", "objects", "neighbours", "per=node", float64(n.Neighbours), "")
+	add("-", "objects", "FDB entries", "per=node", float64(n.FDB), "")
 	agents, err := testbed.Agents(node)
 	if err != nil {
 		return got, err
@@ -65,7 +65,7 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got record, err 
 		}
 		memory += m
 	}
-	add("-", "memory", "processes", "each node", float64(memory)/(1<<20), "MiB")
+	add("-", "memory", "processes", "per=node", float64(memory)/(1<<20), "MiB")
 	way, ok := routes(p.Cluster)[crossNode]
 	if s.across == nil || !ok {
 		return got, nil
@@ -75,7 +75,7 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got record, err 
 		return got, err
 	}
 	add(crossNode, "first-packet", "time", "", micros(first), "µs")
-	add(crossNode, "convergence", "time", "cable out for "+unplugged.String(), float64(back.Microseconds())/1e3, "ms")
+	add(crossNode, "convergence", "time", "cable-out="+unplugged.String(), float64(back.Microseconds())/1e3, "ms")
 	return got, nil
 }
 
@@ -100,7 +100,7 @@ func (r *run) growth(ctx context.Context) error {
 			more int
 		}{{"routes", is.Routes - was.Routes}, {"neighbours", is.Neighbours - was.Neighbours}, {"FDB entries", is.FDB - was.FDB}} {
 			r.results.Samples = append(r.results.Samples, report.Sample{
-				Mode: s.Mode, Datapath: s.Datapath, Wire: r.wire.Name, Path: "-", Measure: "objects", Metric: g.of, Params: "a node more",
+				Mode: s.Mode, Datapath: s.Datapath, Wire: r.wire.Name, Path: "-", Measure: "objects", Metric: g.of, Params: "per=node-added",
 				Round: 1, Value: float64(g.more),
 			})
 		}
