@@ -338,7 +338,7 @@ func (l Link) Set(o Object) ([]string, bool) {
 		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
 	}
 	if l.IPIP != before.IPIP {
-		lines = append(lines, fmt.Sprintf("ip -n %s tunnel change %s mode ipip ttl inherit nopmtudisc", l.Namespace, l.Name))
+		lines = append(lines, fmt.Sprintf("ip -n %s tunnel change %s mode ipip ttl 0 tos 0 nopmtudisc", l.Namespace, l.Name))
 	}
 	return append(lines, l.state(before)...), true
 }
