@@ -248,3 +248,14 @@ func (l *Lab) Of(kind Kind) []*Machine {
 	}
 	return of
 }
+
+// WithoutLastNode returns the lab with a node less, to see what that node costs the others.
+func (l *Lab) WithoutLastNode() *Lab {
+	less := *l
+	nodes := l.Of(Node)
+	if len(nodes) > 0 {
+		last := nodes[len(nodes)-1]
+		less.Machines = slices.DeleteFunc(slices.Clone(l.Machines), func(m *Machine) bool { return m == last })
+	}
+	return &less
+}

@@ -84,8 +84,8 @@ func (l *loader) anyBroken(body *hclsyntax.Body) bool {
 const maxRounds = 1000
 
 var (
-	paths    = []string{"host-host", "same-node", "cross-node"}
-	measures = []string{"tcp-stream", "tcp-rr"}
+	paths    = []string{"host-host", "same-node", "cross-node", "node-pod", "pod-node"}
+	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "lifecycle"}
 )
 
 func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {

@@ -50,9 +50,11 @@ mode "vxlan-calico" {
   like = "calico"
 }
 
+mode "bgp-bridge" {
+  use  = "bgp"
+  like = "bridge"
+}
+
 compare {
-  modes    = ["host-gw", "vxlan", "vxlan-calico"]
-  paths    = ["same-node", "cross-node"]
-  measures = ["tcp-stream", "tcp-rr"]
-  rounds   = 10
+  modes = ["host-gw", "bgp-bridge", "vxlan", "vxlan-calico", "ipip", "macvlan", "udp"]
 }

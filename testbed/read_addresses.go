@@ -107,7 +107,7 @@ func (f *found) unconnected(routes, local map[connection]bool) {
 		if !a.Prefix.IsSingleIP() && !routes[connection{a.Link, a.Prefix.Masked()}] {
 			a.NoPrefixRoute = true
 		}
-		if a.Prefix.Addr().Is4() && !local[connection{a.Link, single(a.Prefix.Addr())}] {
+		if a.Prefix.Addr().Is4() && !local[connection{a.Link, plan.Single(a.Prefix.Addr())}] {
 			a.NoLocalRoute = true
 		}
 		f.objects[i] = a
@@ -116,11 +116,9 @@ func (f *found) unconnected(routes, local map[connection]bool) {
 
 // withoutLocalRoutes removes the routes by which the machine takes packets for an address, and for its subnet's broadcast.
 func (v *visit) withoutLocalRoutes(a plan.Address, index int) error {
-	err := v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(single(a.Prefix.Addr()))})
+	err := v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(plan.Single(a.Prefix.Addr()))})
 	if err != nil || !a.Broadcast.IsValid() {
 		return err
 	}
-	return v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST, Scope: unix.RT_SCOPE_LINK, Dst: ipNet(single(a.Broadcast))})
+	return v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST, Scope: unix.RT_SCOPE_LINK, Dst: ipNet(plan.Single(a.Broadcast))})
 }
-
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

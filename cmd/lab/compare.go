@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,100 +13,153 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
+	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/modes"
 	"labnet/testbed"
 	"labnet/testbed/compare"
 )
 
+// request is all that decides what a comparison does. It is kept beside the results, so that it can go on.
+type request struct {
+	File     string            `json:"file"`
+	Source   string            `json:"source"`
+	Vars     map[string]string `json:"vars"`
+	Modes    []string          `json:"modes"`
+	Set      string            `json:"set"`
+	Wires    []string          `json:"wires"`
+	Paths    []string          `json:"paths"`
+	Measures []string          `json:"measures"`
+	Engine   string            `json:"engine"`
+	Rounds   int               `json:"rounds"`
+	Seed     uint64            `json:"seed"`
+	Warmup   time.Duration     `json:"warmup"`
+	Window   time.Duration     `json:"window"`
+}
+
+// requestName is its file in the folder of the results.
+const requestName = "request.json"
+
 func (c *command) compare() *cobra.Command {
 	var ch choice
-	var cfg compare.Config
-	var asked, paths, measures []string
-	var strict bool
-	var out string
+	var want request
+	var quick, full, strict bool
+	var out, resume string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
 		Short: "Build the lab in each mode, measure the modes against one another, report",
-		Long: `Builds a private instance of the lab in each mode, proves on the wire that each mode is what it says, and measures
-them in interleaved rounds: in every round each mode is measured once, in a fresh random order. What is compared are
-medians of whole rounds and the ratio to the first mode; below 6 rounds nothing is ranked. The results, every sample
-among them, are written to --out; "lab report DIR" renders them again.`,
+		Long: `Builds a private instance of the lab in each mode, and one of the first mode once more, to see what is found between
+equals. Proves on the wire that each mode is what it says, and measures them in interleaved rounds: in every round each
+mode is measured once, in a fresh random order. What is compared are medians of whole rounds and the ratio to the first
+mode; below 6 rounds nothing is ranked.
+
+The wire model says what becomes of packets between nodes: nic cuts and merges them as network cards do, and is what
+ranks; bare does not merge; super is veth as it is; shaped is a limited rate, where the ratios must be those of the
+headers. Measures are TCP throughput and round trips, datagrams, latency under load and at a rate, one-way delay, and
+what is no traffic: building, objects in the kernel, memory, the first packet, a pulled cable.
+
+The results, every sample among them, are written to --out after each round: Ctrl-C keeps the rounds that are finished,
+--resume goes on, "lab report DIR" renders them again. docs/measuring.md explains how to read them.`,
 		Example: `  sudo lab compare three-node --quick
   sudo lab compare three-node --modes host-gw,vxlan --rounds 20
+  sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
+  sudo lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.find(first(args), ch)
-			if err != nil {
-				return err
+			if quick && full {
+				return refuse("--quick and --full: it is one or the other")
 			}
-			l, _, err := c.load(s)
-			if err != nil {
-				return err
-			}
-			f, err := features("compare", false)
-			if err != nil {
-				return err
-			}
-			want := l.Compare
-			if want == nil {
-				want = &lab.Compare{}
-			}
-			if len(asked) == 0 {
-				asked = want.Modes
-			}
-			if len(asked) == 0 {
-				asked = modes.All.Names()
-			}
-			cfg.Lab, cfg.Paths, cfg.Measures, cfg.Argv = l.Name, or(paths, want.Paths), or(measures, want.Measures), os.Args
-			if cfg.Rounds == 0 && !cfg.Quick {
-				cfg.Rounds = want.Rounds
-			}
-			if err := cfg.Complete(); err != nil {
-				return status{refused, err}
-			}
-			for i, mode := range asked {
-				if slices.Contains(asked[:i], mode) {
-					return refuse("mode %s is named twice", mode)
+			want.Set = map[bool]string{quick: compare.Quick, full: compare.Full}[true]
+			if resume == "" {
+				if out == "" {
+					out = "results"
 				}
-				instance := private(l.Name, i)
-				p, err := c.build(s, choice{mode: mode, instance: instance}, f)
-				if err != nil {
-					return err
+				return c.begin(cmd.Context(), first(args), ch, want, out, !cmd.Flags().Changed("out"), strict)
+			}
+			if len(args) > 0 {
+				return refuse("--resume %s goes on with its own definition; leave out %s", resume, args[0])
+			}
+			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "full", "seed", "engine", "out", "var", "var-file"} {
+				if cmd.Flags().Changed(name) {
+					return refuse("--resume %s goes on as it was begun; leave out --%s", resume, name)
 				}
-				cfg.Variants = append(cfg.Variants, compare.Variant{Mode: mode, Datapath: datapath(p), Plan: p})
 			}
-			if out == "" {
-				out = filepath.Join("results", l.Name+"-"+time.Now().Format("20060102-150405"))
-			}
-			return c.measure(cmd.Context(), s, cfg, out, strict)
+			return c.resume(cmd.Context(), resume, strict)
 		},
 	}
 	ch.inputFlags(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&asked, "modes", nil, "compare these `modes` or variants; the first is the baseline")
-	flags.StringSliceVar(&paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
-	flags.StringSliceVar(&measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
-	flags.IntVar(&cfg.Rounds, "rounds", 0, "measure this many rounds (default 10)")
-	flags.BoolVar(&cfg.Quick, "quick", false, "a first look within a minute; too short to rank modes")
-	flags.Uint64Var(&cfg.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
+	flags.StringSliceVar(&want.Modes, "modes", nil, "compare these `modes` or variants; the first is the baseline")
+	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
+	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
+	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
+	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds (default 10)")
+	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
+	flags.BoolVar(&full, "full", false, "every measure along every path, under every wire model; takes hours")
+	flags.Uint64Var(&want.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
+	flags.StringVar(&want.Engine, "engine", "", "what makes the load: lab, or iperf3 where it is installed, as an independent witness of tcp-stream")
+	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement (default 1s)")
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
+	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
-	_ = cmd.RegisterFlagCompletionFunc("modes", cobra.FixedCompletions(modes.All.Names(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("paths", cobra.FixedCompletions(compare.Paths, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("measures", cobra.FixedCompletions(compare.Measures, cobra.ShellCompDirectiveNoFileComp))
+	for name, words := range map[string][]string{"modes": modes.All.Names(), "paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames(), "engine": compare.Engines} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
 	_ = cmd.MarkFlagDirname("out")
+	_ = cmd.MarkFlagDirname("resume")
 	return cmd
 }
 
-// private names an instance that only this comparison uses.
-func private(name string, i int) string {
-	return fmt.Sprintf("%.40s-cmp%d-%d", name, os.Getpid(), i+1)
+// begin starts a comparison. What the command line leaves open the definition says, and what both leave open the defaults.
+func (c *command) begin(ctx context.Context, arg string, ch choice, want request, out string, dated, strict bool) error {
+	s, err := c.find(arg, ch)
+	if err != nil {
+		return err
+	}
+	l, _, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	if given := l.Compare; given != nil {
+		want.Modes, want.Paths, want.Measures = or(want.Modes, given.Modes), or(want.Paths, given.Paths), or(want.Measures, given.Measures)
+		if want.Rounds == 0 && want.Set != compare.Quick {
+			want.Rounds = given.Rounds
+		}
+	}
+	want.File, want.Source, want.Vars = s.name, string(s.text), l.Vars
+	if dated {
+		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
+	}
+	if _, err := os.Stat(filepath.Join(out, requestName)); err == nil {
+		return refuse("%s holds a comparison already; give another folder, or go on with it: lab compare --resume %[1]s", out)
+	}
+	return c.contest(ctx, want, nil, out, strict)
+}
+
+// resume goes on with a comparison that ended before it was finished.
+func (c *command) resume(ctx context.Context, dir string, strict bool) error {
+	text, err := os.ReadFile(filepath.Join(dir, requestName))
+	if err != nil {
+		return status{refused, fmt.Errorf("no comparison to go on with: %w", err)}
+	}
+	var want request
+	if err := json.Unmarshal(text, &want); err != nil {
+		return status{refused, fmt.Errorf("%s: %w", filepath.Join(dir, requestName), err)}
+	}
+	prior, err := report.Read(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		prior, err = nil, nil // it ended before the first round did
+	}
+	if err != nil {
+		return status{refused, err}
+	}
+	return c.contest(ctx, want, prior, dir, strict)
 }
 
 func or(a, b []string) []string {
@@ -114,52 +169,198 @@ func or(a, b []string) []string {
 	return b
 }
 
+// contest plans the instances of a comparison, and lets them be measured.
+func (c *command) contest(ctx context.Context, want request, prior *report.Results, out string, strict bool) error {
+	f, err := features("compare", false)
+	if err != nil {
+		return err
+	}
+	s := &source{name: want.File, text: []byte(want.Source), inputs: lab.Inputs{Vars: want.Vars}}
+	l, files, err := c.load(s)
+	if err != nil {
+		return err
+	}
+	all := len(want.Modes) == 0
+	if all {
+		want.Modes = modes.All.Names()
+	}
+	cfg := compare.Config{
+		Lab: l.Name, Set: want.Set, Paths: want.Paths, Measures: want.Measures, Engine: want.Engine, Rounds: want.Rounds, Seed: want.Seed,
+		Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
+	}
+	if err := cfg.Complete(want.Wires); err != nil {
+		return status{refused, err}
+	}
+	instances := 0
+	variant := func(mode string) (compare.Variant, error) {
+		v := compare.Variant{Mode: mode}
+		build := func(l *lab.Lab, instance int, w compare.Wire) (*plan.Plan, hcl.Diagnostics) {
+			return plan.Build(l, plan.Options{
+				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
+			})
+		}
+		instances++
+		for _, w := range cfg.Wires {
+			p, diags := build(l, instances, w)
+			if p == nil {
+				if all {
+					c.say("%s is left out: %s", mode, diags[0].Summary)
+					return v, nil
+				}
+				return v, c.judge(files, diags)
+			}
+			v.Plans = append(v.Plans, p)
+		}
+		v.Datapath = datapath(v.Plans[0])
+		instances++
+		v.Life, _ = build(l, instances, cfg.Wires[0])
+		instances++
+		if v.Smaller, _ = build(l.WithoutLastNode(), instances, cfg.Wires[0]); v.Smaller != nil && len(v.Smaller.Cluster.Nodes) == 0 {
+			v.Smaller = nil
+		}
+		return v, nil
+	}
+	for i, mode := range want.Modes {
+		if slices.Contains(want.Modes[:i], mode) {
+			return refuse("mode %s is named twice", mode)
+		}
+		v, err := variant(mode)
+		if err != nil {
+			return err
+		}
+		if v.Plans != nil {
+			cfg.Variants = append(cfg.Variants, v)
+		}
+	}
+	if len(cfg.Variants) == 0 {
+		return refuse("none of the modes %s suits this lab and kernel", strings.Join(want.Modes, ", "))
+	}
+	cfg.Baseline = cfg.Variants[0].Mode
+	twin, err := variant(cfg.Baseline)
+	if err != nil {
+		return err
+	}
+	twin.Mode += " again"
+	cfg.Twin, cfg.Variants = twin.Mode, append(cfg.Variants, twin)
+	want.Seed, want.Rounds, want.Warmup, want.Window = cfg.Seed, cfg.Rounds, cfg.Warmup, cfg.Window
+	if all {
+		want.Modes = nil
+	}
+	if prior != nil {
+		if err := same(prior, l, cfg); err != nil {
+			return status{refused, fmt.Errorf("%s cannot go on: %w", out, err)}
+		}
+	}
+	return c.measure(ctx, s, cfg, want, out, strict)
+}
+
+// same refuses to go on with what was begun otherwise, or elsewhere.
+func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
+	var names []string
+	for _, v := range cfg.Variants[:len(cfg.Variants)-1] {
+		names = append(names, v.Mode)
+	}
+	here := compare.Machine()
+	switch was := prior.Machine; {
+	case was.Kernel != here.Kernel || was.CPU != here.CPU || was.CPUs != here.CPUs:
+		return fmt.Errorf("it was begun on Linux %s with %d × %s, and this is Linux %s with %d × %s", was.Kernel, was.CPUs, was.CPU, here.Kernel, here.CPUs, here.CPU)
+	case !slices.Equal(prior.Modes, names):
+		return fmt.Errorf("it was begun with the modes %s, and this kernel can %s", strings.Join(prior.Modes, ", "), strings.Join(names, ", "))
+	case prior.Lab != l.Name || prior.Seed != cfg.Seed:
+		return errors.New("its results are of another comparison")
+	}
+	return nil
+}
+
 // measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
-func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, out string, strict bool) (err error) {
-	c.say("Comparing %s: %d modes, %d rounds, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants), cfg.Rounds, compare.Estimate(cfg).Round(time.Second), out)
+func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, want request, out string, strict bool) (err error) {
+	c.say("Comparing %s: %d modes, %d rounds, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Rounds, duration(compare.Estimate(cfg)), out)
+	if err := keep(want, out); err != nil {
+		return err
+	}
+	hash := fmt.Sprintf("%x", sha256.Sum256(s.text))
+	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
+		_, err := bring(ctx, p, s.record(p), unobserved)
+		return err
+	}
+	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
+	cfg.Keep = func(r *report.Results) error {
+		r.Tool, r.Definition = "lab "+version(), hash
+		return r.Save(out)
+	}
 	steps := newProgress(c.err)
 	defer func() {
 		steps.end(err == nil)
 		for _, v := range cfg.Variants {
-			err = errors.Join(err, testbed.Down(context.WithoutCancel(ctx), v.Plan.Cluster.Name, func(string) {}))
+			for _, p := range []*plan.Plan{v.Plans[0], v.Life, v.Smaller} {
+				if p != nil {
+					err = errors.Join(err, cfg.Down(context.WithoutCancel(ctx), p.Cluster.Name))
+				}
+			}
 		}
 	}()
-	for _, v := range cfg.Variants {
-		steps.begin("building %s", v.Mode)
-		r := s.record(v.Plan)
-		if _, err := bring(ctx, v.Plan, r, unobserved); err != nil {
+	for i, v := range cfg.Variants {
+		if i == 0 {
+			steps.begin("building %d instances", len(cfg.Variants))
+		}
+		steps.set("%s", v.Mode)
+		if err := cfg.Bring(ctx, v.Plans[0]); err != nil {
 			return err
 		}
 	}
-	results, err := compare.Run(ctx, cfg, func(step string, done, total int) {
-		if done <= 1 {
+	last := ""
+	results, err := compare.Run(ctx, cfg, func(step string, done, total int, left time.Duration) {
+		if step != last {
 			steps.begin("%s", step)
+			last = step
 		}
-		steps.set("%d of %d", done, total)
+		if left > 0 {
+			steps.set("%d of %d, about %s left", done, total, duration(left))
+		} else {
+			steps.set("%d of %d", done, total)
+		}
 	})
 	steps.end(err == nil)
 	if results == nil {
 		return err
 	}
-	results.Tool = "lab " + version()
-	if err := errors.Join(err, results.Save(out)); err != nil {
+	if err := errors.Join(err, cfg.Keep(results), results.SavePage(out), own(out)); err != nil {
 		return err
 	}
-	if err := own(out); err != nil {
+	if err := results.Write(c.out, c.format, colour(c.out)); err != nil {
 		return err
 	}
-	format := c.format
-	if err := results.Write(c.out, format, colour(c.out)); err != nil {
-		return err
-	}
-	c.say("Rendered again by: lab report %s --format html", out)
+	c.say("To look at: %s. Rendered again by: lab report %s", filepath.Join(out, report.PageName), out)
 	if ctx.Err() != nil {
-		return errors.New("interrupted; the finished rounds are reported")
+		return fmt.Errorf("interrupted; the finished rounds are reported, and \"lab compare --resume %s\" goes on", out)
 	}
 	if strict && cfg.Rounds < report.MinRounds {
 		return status{answer, fmt.Errorf("%d rounds are too few to rank modes; it takes %d", cfg.Rounds, report.MinRounds)}
 	}
 	return nil
+}
+
+// keep writes down what is being done, for when it has to go on.
+func keep(want request, out string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(filepath.Join(out, requestName), append(text, '\n'), 0o644), own(out))
+}
+
+// duration is rounded to what a person wants to know: 42s, 7m30s, 1h5m.
+func duration(d time.Duration) string {
+	switch {
+	case d > time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	case d > 2*time.Minute:
+		return d.Round(10 * time.Second).String()
+	}
+	return d.Round(time.Second).String()
 }
 
 // own gives what root wrote to the user who called sudo.
@@ -185,12 +386,15 @@ func own(dir string) error {
 
 func (c *command) report() *cobra.Command {
 	var format string
-	formats := []string{"text", "md", "csv", "html", "json"}
 	cmd := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Render recorded results again, from the raw samples",
+		Long: `Renders what "lab compare" recorded: as text; as Markdown to paste; as one HTML file that needs nothing else; as CSV,
+a row for every sample; as JSON; or in Go's benchmark format, for benchstat. All is computed anew from the raw samples.`,
 		Example: `  lab report results/three-node-20260101-120000
-  lab report results/three-node-20260101-120000 --format html > report.html`,
+  lab report results/three-node-20260101-120000 --format html > report.html
+  lab report results/three-node-20260101-120000 --format bench | benchstat -col /mode -
+  lab report diff results/three-node-20260101-120000 results/three-node-20260102-120000`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return refuse("say which results: lab report results/three-node-…")
@@ -198,11 +402,8 @@ func (c *command) report() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if format == "" {
-				format = c.format
-			}
-			if !slices.Contains(formats, format) {
-				return refuse("--format %s: it is one of %s", format, strings.Join(formats, ", "))
+			if err := c.render(&format, report.Formats); err != nil {
+				return err
 			}
 			r, err := report.Read(args[0])
 			if err != nil {
@@ -211,7 +412,65 @@ func (c *command) report() *cobra.Command {
 			return r.Write(c.out, format, colour(c.out))
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "", "`format`: "+strings.Join(formats, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	renderFlag(cmd, &format, report.Formats)
+	cmd.AddCommand(c.reportDiff())
 	return cmd
+}
+
+func (c *command) reportDiff() *cobra.Command {
+	var format string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "diff A B",
+		Short: "Put two recorded comparisons side by side",
+		Long: `Shows what two recordings say of the modes that both have: medians, ratios to the baseline, whether their intervals
+overlap, and whether they differ beyond the noise of both. Recordings of different machines, labs or wire models answer
+different questions and are refused; --force shows them all the same, and says what is not the same.`,
+		Example: `  lab report diff results/before results/after
+  lab report diff results/before results/after --format md`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return refuse("say which two results: lab report diff results/before results/after")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.render(&format, report.DiffFormats); err != nil {
+				return err
+			}
+			var read []*report.Results
+			for _, dir := range args {
+				r, err := report.Read(dir)
+				if err != nil {
+					return status{refused, err}
+				}
+				read = append(read, r)
+			}
+			d := report.Compare(read[0], read[1])
+			if len(d.Disagreements) > 0 && !force {
+				return refuse("%s and %s are not recordings of the same thing:\n  %s\n--force puts them side by side all the same",
+					args[0], args[1], strings.Join(d.Disagreements, "\n  "))
+			}
+			return d.Write(c.out, format, colour(c.out))
+		},
+	}
+	renderFlag(cmd, &format, report.DiffFormats)
+	cmd.Flags().BoolVar(&force, "force", false, "also recordings of different machines, labs or wire models")
+	return cmd
+}
+
+// render settles the format of a report: --format goes before -o.
+func (c *command) render(format *string, formats []string) error {
+	if *format == "" {
+		*format = c.format
+	}
+	if !slices.Contains(formats, *format) {
+		return refuse("--format %s: it is one of %s", *format, strings.Join(formats, ", "))
+	}
+	return nil
+}
+
+func renderFlag(cmd *cobra.Command, format *string, formats []string) {
+	cmd.Flags().StringVar(format, "format", "", "`format`: "+strings.Join(formats, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"labnet/lab/plan"
+	"labnet/labs"
 	"labnet/testbed"
 )
 
@@ -28,7 +29,10 @@ func (c *command) up() *cobra.Command {
 		Long: `Makes the kernel be what FILE says. Run again it changes nothing, or repairs what has drifted, or, with another
 --mode, changes the mode of the running cluster in place: pods keep their namespaces and, where the modes agree,
 their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
-"lab up" completes.`,
+"lab up" completes.
+
+FILE is a path, "-", or one of the labs that ship with the program:
+` + strings.Join(labs.Names(), ", "),
 		Example: `  sudo lab up three-node
   sudo lab up three-node --mode vxlan
   sudo lab up three-node --name blue --var pods=5

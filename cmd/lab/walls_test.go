@@ -34,8 +34,8 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
 	}
-	starts := map[string]string{ // the command of exec and shell; tests' witnesses; QEMU
-		"labnet/testbed": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
+	starts := map[string]string{ // the command of exec and shell; iperf3, where it is asked for as a witness; tests' witnesses; QEMU
+		"labnet/testbed": "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
 	}
 	for pkg, list := range imports {
 		for _, w := range walls {

@@ -89,6 +89,9 @@ search:
 // hosts counts a block's addresses, up to a number no lab reaches.
 func hosts(p netip.Prefix) int { return 1 << min(p.Addr().BitLen()-p.Bits(), 30) }
 
+// Single is the prefix that holds nothing but an address.
+func Single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
 // Nth returns the nth address of a block.
 func Nth(p netip.Prefix, n int) netip.Addr {
 	b := p.Masked().Addr().AsSlice()

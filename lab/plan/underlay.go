@@ -175,6 +175,11 @@ func impair(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 	}, true
 }
 
+// Port names the switch's port that a node's uplink is plugged into.
+func (c *Cluster) Port(n *Node) string {
+	return portName(n.Machine, slices.Index(c.Lab.Machines, n.Machine), 0)
+}
+
 // portName names a switch's port after the machine where the kernel allows it; the ports of further interfaces on the same
 // switch after the interface too. No machine has a dot in its name.
 func portName(m *lab.Machine, machine, nic int) string {

@@ -1,12 +1,16 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
-	"math"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 )
 
 //go:embed report.html
@@ -14,119 +18,300 @@ var page string
 
 var pageTemplate = template.Must(template.New("report.html").Parse(page))
 
-// The dot plot's measures, in pixels.
-const (
-	plotLeft   = 150 // where names end and the axis begins
-	plotRight  = 700
-	plotWidth  = 720
-	plotRow    = 30
-	plotBottom = 26 // for the axis
-)
-
-// plot shows every round of every mode as a dot, the median as a line and its interval as a bar. The axis does not begin
-// at zero: dots are compared by place, not by length.
-type plot struct {
-	Width, Height int
-	Left, Right   int
-	Axis          int // where the axis lies
-	Rows          []plotModes
-	Ticks         []plotTick
+// htmlPage is what the template shows.
+type htmlPage struct {
+	Title     string
+	Heading   []string
+	Made      string
+	Passed    string
+	Failed    []finding
+	Remarks   []string
+	Wires     []htmlWire
+	Legend    string
+	Expected  *grid
+	Latency   [][]curves // by wire model
+	CPU       []htmlNumbers
+	Findings  grid
+	Checks    grid
+	Proof     grid
+	Frames    grid
+	Picture   *picture
+	Endpoints grid
+	Machine   grid
+	Method    grid
+	Passes    grid
+	Retries   grid
+	Command   string
+	Devices   []grid
+	Limits    string
 }
 
-type plotModes struct {
-	Mode   string
-	Y      int
-	Dots   []plotDot
-	Median float64
-	Low    float64
-	Span   float64 // width of the interval; 0 is none
+type htmlWire struct {
+	Wire
+	Overview grid
+	Groups   []htmlGroup
+	Panels   []panels
 }
 
-type plotDot struct {
-	X     float64
-	Y     int
+type htmlGroup struct {
+	htmlNumbers
+	Open   bool
+	Beside []htmlNumbers
+}
+
+type htmlNumbers struct {
 	Title string
+	Table grid
 }
 
-type plotTick struct {
-	X    float64
-	Text string
-}
-
-type htmlSection struct {
-	section
-	Plot plot
-}
-
-// html writes one file that needs nothing from anywhere.
+// html writes one file that needs nothing from anywhere, and no script.
 func (r *Results) html(w io.Writer) error {
-	data := struct {
-		*Results
-		Heading  []string
-		Sections []htmlSection
-		Proved   []string
-		Remarks  []string
-		Limits   string
-	}{Results: r, Heading: r.heading(), Remarks: append(append([]string{}, r.Notes...), r.Warnings...), Limits: r.limits()}
-	for _, s := range r.sections() {
-		data.Sections = append(data.Sections, htmlSection{s, r.plot(s)})
+	p := htmlPage{
+		Title: r.Lab + ": " + strings.Join(r.Modes, ", "), Heading: r.heading(), Made: r.Tool, Legend: r.legend(), Limits: r.limits(),
+		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), Passed: r.passed(),
+		Machine: r.machineGrid(), Method: r.methodGrid(), Passes: r.passGrid(), Devices: r.deviceGrids(),
+		Findings:  r.findingGrid(),
+		Checks:    grid{Caption: "Every check", Header: []string{"check", "about", "", "seen"}, Prose: true},
+		Endpoints: grid{Caption: "Between whom the paths were measured", Header: []string{"mode", "path", "from", "to"}, Prose: true},
+		Retries:   grid{Caption: "What was measured again", Header: []string{"mode", "wire", "measurement", "round", "why"}, Prose: true},
 	}
-	for _, p := range r.Proof {
-		data.Proved = append(data.Proved, p.proved())
+	if !r.Start.IsZero() {
+		p.Made += ", " + r.Start.UTC().Format("2006-01-02 15:04 UTC")
 	}
-	return pageTemplate.Execute(w, data)
+	for _, f := range r.findings() {
+		if f.Passed < f.Of {
+			p.Failed = append(p.Failed, f)
+		}
+	}
+	for _, c := range r.Validity {
+		p.Checks.Rows = append(p.Checks.Rows, []cell{{Text: c.Name}, {Text: c.about()}, verdict(c.OK), {Text: c.Detail}})
+	}
+	views := r.wireViews()
+	for i, v := range views {
+		p.Wires = append(p.Wires, r.htmlWire(i, v))
+		for _, c := range v.Overview {
+			if c.metric == "cpu" {
+				p.CPU = append(p.CPU, htmlNumbers{c.Title + ", wire model " + v.Name, r.numbers(c.section)})
+			}
+		}
+	}
+	if len(r.Expected) > 0 {
+		g := r.expectedGrid()
+		g.draw("expected as a line, measured as a dot", r.expectation)
+		p.Expected = &g
+	}
+	last := ""
+	for i, l := range r.latencies() {
+		if i == 0 || l.wire != last {
+			p.Latency = append(p.Latency, nil)
+		}
+		last = l.wire
+		at := &p.Latency[len(p.Latency)-1]
+		*at = append(*at, r.curves(fmt.Sprintf("latency-%d", i), l))
+	}
+	if len(r.Topology.Machines) > 0 {
+		drawn := r.Topology.picture()
+		p.Picture = &drawn
+	}
+	p.Proof, p.Frames = r.proofGrids()
+	for _, e := range r.Endpoints {
+		p.Endpoints.add(e.Mode, e.Path, e.From+" "+e.FromAddress, e.To+" "+e.ToAddress)
+	}
+	for _, t := range r.Retries {
+		p.Retries.add(t.Mode, t.Wire, kind{t.Wire, t.Path, t.Measure, "", t.Params}.String(), strconv.Itoa(t.Round), t.Reason)
+	}
+	return pageTemplate.Execute(w, p)
 }
 
-func (r *Results) plot(s section) plot {
-	low, high := math.Inf(1), math.Inf(-1)
-	for _, m := range s.Modes {
-		low, high = min(low, m.Min), max(high, m.Max)
-	}
-	step := tickStep(high - low)
-	low, high = math.Floor(low/step)*step, math.Ceil(high/step)*step
-	if high == low {
-		high += step
-	}
-	x := func(v float64) float64 {
-		return math.Round(10*(plotLeft+(v-low)/(high-low)*(plotRight-plotLeft))) / 10
-	}
-	p := plot{Width: plotWidth, Height: len(s.Modes)*plotRow + plotBottom, Left: plotLeft, Right: plotRight, Axis: len(s.Modes) * plotRow}
-	for i, m := range s.Modes {
-		row := plotModes{Mode: m.Mode, Y: i*plotRow + plotRow/2, Median: x(m.Median)}
-		if m.Low != nil {
-			row.Low, row.Span = x(*m.Low), math.Round(10*(x(*m.High)-x(*m.Low)))/10
+func (r *Results) htmlWire(number int, v wireView) htmlWire {
+	h := htmlWire{Wire: v.Wire, Overview: r.overviewGrid(v), Panels: r.panels(fmt.Sprintf("series-%d", number), v.Name)}
+	for i, c := range v.Overview {
+		for j, mark := range c.marks(r.rows()) {
+			h.Overview.Rows[i][j+1].Strip = mark
 		}
-		for _, sample := range r.Samples {
-			if sample.kind() != s.kind || sample.Mode != m.Mode {
+	}
+	for _, g := range v.Groups {
+		of := htmlGroup{htmlNumbers: htmlNumbers{g.Title, r.numbers(g.section)}, Open: number == 0 && (g.path == v.Main || g.path == "-")}
+		for _, s := range g.Beside {
+			of.Beside = append(of.Beside, htmlNumbers{s.Title, r.numbers(s)})
+		}
+		h.Groups = append(h.Groups, of)
+	}
+	return h
+}
+
+// numbers is a section's table with the rounds drawn beside.
+func (r *Results) numbers(s section) grid {
+	g := s.grid()
+	g.Caption += ", wire model " + s.wire
+	for i, m := range s.Modes {
+		at := &g.Rows[i][slices.Index(s.Header, s.contrast)]
+		at.Good, at.Bad = s.told(m)
+	}
+	g.draw("every round", func() ([]strip, *axis) { return r.rounds(s) })
+	return g
+}
+
+// draw adds a column with a picture of each row.
+func (g *grid) draw(head string, what func() ([]strip, *axis)) {
+	drawn, a := what()
+	g.Header, g.Axis = append(slices.Clone(g.Header), head), a
+	for i := range g.Rows {
+		g.Rows[i] = append(g.Rows[i], cell{Strip: &drawn[i]})
+	}
+}
+
+// proofGrids say what was captured of each mode under each wire model, and how large its frames were.
+func (r *Results) proofGrids() (proof, frames grid) {
+	wires := r.wires()
+	proof = grid{Caption: "Captured on the underlay while a mode's pods talked", Header: append([]string{"mode", "promised"}, wires...), Prose: true}
+	frames = grid{Caption: "Frames on the underlay by size, Ethernet header included", Header: append([]string{"mode"}, wires...), Prose: true}
+	for _, mode := range r.Modes {
+		seen, sizes := make([]cell, 2+len(wires)), make([]cell, 1+len(wires))
+		seen[0].Text, sizes[0].Text = mode, mode
+		for _, p := range r.Proof {
+			at := slices.Index(wires, p.Wire)
+			if p.Mode != mode || at < 0 {
 				continue
 			}
-			row.Dots = append(row.Dots, plotDot{
-				X: x(sample.Value),
-				Y: row.Y + (sample.Round%5-2)*3, // spread, so that equal values are seen to be several
-				// Hovering says which round it was.
-				Title: fmt.Sprintf("%s, round %d: %s %s", m.Mode, sample.Round, s.number(sample.Value), sample.Unit),
-			})
+			seen[1].Text = p.Encapsulation
+			seen[2+at] = verdict(p.OK)
+			if seen[2+at].Text += ", " + plural(p.Frames, "frame"); !p.OK {
+				seen[2+at].Text += ": " + p.Detail
+			}
+			var words []string
+			for _, s := range p.Sizes {
+				words = append(words, fmt.Sprintf("%s bytes: %s", thousands(strconv.Itoa(s[0])), thousands(strconv.Itoa(s[1]))))
+			}
+			sizes[1+at].Text = strings.Join(words, "; ")
 		}
-		p.Rows = append(p.Rows, row)
+		if seen[1].Text != "" {
+			proof.Rows = append(proof.Rows, seen)
+		}
+		if slices.ContainsFunc(sizes[1:], func(c cell) bool { return c.Text != "" }) {
+			frames.Rows = append(frames.Rows, sizes)
+		}
 	}
-	decimals := max(0, -int(math.Floor(math.Log10(step))))
-	for i := 0; i <= int(math.Round((high-low)/step)); i++ {
-		v := low + float64(i)*step
-		p.Ticks = append(p.Ticks, plotTick{x(v), thousands(strconv.FormatFloat(v, 'f', decimals, 64))})
-	}
-	return p
+	return proof, frames
 }
 
-// tickStep returns a round distance of which about five make the span.
-func tickStep(span float64) float64 {
-	if span <= 0 {
-		return 1
-	}
-	unit := math.Pow(10, math.Floor(math.Log10(span/5)))
-	for _, factor := range []float64{1, 2, 5} {
-		if span/(unit*factor) <= 6 {
-			return unit * factor
+// facts is a table of what is known; what was not recorded is left out.
+func facts(caption string, rows ...[2]string) grid {
+	g := grid{Caption: caption, Prose: true}
+	for _, row := range rows {
+		if row[1] != "" {
+			g.add(row[:]...)
 		}
 	}
-	return unit * 10
+	return g
 }
+
+func (r *Results) machineGrid() grid {
+	m := r.Machine
+	number := func(format string, v float64) string {
+		if v == 0 {
+			return ""
+		}
+		return fmt.Sprintf(format, v)
+	}
+	hypervisor := m.Hypervisor
+	if hypervisor == "" && m.Virtual {
+		hypervisor = "there is one"
+	}
+	return facts("The machine",
+		[2]string{"kernel", m.Kernel}, [2]string{"CPU", m.CPU}, [2]string{"CPUs", strconv.Itoa(m.CPUs)}, [2]string{"hypervisor", hypervisor},
+		[2]string{"CPU time taken by the hypervisor", number("%.1f s", m.Steal)}, [2]string{"load before", number("%.2f", m.Load)},
+		[2]string{"memory", number("%.1f GiB", float64(m.Memory)/(1<<30))}, [2]string{"frequency governor", m.Governor}, [2]string{"clock source", m.Clock},
+		[2]string{"default qdisc", m.Qdisc}, [2]string{"default congestion control", m.Congestion},
+		[2]string{"client and server on CPUs", strings.Trim(fmt.Sprint(m.Pinned), "[]")}, [2]string{"mitigations", strings.Join(m.Mitigations, "; ")},
+	)
+}
+
+func (r *Results) methodGrid() grid {
+	var used []string
+	segments := map[string][]int{}
+	for _, s := range r.Samples {
+		if s.Congestion != "" && !slices.Contains(used, s.Congestion) {
+			used = append(used, s.Congestion)
+		}
+		if s.MSS > 0 && !slices.Contains(segments[s.Mode], s.MSS) {
+			segments[s.Mode] = append(segments[s.Mode], s.MSS)
+		}
+	}
+	var negotiated []string
+	for _, mode := range r.rows() {
+		if sizes := segments[mode]; len(sizes) > 0 {
+			slices.Sort(sizes)
+			negotiated = append(negotiated, mode+" "+strings.Join(strings.Fields(strings.Trim(fmt.Sprint(sizes), "[]")), " or "))
+		}
+	}
+	twin := ""
+	if r.Twin != nil {
+		twin = r.Twin.Mode + " is " + r.Twin.Of + ", built and measured a second time"
+	}
+	rows := [][2]string{
+		{"rounds", fmt.Sprintf("%d of %d asked for", r.Rounds, r.Asked)}, {"seed of the order", strconv.FormatUint(r.Seed, 10)},
+		{"one number", fmt.Sprintf("%g s, after %g s of warm-up, the last %g s cut off", r.Window, r.Warmup, r.Tail)},
+		{"measures", r.Set}, {"load from", cmp.Or(r.Engine, "lab")}, {"congestion control used", strings.Join(used, ", ")}, {"negotiated MSS", strings.Join(negotiated, ", ")},
+		{"definition (SHA-256)", r.Definition}, {"the generator over loopback", strings.Join(r.ceilings(), "; ")}, {"A/A pair", twin},
+	}
+	for _, w := range r.Wires {
+		about := strings.Join(append([]string{w.About}, w.Settings...), "; ")
+		if w.Rate > 0 {
+			about += fmt.Sprintf("; limited to %g Gbit/s", w.Rate)
+		}
+		rows = append(rows, [2]string{"wire model " + w.Name, strings.Trim(about, "; ")})
+	}
+	return facts("How it was measured", rows...)
+}
+
+func (r *Results) passGrid() grid {
+	g := grid{Caption: "The rounds as they were taken", Header: []string{"round", "wire", "order", "began", "seconds", "steal", "load"}, Prose: true}
+	for _, t := range r.Passes {
+		g.add(strconv.Itoa(t.Round), t.Wire, strings.Join(t.Order, ", "), t.Start.UTC().Format(time.TimeOnly), fmt.Sprintf("%.0f", t.Seconds),
+			percent(r.steal(t)), fmt.Sprintf("%.2f", t.Load))
+	}
+	return g
+}
+
+// deviceGrids are the devices of each mode.
+func (r *Results) deviceGrids() []grid {
+	var all []grid
+	for _, d := range r.Devices {
+		at := slices.IndexFunc(all, func(g grid) bool { return g.Caption == d.Mode })
+		if at < 0 {
+			at = len(all)
+			all = append(all, grid{Caption: d.Mode, Prose: true,
+				Header: []string{"wire", "machine", "device", "kind", "MTU", "qdisc", "GSO segments, size", "GRO size", "drops", "offloads"}})
+		}
+		var offloads []string
+		for _, on := range []bool{true, false} {
+			var names []string
+			for _, name := range slices.Sorted(maps.Keys(d.Offloads)) {
+				if d.Offloads[name] == on {
+					names = append(names, name)
+				}
+			}
+			if len(names) > 0 {
+				offloads = append(offloads, map[bool]string{true: "on: ", false: "off: "}[on]+strings.Join(names, ", "))
+			}
+		}
+		all[at].add(d.Wire, d.Machine, d.Device, d.Kind, strconv.Itoa(d.MTU), d.Qdisc, fmt.Sprintf("%d, %d", d.GSOMaxSegs, d.GSOMaxSize),
+			strconv.Itoa(d.GROMaxSize), strconv.FormatUint(d.Drops, 10), strings.Join(offloads, "\n"))
+	}
+	return all
+}
+
+// command is the command line as a shell takes it.
+func command(argv []string) string {
+	var words []string
+	for _, arg := range argv {
+		if arg == "" || strings.ContainsFunc(arg, func(c rune) bool { return !strings.ContainsRune(unquoted, c) }) {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
+
+const unquoted = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+./:,@%"

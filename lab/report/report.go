@@ -6,98 +6,31 @@
 package report
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
-	"time"
+	"strings"
 )
-
-// Schema is the version of results.json.
-const Schema = 1
-
-// Results is all that is known of a comparison.
-type Results struct {
-	Schema    int         `json:"schema"`
-	Tool      string      `json:"tool"`
-	Argv      []string    `json:"argv"`
-	Start     time.Time   `json:"start"`
-	Finish    time.Time   `json:"finish"`
-	Machine   Machine     `json:"machine"`
-	Lab       string      `json:"lab"`
-	Modes     []string    `json:"modes"` // in the order asked for
-	Baseline  string      `json:"baseline"`
-	Quick     bool        `json:"quick"`
-	Rounds    int         `json:"rounds"`       // finished
-	Asked     int         `json:"rounds_asked"` // more where the comparison was interrupted
-	Warmup    float64     `json:"warmup_seconds"`
-	Window    float64     `json:"window_seconds"`
-	Seed      uint64      `json:"seed"`
-	Order     [][]string  `json:"order"` // of the modes, a list for every round
-	Endpoints []Endpoints `json:"endpoints"`
-	Samples   []Sample    `json:"samples"`
-	Summary   []Summary   `json:"summary"` // derived from the samples
-	Proof     []Proof     `json:"proof"`
-	Warnings  []string    `json:"warnings"` // what happened while measuring
-	Notes     []string    `json:"notes"`    // derived: what the reader must know
-}
-
-// Machine is what was measured on.
-type Machine struct {
-	Kernel  string `json:"kernel"`
-	CPU     string `json:"cpu"`
-	CPUs    int    `json:"cpus"`
-	Virtual bool   `json:"virtual"` // whether a hypervisor is below
-	Pinned  []int  `json:"pinned"`  // the CPUs of client and server; empty where they ran anywhere
-}
-
-// Endpoints says between whom a path was measured.
-type Endpoints struct {
-	Mode        string `json:"mode"`
-	Path        string `json:"path"`
-	From        string `json:"from"`
-	To          string `json:"to"`
-	FromAddress string `json:"from_address"`
-	ToAddress   string `json:"to_address"`
-}
-
-// Sample is one number of one measurement.
-type Sample struct {
-	Mode        string  `json:"mode"`
-	Datapath    string  `json:"datapath"`
-	Wire        string  `json:"wire"` // the wire model; numbers of different ones are never compared
-	Path        string  `json:"path"`
-	Measure     string  `json:"measure"`
-	Metric      string  `json:"metric"`
-	Params      string  `json:"params"`
-	Round       int     `json:"round"` // from 1
-	Value       float64 `json:"value"`
-	Unit        string  `json:"unit"`
-	MSS         int     `json:"mss"`         // of the client's socket
-	Congestion  string  `json:"congestion"`  // as really used
-	Retransmits int     `json:"retransmits"` // segments of the whole connection
-}
-
-// Proof says what was really on the underlay while a mode's pods talked.
-type Proof struct {
-	Mode          string `json:"mode"`
-	Wire          string `json:"wire"`
-	OK            bool   `json:"ok"`
-	Encapsulation string `json:"encapsulation"` // as promised
-	Frames        int    `json:"frames"`
-	Detail        string `json:"detail"`
-}
 
 // Derive computes what follows from the samples.
 func (r *Results) Derive() {
 	r.Schema = Schema
-	r.Summary = Summarise(r.Samples, r.Baseline)
+	r.Summary = Summarise(r.Samples, r.Baseline, r.Twin)
+	r.Control = r.controls()
+	r.Validity = r.validity()
 	r.Notes = r.notes()
 	// A list that is empty is still a list.
 	r.Argv, r.Modes, r.Warnings, r.Notes = listed(r.Argv), listed(r.Modes), listed(r.Warnings), listed(r.Notes)
-	r.Order, r.Endpoints, r.Machine.Pinned = listed(r.Order), listed(r.Endpoints), listed(r.Machine.Pinned)
-	r.Samples, r.Summary, r.Proof = listed(r.Samples), listed(r.Summary), listed(r.Proof)
+	r.Order, r.Passes, r.Resumed, r.Retries = listed(r.Order), listed(r.Passes), listed(r.Resumed), listed(r.Retries)
+	r.Machine.Pinned, r.Machine.Mitigations = listed(r.Machine.Pinned), listed(r.Machine.Mitigations)
+	r.Topology.Switches, r.Topology.Machines = listed(r.Topology.Switches), listed(r.Topology.Machines)
+	r.Wires, r.Endpoints, r.Devices = listed(r.Wires), listed(r.Endpoints), listed(r.Devices)
+	r.Ceiling, r.Samples, r.Histograms, r.Series = listed(r.Ceiling), listed(r.Samples), listed(r.Histograms), listed(r.Series)
+	r.Summary, r.Proof, r.Expected = listed(r.Summary), listed(r.Proof), listed(r.Expected)
+	r.Checks, r.Control, r.Validity = listed(r.Checks), listed(r.Control), listed(r.Validity)
 }
 
 func listed[T any](list []T) []T {
@@ -107,7 +40,10 @@ func listed[T any](list []T) []T {
 	return list
 }
 
-// Write renders the results: text, md, csv, html or json.
+// Formats are what Write can render.
+var Formats = []string{"text", "md", "csv", "html", "json", "bench"}
+
+// Write renders the results in one of the formats.
 func (r *Results) Write(w io.Writer, format string, color bool) error {
 	switch format {
 	case "text":
@@ -119,12 +55,55 @@ func (r *Results) Write(w io.Writer, format string, color bool) error {
 	case "html":
 		return r.html(w)
 	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(r)
+		return r.json(w)
+	case "bench":
+		return r.bench(w)
 	}
-	return fmt.Errorf("no format %q: it is one of text, md, csv, html, json", format)
+	return fmt.Errorf("no format %q: it is one of %s", format, strings.Join(Formats, ", "))
+}
+
+// json writes results.json: indented, but lists of numbers in one line each, since there are many and they are long.
+func (r *Results) json(w io.Writer) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(joinNumbers(text.Bytes()))
+	return err
+}
+
+// joinNumbers takes the white space out of arrays that hold numbers, or arrays of them.
+func joinNumbers(text []byte) []byte {
+	joined := text[:0] // which never overtakes what is read
+	for i := 0; i < len(text); {
+		end := i + 1
+		switch text[i] {
+		case '"':
+			for ; text[end] != '"'; end++ {
+				if text[end] == '\\' {
+					end++
+				}
+			}
+			end++
+		case '[':
+			if n := bytes.IndexFunc(text[i:], func(c rune) bool { return !strings.ContainsRune("[],.+-0123456789eE \n", c) }); n > 0 {
+				end = i + 1 + bytes.LastIndexByte(text[i:i+n], ']')
+				for _, c := range text[i:max(end, i+1)] {
+					if c != ' ' && c != '\n' {
+						joined = append(joined, c)
+					}
+				}
+				i = max(end, i+1)
+				continue
+			}
+		}
+		joined = append(joined, text[i:end]...)
+		i = end
+	}
+	return joined
 }
 
 // csv writes a row for every sample.

@@ -138,31 +138,6 @@ func TestHolm(t *testing.T) {
 	}
 }
 
-// When nothing differs, a mode may be said to differ in at most five of a hundred comparisons.
-func TestFalseAlarms(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	const comparisons = 2000
-	alarms := 0
-	for range comparisons {
-		var samples []Sample
-		for round := 1; round <= 10; round++ {
-			mood := rng.NormFloat64()
-			for _, mode := range []string{"a", "b", "c", "d"} {
-				samples = append(samples, Sample{Mode: mode, Metric: "goodput", Round: round, Value: math.Exp(0.3*mood + 0.1*rng.NormFloat64())})
-			}
-		}
-		for _, s := range Summarise(samples, "a") {
-			if *s.Tier != 1 || s.Differs() {
-				alarms++
-				break
-			}
-		}
-	}
-	if share := float64(alarms) / comparisons; share > alpha+0.01 {
-		t.Errorf("%.1f %% of comparisons between equals find a difference", 100*share)
-	}
-}
-
 func TestRoundsToTell(t *testing.T) {
 	for others, want := range map[int]int{1: 6, 2: 7, 3: 7, 4: 8, 7: 9, 25: 10} {
 		if got := roundsToTell(others); got != want {

@@ -39,12 +39,12 @@ func TestTiers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
-			for _, s := range Summarise(numbers(tt.metric, tt.rounds, tt.values...), "m0") {
+			for _, s := range Summarise(numbers(tt.metric, tt.rounds, tt.values...), "m0", nil) {
 				tier := "-"
 				if s.Tier != nil {
 					tier = fmt.Sprint(*s.Tier)
 				}
-				if s.verdict() == "~" {
+				if s.P != nil && !s.Differs() {
 					tier += "~"
 				}
 				got += " " + s.Mode + ":" + tier
@@ -64,7 +64,7 @@ func TestRatiosArePaired(t *testing.T) {
 			Sample{Mode: "a", Metric: "goodput", Round: round + 1, Value: mood},
 			Sample{Mode: "b", Metric: "goodput", Round: round + 1, Value: mood * (0.9 + 0.001*float64(round))})
 	}
-	s := Summarise(samples, "a")[1]
+	s := Summarise(samples, "a", nil)[1]
 	if !near(*s.Ratio, 0.903) || !near(*s.RatioLow, 0.9) || !near(*s.RatioHigh, 0.906) || !near(*s.P, 2./128) {
 		t.Errorf("ratio %v, from %v to %v, p %v", *s.Ratio, *s.RatioLow, *s.RatioHigh, *s.P)
 	}
@@ -76,11 +76,11 @@ func TestRoundsThatLackTheBaselineMakeNoRatio(t *testing.T) {
 		{Mode: "b", Metric: "goodput", Round: 1, Value: 1},
 		{Mode: "b", Metric: "goodput", Round: 2, Value: 99},
 	}
-	s := Summarise(samples, "a")
+	s := Summarise(samples, "a", nil)
 	if s[1].N != 2 || *s[1].Ratio != 0.5 {
 		t.Errorf("n %d, ratio %v", s[1].N, *s[1].Ratio)
 	}
-	if s := Summarise(samples, "c"); s[0].Ratio != nil || s[0].Tier != nil {
+	if s := Summarise(samples, "c", nil); s[0].Ratio != nil || s[0].Tier != nil {
 		t.Errorf("without a baseline: %+v", s[0])
 	}
 }
@@ -93,7 +93,7 @@ func TestKindsAreNotMixed(t *testing.T) {
 		{Mode: "a", Wire: "super", Metric: "rate", Round: 1, Value: 3},
 		{Mode: "a", Wire: "super", Metric: "goodput", Params: "streams=2", Round: 1, Value: 4},
 	}
-	for i, s := range Summarise(samples, "a") {
+	for i, s := range Summarise(samples, "a", nil) {
 		if s.N != 1 || s.Median != float64(i+1) {
 			t.Errorf("%+v", s)
 		}

@@ -3,7 +3,9 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -12,52 +14,229 @@ import (
 // columns is what a mail or a log can bear.
 const columns = 100
 
-// text writes what a person reads in a terminal.
-func (r *Results) text(w io.Writer, color bool) error {
-	paint := func(s string, colors ...text.Color) string {
-		if !color {
-			return s
-		}
-		return text.Colors(colors).EscapeSeq() + s + text.Reset.EscapeSeq()
+// writer renders for a terminal.
+type writer struct {
+	strings.Builder
+	color bool
+}
+
+func (w *writer) paint(s string, colors ...text.Color) string {
+	if !w.color || s == "" {
+		return s
 	}
-	var b strings.Builder
+	return text.Colors(colors).EscapeSeq() + s + text.Reset.EscapeSeq()
+}
+
+// title begins a part.
+func (w *writer) title(s string) {
+	fmt.Fprintf(w, "\n%s\n", w.paint(wrap(s, columns), text.Bold))
+}
+
+// table writes a table, indented, its header faint.
+func (w *writer) table(t table.Writer, headLines int) {
+	for i, line := range strings.Split(t.Render(), "\n") {
+		if line = "  " + strings.TrimRight(line, " "); i < headLines {
+			line = w.paint(line, text.Faint)
+		}
+		w.WriteString(line + "\n")
+	}
+}
+
+// item writes one line of a list.
+func (w *writer) item(mark, s string, colors ...text.Color) {
+	fmt.Fprintf(w, "  %s %s\n", w.paint(mark, colors...), hang(s, 4))
+}
+
+// text writes what a person reads in a terminal: what was compared, one overview for each wire model, what speaks against
+// believing it, and then every number.
+func (r *Results) text(out io.Writer, color bool) error {
+	w := &writer{color: color}
 	for i, line := range r.heading() {
 		if line = wrap(line, columns); i == 0 {
-			line = paint(line, text.Bold)
+			line = w.paint(line, text.Bold)
 		}
-		b.WriteString(line + "\n")
+		w.WriteString(line + "\n")
 	}
-	for _, s := range r.sections() {
-		fmt.Fprintf(&b, "\n%s\n", paint(wrap(s.Title, columns), text.Bold))
-		for i, line := range strings.Split(s.table(table.StyleDefault).Render(), "\n") {
-			if line = "  " + strings.TrimRight(line, " "); i == 0 {
-				line = paint(line, text.Faint)
+	if len(r.Notes)+len(r.Warnings) > 0 {
+		w.WriteString("\n")
+	}
+	for _, n := range slices.Concat(r.Notes, r.Warnings) {
+		w.item("!", n, text.FgYellow)
+	}
+	views := r.wireViews()
+	for _, v := range views {
+		w.title(v.title(v.Main))
+		for i, part := range parts(r.rows(), v.Overview) {
+			if i > 0 {
+				w.WriteString("\n")
 			}
-			b.WriteString(line + "\n")
+			t, lines := r.overviewTable(part, w)
+			w.table(t, lines)
 		}
 	}
-	if len(r.Proof) > 0 {
-		b.WriteString("\n" + paint("On the underlay", text.Bold) + "\n")
+	if len(views) > 0 {
+		w.WriteString("  " + hang(r.legend(), 2) + "\n")
 	}
-	for _, p := range r.Proof {
-		mark := paint("✓", text.FgGreen)
-		if !p.OK {
-			mark = paint("✗", text.FgRed)
+	if g := r.expectedGrid(); len(g.Rows) > 0 {
+		w.title(g.Caption)
+		w.table(g.table(), 1)
+	}
+	r.textValidity(w)
+	for _, v := range views {
+		for _, g := range v.Groups {
+			title := g.Title
+			if len(views) > 1 {
+				title += ", wire model " + v.Name
+			}
+			w.title(title)
+			w.table(g.section.fitting().table(), 1)
+			for _, part := range parts(r.rows(), r.beside(g)) {
+				w.WriteString("\n")
+				t, lines := r.overviewTable(part, w)
+				w.table(t, lines)
+			}
 		}
-		b.WriteString("  " + mark + " " + hang(p.proved(), 4) + "\n")
 	}
-	if len(r.Warnings)+len(r.Notes) > 0 {
-		b.WriteString("\n")
+	r.textProof(w)
+	if lines := r.ceilings(); len(lines) > 0 {
+		w.title("The generator itself, over loopback")
+		w.WriteString("  " + hang(strings.Join(lines, "; "), 2) + "\n")
 	}
-	for _, n := range append(r.Notes, r.Warnings...) {
-		b.WriteString("  " + paint("!", text.FgYellow) + " " + hang(n, 4) + "\n")
-	}
-	b.WriteString("\n" + paint(wrap(r.limits(), columns), text.Faint) + "\n")
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(w, "\n%s\n", wrap(r.limits(), columns))
+	_, err := io.WriteString(out, w.String())
 	return err
 }
 
-// hang wraps a line that begins at a column, and lets what follows begin there too.
+// textProof says what was seen of each mode on the underlay, in one line for all wire models that agree.
+func (r *Results) textProof(w *writer) {
+	if len(r.Proof) == 0 {
+		return
+	}
+	w.title("On the underlay")
+	for i, p := range r.Proof {
+		if !p.OK {
+			w.item("✗", fmt.Sprintf("%s, wire model %s: %s", p.Mode, p.Wire, p.proved()), text.FgRed)
+			continue
+		}
+		alike := func(q Proof) bool { return q.OK && q.Mode == p.Mode && q.Encapsulation == p.Encapsulation }
+		if slices.ContainsFunc(r.Proof[:i], alike) {
+			continue
+		}
+		all := p
+		for _, q := range r.Proof[i+1:] {
+			if alike(q) {
+				all.Frames += q.Frames
+			}
+		}
+		w.item("✓", p.Mode+": "+all.proved(), text.FgGreen)
+	}
+}
+
+// textValidity lists what failed with its reason, and of what passed the names; the control is shown in either case.
+func (r *Results) textValidity(w *writer) {
+	var good []string
+	failed := slices.DeleteFunc(slices.Clone(r.Validity), func(c Check) bool { return c.OK })
+	w.title("Validity: " + r.passed())
+	for _, c := range failed {
+		w.item("✗", c.title()+": "+c.Detail, text.FgRed)
+	}
+	for _, c := range r.Validity {
+		switch {
+		case !c.OK:
+		case strings.HasPrefix(c.Name, "A/A"):
+			w.item("✓", c.title()+": "+c.Detail, text.FgGreen)
+		case !slices.Contains(good, c.Name):
+			good = append(good, c.Name)
+		}
+	}
+	if len(good) > 0 {
+		w.item("✓", strings.Join(good, "; "), text.FgGreen)
+	}
+}
+
+// beside are the columns of the numbers that came with a group's own: of every mode its value and how it stands.
+func (r *Results) beside(g group) []column {
+	var all []column
+	for _, s := range g.Beside {
+		c := r.column(s)
+		c.Head = c.Head[len(c.Head)-2:]
+		for i, mode := range r.rows() {
+			for _, m := range s.Modes {
+				if m.Mode == mode && m.Mode != m.Baseline {
+					c.Cells[i].Text = s.number(m.Median) + " " + c.Cells[i].Text
+				}
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// parts breaks columns into as many tables as the width takes.
+func parts(rows []string, all []column) [][]column {
+	label := 4
+	for _, row := range rows {
+		label = max(label, min(modeWidth, utf8.RuneCountInString(row)))
+	}
+	var parts [][]column
+	left := 0
+	for _, c := range all {
+		width := 0
+		for _, line := range c.Head {
+			width = max(width, utf8.RuneCountInString(line))
+		}
+		for _, cell := range c.Cells {
+			width = max(width, utf8.RuneCountInString(cell.Text))
+		}
+		if width += 2; len(parts) == 0 || width > left {
+			parts = append(parts, nil)
+			left = columns - 2 - label - 2
+		}
+		left -= width
+		parts[len(parts)-1] = append(parts[len(parts)-1], c)
+	}
+	return parts
+}
+
+// overviewTable makes a table of some columns, and says how many lines its header has.
+func (r *Results) overviewTable(part []column, w *writer) (table.Writer, int) {
+	t := plain(len(part) + 1)
+	lines := 0
+	for _, c := range part {
+		lines = max(lines, len(c.Head))
+	}
+	for i := range lines {
+		line := []string{""}
+		if i == lines-1 {
+			line[0] = "mode"
+		}
+		for _, c := range part {
+			head := ""
+			if at := i - lines + len(c.Head); at >= 0 {
+				head = c.Head[at]
+			}
+			line = append(line, head)
+		}
+		t.AppendHeader(cells(line))
+	}
+	for i, mode := range r.rows() {
+		row := []string{mode}
+		for _, c := range part {
+			shown := c.Cells[i].Text
+			switch {
+			case c.Cells[i].Good:
+				shown = w.paint(shown, text.FgGreen)
+			case c.Cells[i].Bad:
+				shown = w.paint(shown, text.FgRed)
+			}
+			row = append(row, shown)
+		}
+		t.AppendRow(cells(row))
+	}
+	return t, lines
+}
+
+// hang wraps a text that begins at a column, and lets what follows begin there too.
 func hang(s string, at int) string {
 	return strings.ReplaceAll(wrap(s, columns-at), "\n", "\n"+strings.Repeat(" ", at))
 }
@@ -71,27 +250,52 @@ func wrap(s string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-// table lays a section out: names to the left, numbers to the right.
-func (s section) table(style table.Style) table.Writer {
+// modeWidth is how much of a mode's name stands in one line.
+const modeWidth = 20
+
+// plain is an empty table without lines: names to the left, numbers to the right.
+func plain(width int) table.Writer {
+	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	style.Format.Header = text.FormatDefault
 	t := table.NewWriter()
 	t.SetStyle(style)
-	var configs []table.ColumnConfig
-	for i := range s.Header {
-		align := text.AlignRight
-		if i == 0 {
-			align = text.AlignLeft
-		}
-		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align, WidthMax: 24})
+	configs := []table.ColumnConfig{{Number: 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft, WidthMax: modeWidth}}
+	for i := 1; i < width; i++ {
+		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 44})
 	}
 	t.SetColumnConfigs(configs)
-	t.AppendHeader(cells(s.Header))
-	for _, row := range s.Rows {
-		t.AppendRow(cells(row))
+	return t
+}
+
+// table lays a grid out.
+func (g grid) table() table.Writer {
+	t := plain(len(g.Header))
+	t.AppendHeader(cells(g.Header))
+	for _, row := range g.Rows {
+		var all table.Row
+		for _, c := range row {
+			all = append(all, c.Text)
+		}
+		t.AppendRow(all)
 	}
 	return t
+}
+
+// fitting is a section's table. Where it is too wide, it goes without the intervals of what the ratios are made of.
+func (s section) fitting() grid {
+	g := s.grid()
+	for {
+		at := slices.Index(g.Header, "95 % interval")
+		if at < 0 || text.LongestLineLen(g.table().Render()) <= columns-2 {
+			return g
+		}
+		g.Header = slices.Delete(slices.Clone(g.Header), at, at+1)
+		for i := range g.Rows {
+			g.Rows[i] = slices.Delete(g.Rows[i], at, at+1)
+		}
+	}
 }
 
 func cells(of []string) table.Row {
@@ -100,38 +304,4 @@ func cells(of []string) table.Row {
 		row = append(row, c)
 	}
 	return row
-}
-
-// markdown writes what goes into an issue or a wiki.
-func (r *Results) markdown(w io.Writer) error {
-	var b strings.Builder
-	heading := r.heading()
-	fmt.Fprintf(&b, "## %s\n\n%s\n", escape(heading[0]), escape(heading[1]))
-	for _, s := range r.sections() {
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n", escape(s.Title), s.table(table.StyleDefault).RenderMarkdown())
-	}
-	if len(r.Proof) > 0 {
-		b.WriteString("\n### On the underlay\n\n")
-	}
-	for _, p := range r.Proof {
-		mark := "✓"
-		if !p.OK {
-			mark = "✗"
-		}
-		fmt.Fprintf(&b, "- %s %s\n", mark, escape(p.proved()))
-	}
-	if len(r.Warnings)+len(r.Notes) > 0 {
-		b.WriteString("\n")
-	}
-	for _, n := range append(r.Notes, r.Warnings...) {
-		fmt.Fprintf(&b, "- ⚠ %s\n", escape(n))
-	}
-	fmt.Fprintf(&b, "\n%s\n", escape(r.limits()))
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// escape keeps a name from being read as markup; a lone "~" is none.
-func escape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", "[", `\[`).Replace(s)
 }

@@ -12,22 +12,76 @@ import (
 // section is a table of one kind of numbers, as all formats show it.
 type section struct {
 	kind
-	Title   string
-	Header  []string
-	Rows    [][]string
-	Modes   []Summary
-	decimal int // digits behind the point, the same down a column
+	Title    string
+	Header   []string
+	Rows     [][]string
+	Modes    []Summary
+	contrast string // ratio or difference
+	ranked   bool
+	decimal  int // digits behind the point, the same down a column
+}
+
+// group is what one measurement gave: the number that it was made for, and those that came with it.
+type group struct {
+	section
+	Beside []section
+}
+
+// wireView is all of one wire model; what belongs to different ones is never in one table.
+type wireView struct {
+	Wire
+	Main     string // the path that the overview is about
+	Overview []column
+	Groups   []group
+}
+
+// title names a part of the report about the wire model.
+func (v wireView) title(part string) string {
+	title := part + ", wire model " + v.Name
+	if v.Name == "" {
+		title = part
+	}
+	if v.About != "" {
+		title += ": " + v.About
+	}
+	return title
+}
+
+func (r *Results) wireViews() []wireView {
+	var views []wireView
+	for _, name := range r.wires() {
+		view := wireView{Wire: Wire{Name: name}}
+		for _, w := range r.Wires {
+			if w.Name == name {
+				view.Wire = w
+			}
+		}
+		var sections []section
+		for _, s := range r.sections() {
+			if s.wire == name {
+				sections = append(sections, s)
+			}
+		}
+		view.Groups = groups(sections)
+		view.Main = mainPath(view.Groups)
+		view.Overview = r.overview(view.Groups, view.Main)
+		views = append(views, view)
+	}
+	return views
 }
 
 func (r *Results) sections() []section {
 	var all []section
+	at := map[kind]int{}
 	for _, s := range r.Summary {
-		k := kind{s.Wire, s.Path, s.Measure, s.Metric, s.Params}
-		if len(all) == 0 || all[len(all)-1].kind != k {
+		k := s.kind()
+		i, ok := at[k]
+		if !ok {
+			i = len(all)
+			at[k] = i
 			all = append(all, section{kind: k})
 		}
-		last := &all[len(all)-1]
-		last.Modes = append(last.Modes, s)
+		all[i].Modes = append(all[i].Modes, s)
 	}
 	for i := range all {
 		all[i].fill(r.Baseline)
@@ -35,61 +89,175 @@ func (r *Results) sections() []section {
 	return all
 }
 
-func (s *section) fill(baseline string) {
-	first := s.Modes[0]
-	better := "more"
-	if !MoreIsBetter(s.metric) {
-		better = "less"
+// leading are the metrics for whose sake something is measured, the first that there is; without any of them it is the
+// metric that was recorded first.
+var leading = []string{"goodput", "p50", "packets", "rate"}
+
+func groups(sections []section) []group {
+	var all []group
+	for _, s := range sections {
+		same := func(g group) bool { return g.path == s.path && g.measure == s.measure && g.params == s.params }
+		i := slices.IndexFunc(all, same)
+		if i < 0 {
+			all = append(all, group{section: s})
+			continue
+		}
+		g := &all[i]
+		if leads(s.metric, g.metric) {
+			g.section, s = s, g.section
+			g.Beside = slices.Insert(g.Beside, 0, s)
+		} else {
+			g.Beside = append(g.Beside, s)
+		}
 	}
-	s.Title = strings.Join(strings.Fields(fmt.Sprintf("%s: %s %s %s", s.path, s.measure, s.params, name(s.metric))), " ") +
-		fmt.Sprintf(" [%s], %s is better, ratio to %s", first.Unit, better, baseline)
-	least := math.Inf(1)
-	ranked := false
+	return all
+}
+
+func leads(metric, over string) bool {
+	at := slices.Index(leading, metric)
+	than := slices.Index(leading, over)
+	return at >= 0 && (than < 0 || at < than)
+}
+
+func (s *section) fill(baseline string) {
+	least, most := math.Inf(1), 0.0
 	for _, m := range s.Modes {
-		least = min(least, m.Min)
-		ranked = ranked || m.Tier != nil
+		least, most = min(least, m.Min), max(most, m.Max)
+		s.ranked = s.ranked || m.Tier != nil
+	}
+	if least <= 0 {
+		least = most
 	}
 	s.decimal = max(0, min(6, 2-int(math.Floor(math.Log10(max(least, 1e-9)))))) // three digits of the least
-	if ranked {
-		s.Header = []string{"mode", "median", "95 % interval", "ratio", "95 % interval", "p", "tier"}
+	if least == 0 {
+		s.decimal = 0
+	}
+	if counts, halves := s.counts(); counts {
+		s.decimal = min(s.decimal, halves)
+	}
+	s.contrast = "ratio"
+	if slices.ContainsFunc(s.Modes, func(m Summary) bool { return m.Difference != nil }) {
+		s.contrast = "difference"
+	}
+	s.Title = fmt.Sprintf("%s: %s, %s to %s", cmp.Or(strings.Trim(s.path, "-"), "the whole lab"), s.label(), s.contrast, baseline)
+	if s.ranked {
+		s.Header = []string{"mode", "median", "95 % interval", s.contrast, "95 % interval", "p", "tier", "sees"}
 	} else {
-		s.Header = []string{"mode", "median", "least – most", "ratio"}
+		s.Header = []string{"mode", "median", "least – most", s.contrast}
 	}
 	for _, m := range s.Modes {
 		row := []string{m.Mode, s.number(m.Median)}
-		if ranked {
-			row = append(row, s.spread(m.Low, m.High), m.verdict(), ratios(m.RatioLow, m.RatioHigh), chance(m.P), "")
-			if m.Tier != nil {
-				row[len(row)-1] = strconv.Itoa(*m.Tier)
-			}
+		if s.ranked {
+			row = append(row, s.spread(m.Low, m.High), s.verdict(m), s.bounds(m), chance(m.P), tier(m), s.sees(m))
 		} else {
-			row = append(row, s.spread(&m.Min, &m.Max), m.verdict())
+			row = append(row, s.spread(&m.Min, &m.Max), s.verdict(m))
 		}
 		s.Rows = append(s.Rows, row)
 	}
 }
 
+// counts reports whether the numbers are whole, and how many digits their medians have behind the point.
+func (s *section) counts() (yes bool, digits int) {
+	whole := func(v float64) bool { return v == math.Trunc(v) }
+	for _, m := range s.Modes {
+		if !whole(m.Min) || !whole(m.Max) || !whole(2*m.Median) {
+			return false, 0
+		}
+		if !whole(m.Median) {
+			digits = 1
+		}
+	}
+	return true, digits
+}
+
+// label says what the numbers are and which are better.
+func (s *section) label() string {
+	better := "more"
+	if !MoreIsBetter(s.metric) {
+		better = "less"
+	}
+	unit := ""
+	if u := s.Modes[0].Unit; u != "" {
+		unit = " [" + u + "]"
+	}
+	return strings.Join(strings.Fields(s.measure+" "+s.params+" "+name(s.metric)), " ") + unit + ", " + better + " is better"
+}
+
+// arrow shows which numbers are better.
+func (s *section) arrow() string {
+	if MoreIsBetter(s.metric) {
+		return "↑"
+	}
+	return "↓"
+}
+
 // name is what people call a metric.
 func name(metric string) string {
-	if metric == "rate" {
+	switch metric {
+	case "rate":
 		return "transactions"
+	case "cpu":
+		return "CPU time"
 	}
 	return metric
 }
 
-// verdict is the ratio, or "~" for a mode that was not told apart from the baseline.
-func (m Summary) verdict() string {
+// verdict is how a mode stands to its baseline, or "~" where it was not told apart. Of the twin it is the number either way.
+func (s *section) verdict(m Summary) string {
+	twin := m.Tier == nil && m.P != nil
 	switch {
-	case m.Mode == m.Baseline || m.Ratio == nil:
+	case m.Mode == m.Baseline || m.Ratio == nil && m.Difference == nil:
 		return "–"
-	case m.P != nil && !m.Differs():
+	case m.P != nil && !m.Differs() && !twin:
 		return "~"
+	case m.Ratio == nil:
+		return s.signed(*m.Difference)
 	}
 	return fmt.Sprintf("%.3f", *m.Ratio)
 }
 
+// told reports whether a mode was told apart from its baseline, and on which side.
+func (s *section) told(m Summary) (better, worse bool) {
+	if !m.Differs() || m.Tier == nil || m.effect() == 0 { // the twin has no tier
+		return false, false
+	}
+	better = m.effect() > 0 == MoreIsBetter(s.metric)
+	return better, !better
+}
+
+func (s *section) bounds(m Summary) string {
+	switch {
+	case m.RatioLow != nil:
+		return fmt.Sprintf("%.3f – %.3f", *m.RatioLow, *m.RatioHigh)
+	case m.DifferenceLow != nil:
+		return s.signed(*m.DifferenceLow) + " – " + s.signed(*m.DifferenceHigh)
+	}
+	return ""
+}
+
+// sees is the smallest difference that would have been seen.
+func (s *section) sees(m Summary) string {
+	switch {
+	case m.Detectable == nil:
+		return ""
+	case m.Ratio == nil:
+		return s.number(*m.Detectable)
+	}
+	return percent(*m.Detectable)
+}
+
 func (s *section) number(v float64) string {
 	return thousands(strconv.FormatFloat(v, 'f', s.decimal, 64))
+}
+
+func (s *section) signed(v float64) string {
+	switch {
+	case v < 0:
+		return "−" + s.number(-v)
+	case v > 0:
+		return "+" + s.number(v)
+	}
+	return s.number(v)
 }
 
 func (s *section) spread(low, high *float64) string {
@@ -99,24 +267,35 @@ func (s *section) spread(low, high *float64) string {
 	return s.number(*low) + " – " + s.number(*high)
 }
 
-func ratios(low, high *float64) string {
-	if low == nil {
-		return ""
-	}
-	return fmt.Sprintf("%.3f – %.3f", *low, *high)
-}
-
 func chance(p *float64) string {
 	if p == nil {
 		return ""
 	}
+	if *p < 0.0005 {
+		return "<0.001"
+	}
 	return fmt.Sprintf("%.3f", *p)
+}
+
+func tier(m Summary) string {
+	if m.Tier == nil {
+		return ""
+	}
+	return strconv.Itoa(*m.Tier)
+}
+
+// times is the ratio as part of a sentence, where there is one.
+func (s Summary) times() string {
+	if s.Ratio == nil {
+		return ""
+	}
+	return fmt.Sprintf(", ratio %.3f", *s.Ratio)
 }
 
 // thousands puts commas into a number: 31,200.
 func thousands(s string) string {
 	whole, rest, point := strings.Cut(s, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
 		whole = whole[:i] + "," + whole[i:]
 	}
 	if point {
@@ -125,18 +304,100 @@ func thousands(s string) string {
 	return whole
 }
 
+// column is one kind of numbers in the overview.
+type column struct {
+	section
+	Head  []string // lines
+	Cells []cell   // one for every mode, the twin last
+}
+
+// mainPath is the one that all modes are about.
+func mainPath(groups []group) string {
+	path := ""
+	for _, g := range groups {
+		if path == "" && g.path != "-" || g.path == "cross-node" || path == "host-host" && g.path != "-" {
+			if path != "cross-node" {
+				path = g.path
+			}
+		}
+	}
+	return path
+}
+
+// overview picks the numbers that a reader wants first: those of the main path, what they cost the CPU, and what is no
+// traffic.
+func (r *Results) overview(groups []group, path string) []column {
+	var columns []column
+	for _, g := range groups {
+		if g.path != path && g.path != "-" {
+			continue
+		}
+		columns = append(columns, r.column(g.section))
+		for _, s := range g.Beside {
+			if s.metric == "p99" || s.metric == "cpu" || g.path == "-" {
+				columns = append(columns, r.column(s))
+			}
+		}
+	}
+	return columns
+}
+
+// rows are the modes as tables list them, the twin last.
+func (r *Results) rows() []string {
+	rows := slices.Clone(r.Modes)
+	if r.Twin != nil {
+		rows = append(rows, r.Twin.Mode)
+	}
+	return rows
+}
+
+func (r *Results) column(s section) column {
+	c := column{section: s, Head: []string{s.measure}}
+	c.Head = append(c.Head, strings.Fields(s.params)...)
+	c.Head = append(c.Head, name(s.metric), strings.TrimSpace(s.Modes[0].Unit+" "+s.arrow()))
+	for _, mode := range r.rows() {
+		at := slices.IndexFunc(s.Modes, func(m Summary) bool { return m.Mode == mode })
+		if at < 0 {
+			c.Cells = append(c.Cells, cell{})
+			continue
+		}
+		m := s.Modes[at]
+		text := s.verdict(m)
+		if m.Mode == m.Baseline {
+			text = s.number(m.Median)
+		}
+		if t := tier(m); t != "" {
+			text += " (" + t + ")"
+		}
+		shown := cell{Text: text}
+		shown.Good, shown.Bad = s.told(m)
+		c.Cells = append(c.Cells, shown)
+	}
+	return c
+}
+
+// legend explains the overview.
+func (r *Results) legend() string {
+	s := fmt.Sprintf("%s: the median; others: their ratio to it, or the difference where zeros occur. ↑ more is better, ↓ less.", r.Baseline)
+	if r.Rounds >= MinRounds {
+		s += " In brackets the tier; \"~\" was not told apart from " + r.Baseline + "."
+	}
+	return s
+}
+
 // heading says what was compared, and on what.
 func (r *Results) heading() []string {
 	how := "no round finished"
 	if r.Rounds > 0 {
 		how = fmt.Sprintf("%s, %g s a number, seed %d", plural(r.Rounds, "round"), r.Window, r.Seed)
 	}
-	var wires []string
-	for _, s := range r.Samples {
-		if !slices.Contains(wires, s.Wire) {
-			wires = append(wires, s.Wire)
-			how += ", wire model " + s.Wire
-		}
+	wires := r.wires()
+	switch len(wires) {
+	case 0:
+	case 1:
+		how += ", wire model " + wires[0]
+	default:
+		how += ", wire models " + strings.Join(wires, ", ")
 	}
 	m := r.Machine
 	on := fmt.Sprintf("Linux %s, %s, %s", cmp.Or(m.Kernel, "?"), cmp.Or(m.CPU, "unknown CPU"), plural(m.CPUs, "CPU"))
@@ -157,11 +418,9 @@ func (r *Results) notes() []string {
 	} else if need := roundsToTell(len(r.Modes) - 1); len(r.Modes) > 1 && r.Rounds < need {
 		notes = append(notes, fmt.Sprintf("%d rounds cannot tell %d modes apart, however much they differ (needs %d)", r.Rounds, len(r.Modes), need))
 	}
-	for _, s := range r.Summary {
-		if s.Path == "host-host" && s.Differs() {
-			notes = append(notes, fmt.Sprintf("control: %s %s differs between hosts in %s and in %s, where nothing differs: do not believe differences of that size (%.3f)",
-				s.Measure, name(s.Metric), s.Mode, s.Baseline, *s.Ratio))
-		}
+	for range r.Resumed {
+		notes = append(notes, "the comparison was interrupted and taken up again; the rounds before and after are ranked together")
+		break
 	}
 	return notes
 }
@@ -169,16 +428,38 @@ func (r *Results) notes() []string {
 // limits says what the numbers are not.
 func (r *Results) limits() string {
 	return fmt.Sprintf("A software path on one machine with %s, no network card: values are no network speeds, and only ratios within one wire model mean anything. "+
-		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm; \"~\" and one tier: not told apart.", plural(r.Machine.CPUs, "CPU"))
+		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm over the modes of one table: of twenty tables one may show a difference that is none. "+
+		"\"~\" and one tier: not told apart. "+
+		"\"sees\" is the smallest difference that this noise and these rounds would have shown in four of five comparisons.", plural(r.Machine.CPUs, "CPU"))
 }
 
-// proved says in a line what the proof of a mode was.
+// proved says what was seen of what was promised.
 func (p Proof) proved() string {
-	s := fmt.Sprintf("%s: encapsulation %s", p.Mode, p.Encapsulation)
+	s := "encapsulation " + p.Encapsulation
 	if p.OK {
 		return s + ", seen on " + plural(p.Frames, "frame")
 	}
 	return s + " promised, but " + p.Detail
+}
+
+// ceilings says in a line for each measure what the generator reaches where no network is in its way.
+func (r *Results) ceilings() []string {
+	var lines []string
+	for _, s := range Summarise(r.Ceiling, "", nil) {
+		sec := section{kind: s.kind(), Modes: []Summary{s}}
+		sec.fill("")
+		lines = append(lines, fmt.Sprintf("%s %s %s", sec.kind, sec.number(s.Median), s.Unit))
+	}
+	return lines
+}
+
+// title names a check with what it is about.
+func (c Check) title() string {
+	about := strings.Trim(c.Mode+", "+c.Wire, ", ")
+	if about == "" {
+		return c.Name
+	}
+	return c.Name + " (" + about + ")"
 }
 
 func plural(n int, of string) string {

@@ -116,7 +116,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 	for _, n := range c.Nodes {
 		tunnel := m.tunnel(n)
 		device.IPIP(s, f, n, tunnel)
-		s.Add(plan.Address{Namespace: n.Namespace, Link: tunnel.Name, Prefix: single(n.PodCIDRs[0].Addr())})
+		s.Add(plan.Address{Namespace: n.Namespace, Link: tunnel.Name, Prefix: plan.Single(n.PodCIDRs[0].Addr())})
 		for _, peer := range c.Nodes {
 			if peer != n {
 				s.Add(m.route(n, peer))
@@ -153,8 +153,6 @@ func (m Mode) tunnels(n, peer *plan.Node) bool {
 
 // mtu is that of the tunnel device and of the pods, also where some of their packets are not encapsulated.
 func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU - Overhead }
-
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	if from.Node == to.Node {

@@ -71,11 +71,11 @@ func outside(c *plan.Cluster, subnet netip.Prefix) []netip.Prefix {
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
 			if before.Contains(p.Address(false)) { // the file gave it to a pod
-				before = single(subnet.Addr())
+				before = plan.Single(subnet.Addr())
 			}
 		}
 	}
-	return []netip.Prefix{before, single(plan.Last(subnet))}
+	return []netip.Prefix{before, plan.Single(plan.Last(subnet))}
 }
 
 func uplinkMAC(s *plan.State, n *plan.Node) string {

@@ -191,7 +191,7 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o
 			MTU: deviceMTU(n, v6), MAC: o.mac(n), TxQueueLen: o.txQueueLen,
 			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
 		},
-		plan.Address{Namespace: n.Namespace, Link: device, Prefix: single(vtep(n, family))},
+		plan.Address{Namespace: n.Namespace, Link: device, Prefix: plan.Single(vtep(n, family))},
 	)
 	for _, peer := range c.Nodes {
 		if peer == n {
@@ -225,8 +225,6 @@ func (m Mode) reaches(n, other *plan.Node) bool {
 
 // vtep is the address of a node's tunnel device: the first of its block.
 func vtep(n *plan.Node, family int) netip.Addr { return n.PodCIDRs[family].Addr() }
-
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	v6 := to.Address.Is6()

@@ -1,9 +1,10 @@
 // Package compare measures the modes of a lab against one another, over instances that stand side by side.
 //
 // Before anything is measured, each mode is proved: while its pods talk across nodes, what is on the underlay has to be
-// what the mode promises. A number without that proof would be a number of something else.
+// what the mode promises, in frames of the size that the wire model says. A number without that proof would be a number of
+// something else.
 //
-// Then it goes in rounds. In every round each path and measure is taken once of every mode, in an order drawn anew for
+// Then it goes in rounds, first under the wire model that ranks and then under the others. In every round each path and measure is taken once of every mode, in an order drawn anew for
 // the round; the modes of one path and measure follow upon one another, so that what is compared within a round is as
 // near in time as can be. A measurement is a new connection.
 package compare
@@ -22,48 +23,73 @@ import (
 	"labnet/testbed/traffic"
 )
 
-// wireModel is the model of the underlay's links: veth as it is, where what a pod sends is never cut into packets.
-const wireModel = "super"
-
 // congestion is the congestion control of every flow; a machine's default may pace.
 const congestion = "cubic"
 
-// Variant is an instance of the lab in one mode. It is up.
+// Variant is an instance of the lab in one mode.
 type Variant struct {
 	Mode     string
 	Datapath string
-	Plan     *plan.Plan
+	Plans    []*plan.Plan // the same instance under each of the configured wire models; it is up under the first
+	Life     *plan.Plan   // another instance, which is built and removed to measure that; without one it is not
+	Smaller  *plan.Plan   // the same with a node less; without one it is not told what a node costs the others
 }
 
 // Config says what is compared.
 type Config struct {
 	Lab      string
 	Variants []Variant
-	Baseline string   // a mode; the first one where it is left out
-	Paths    []string // of [Paths]; all where they are left out
-	Measures []string // of [Measures]; all where they are left out
+	Baseline string // a mode; the first one where it is left out
+	Twin     string // the name of the variant that is the baseline once more
+	Set      string // [Quick], [Default] or [Full]
+	Wires    []Wire
+	Paths    []string // of [Paths]; what the set has where they are left out
+	Measures []string // of [Measures]; likewise
+	Engine   string   // "lab" or "iperf3"
 	Rounds   int
 	Seed     uint64 // of the order within rounds; drawn where it is left out
 	Warmup   time.Duration
 	Window   time.Duration // what is counted, of every measurement
-	Quick    bool          // few and short rounds, where nothing else is said
 	Argv     []string      // recorded
+
+	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan
+	Down  func(context.Context, string) error     // removes an instance
+	Keep  func(*report.Results) error             // is given the results after each round
+	Prior *report.Results                         // of a comparison that was interrupted, and goes on
 }
 
-// Complete fills in what was left out, and refuses what cannot be meant. It does not look at the variants.
-func (c *Config) Complete() error {
+// Complete fills in what was left out, and refuses what cannot be meant. It does not look at the variants. Wires are given
+// by name, and both engines are known by theirs.
+func (c *Config) Complete(wires []string) error {
 	var err error
+	if c.Set == "" {
+		c.Set = Default
+	}
 	if c.Paths, err = known("path", c.Paths, Paths); err != nil {
 		return err
-	}
-	if !slices.Contains(c.Paths, hostHost) {
-		c.Paths = slices.Insert(c.Paths, 0, hostHost) // the control belongs to every comparison
 	}
 	if c.Measures, err = known("measure", c.Measures, Measures); err != nil {
 		return err
 	}
-	rounds, warmup, window := 10, 500*time.Millisecond, 2*time.Second
-	if c.Quick {
+	if len(wires) == 0 {
+		wires = map[string][]string{Quick: {"nic"}, Default: {"nic", "bare", shaped}, Full: {"nic", "bare", "super", shaped}}[c.Set]
+	}
+	if c.Wires, err = wiresOf(wires); err != nil {
+		return err
+	}
+	switch c.Engine {
+	case "":
+		c.Engine = ours
+	case ours:
+	case iperf3:
+		if err := c.witnessed(); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("there is no engine %q; the engines are %s, %s", c.Engine, ours, iperf3)
+	}
+	rounds, warmup, window := 10, 200*time.Millisecond, time.Second
+	if c.Set == Quick {
 		rounds, warmup, window = 3, 100*time.Millisecond, 400*time.Millisecond
 	}
 	if c.Rounds == 0 {
@@ -84,10 +110,10 @@ func (c *Config) Complete() error {
 	return nil
 }
 
-// known returns what was asked for in the order in which it is measured; nothing asked for is everything.
+// known returns what was asked for in the order in which it is measured.
 func known(kind string, asked, all []string) ([]string, error) {
 	if len(asked) == 0 {
-		return slices.Clone(all), nil
+		return nil, nil
 	}
 	for _, a := range asked {
 		if !slices.Contains(all, a) {
@@ -97,87 +123,192 @@ func known(kind string, asked, all []string) ([]string, error) {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(asked, s) }), nil
 }
 
-// Estimate returns about how long the comparison will take, building and removing the instances included.
-func Estimate(c Config) time.Duration {
-	const (
-		around   = 10 * time.Millisecond // connections before and after a measurement
-		instance = time.Second           // to build, prove and remove one
-	)
-	one := time.Duration(len(c.Paths)*len(c.Measures)*c.Rounds)*(c.Warmup+c.Window+around) + instance
-	return time.Duration(len(c.Variants)) * one
-}
-
-// Progress is told of each piece of work as it begins: the step it belongs to, its number from 1, and of how many.
-type Progress func(step string, number, of int)
+// Progress is told of each piece of work as it begins: the step it belongs to, its number from 1, of how many, and about how
+// long it is to the end.
+type Progress func(step string, number, of int, left time.Duration)
 
 // Run proves the modes and measures them. When ctx is cancelled it returns the rounds that are finished, and no error
 // unless there is none. An error comes with what was found out before it: a mode whose proof failed, finished rounds.
 func Run(ctx context.Context, cfg Config, progress Progress) (*report.Results, error) {
-	if err := cfg.Complete(); err != nil {
-		return nil, err
-	}
 	if len(cfg.Variants) == 0 {
 		return nil, errors.New("no mode to measure")
 	}
-	r := &report.Results{
-		Argv: cfg.Argv, Start: time.Now().Round(time.Second), Lab: cfg.Lab, Quick: cfg.Quick, Asked: cfg.Rounds,
-		Warmup: cfg.Warmup.Seconds(), Window: cfg.Window.Seconds(), Seed: cfg.Seed, Machine: machine(),
+	if cfg.Baseline == "" {
+		cfg.Baseline = cfg.Variants[0].Mode
 	}
-	for _, v := range cfg.Variants {
-		r.Modes = append(r.Modes, v.Mode)
+	if !slices.ContainsFunc(cfg.Variants, func(v Variant) bool { return v.Mode == cfg.Baseline }) {
+		return nil, fmt.Errorf("the baseline %s is none of the modes", cfg.Baseline)
 	}
-	if r.Baseline = cfg.Baseline; r.Baseline == "" {
-		r.Baseline = r.Modes[0]
-	}
-	if !slices.Contains(r.Modes, r.Baseline) {
-		return nil, fmt.Errorf("the baseline %s is none of the modes %s", r.Baseline, strings.Join(r.Modes, ", "))
-	}
-	run := &run{cfg: cfg, results: r}
+	run := &run{cfg: cfg, cells: cfg.cells(), progress: progress, results: begin(cfg)}
 	defer run.close()
-	err := run.all(ctx, progress)
-	r.Finish = time.Now().Round(time.Second)
-	r.Derive()
+	for _, v := range cfg.Variants {
+		run.subjects = append(run.subjects, &subject{Variant: v})
+	}
+	before := stolen()
+	err := run.all(ctx)
+	run.results.Machine.Steal += (stolen() - before).Seconds()
+	run.results.Finish = time.Now().Round(time.Second)
+	run.results.Derive()
 	if ctx.Err() != nil {
-		if r.Rounds == 0 {
+		if run.results.Rounds == 0 {
 			return nil, fmt.Errorf("interrupted before a round was finished: %w", context.Cause(ctx))
 		}
-		return r, nil
+		return run.results, nil
 	}
-	return r, err
+	return run.results, err
+}
+
+// begin starts the record, or takes up that of the comparison which goes on.
+func begin(cfg Config) *report.Results {
+	if r := cfg.Prior; r != nil {
+		r.Resumed = append(r.Resumed, time.Now().Round(time.Second))
+		r.Argv = cfg.Argv
+		return r
+	}
+	r := &report.Results{
+		Argv: cfg.Argv, Start: time.Now().Round(time.Second), Lab: cfg.Lab, Baseline: cfg.Baseline, Engine: cfg.Engine,
+		Set: cfg.Set, Quick: cfg.Set == Quick, Asked: cfg.Rounds, Warmup: cfg.Warmup.Seconds(), Window: cfg.Window.Seconds(), Tail: traffic.Tail.Seconds(),
+		Seed: cfg.Seed, Machine: Machine(), Topology: topology(cfg.Variants[0].Plans[0].Cluster),
+	}
+	if len(cfg.Paths)+len(cfg.Measures) > 0 {
+		r.Set = ""
+	}
+	for _, v := range cfg.Variants {
+		if v.Mode == cfg.Twin {
+			r.Twin = &report.Twin{Mode: v.Mode, Of: cfg.Baseline}
+		} else {
+			r.Modes = append(r.Modes, v.Mode)
+		}
+	}
+	for i, w := range cfg.Wires {
+		r.Wires = append(r.Wires, report.Wire{Name: w.Name, About: w.about, Settings: settings(cfg.Variants[0].Plans[i]), Rate: float64(w.Rate) / 1e9})
+	}
+	r.Expected = cfg.arithmetic()
+	return r
 }
 
 // run is one comparison under way.
 type run struct {
 	cfg            Config
+	cells          []cell
 	results        *report.Results
+	progress       Progress
 	subjects       []*subject
 	client, server int // CPUs
+	idle           traffic.CPU
+	wire           Wire          // that the instances are up under
+	taken, wanted  int           // measurements
+	spent, total   time.Duration // what they were estimated to take
+	begun          time.Time
 }
 
-func (r *run) all(ctx context.Context, progress Progress) error {
+func (r *run) all(ctx context.Context) error {
 	r.client, r.server = traffic.CPUs()
 	if r.client == traffic.Unpinned {
 		r.warn("client and server share one CPU, so they are not pinned")
 	} else {
 		r.results.Machine.Pinned = []int{r.client, r.server}
 	}
-	for _, v := range r.cfg.Variants {
-		if err := r.open(v); err != nil {
-			return fmt.Errorf("mode %s: %w", v.Mode, err)
+	for _, s := range r.subjects {
+		if err := r.open(s); err != nil {
+			return fmt.Errorf("mode %s: %w", s.Mode, err)
 		}
 	}
-	if err := r.prove(ctx, progress); err != nil {
-		return err
+	r.count()
+	for i, w := range r.cfg.Wires {
+		if i > 0 {
+			if err := r.rewire(ctx, i); err != nil {
+				return err
+			}
+		}
+		if r.wire = w; r.finished(w.Name) >= r.cfg.rounds(w.Name) {
+			continue
+		}
+		if err := r.prove(ctx); err != nil {
+			return err
+		}
+		if i == 0 && len(r.results.Ceiling) == 0 {
+			if err := r.ceiling(ctx); err != nil {
+				return err
+			}
+		}
+		if i == 0 && r.cfg.lives() && len(r.results.Passes) == 0 {
+			if err := r.growth(ctx); err != nil {
+				return err
+			}
+		}
+		err := r.measure(ctx)
+		r.devices()
+		if err = errors.Join(err, r.unchanged(ctx, i)); err != nil {
+			return err
+		}
 	}
-	return r.measure(ctx, progress)
+	return nil
+}
+
+// count adds up what there is to do.
+func (r *run) count() {
+	r.begun = time.Now()
+	for _, w := range r.cfg.Wires {
+		for round := r.finished(w.Name) + 1; round <= r.cfg.rounds(w.Name); round++ {
+			for _, s := range r.subjects {
+				for _, x := range r.cells {
+					if _, ok := s.routes[x.path]; ok && x.wire == w.Name {
+						r.wanted++
+						r.total += x.takes(r.cfg.timing(w.Name)) + around
+					}
+				}
+				if w == r.cfg.Wires[0] && r.cfg.lives() && s.Life != nil {
+					r.wanted++
+					r.total += life
+				}
+			}
+		}
+	}
+}
+
+// finished is how many rounds of a wire model are done.
+func (r *run) finished(wire string) int {
+	n := 0
+	for _, p := range r.results.Passes {
+		if p.Wire == wire {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *run) say(step string, number, of int) { r.progress(step, number, of, 0) }
+
+// next tells of a measurement that begins.
+func (r *run) next(round int, estimate time.Duration) {
+	r.taken++
+	left := r.total - r.spent
+	if r.spent > 0 {
+		left = time.Duration(float64(left) * float64(time.Since(r.begun)) / float64(r.spent))
+	}
+	r.spent += estimate
+	r.progress(fmt.Sprintf("round %d of %d, wire model %s", round, r.cfg.rounds(r.wire.Name), r.wire.Name), r.taken, r.wanted, left)
+}
+
+// rewire brings all instances under another wire model.
+func (r *run) rewire(ctx context.Context, wire int) error {
+	for i, s := range r.subjects {
+		r.say("wire model "+r.cfg.Wires[wire].Name, i+1, len(r.subjects))
+		if err := r.cfg.Bring(ctx, s.Plans[wire]); err != nil {
+			return fmt.Errorf("mode %s under the wire model %s: %w", s.Mode, r.cfg.Wires[wire].Name, err)
+		}
+		s.Plan = s.Plans[wire]
+	}
+	return nil
 }
 
 // prove holds every mode against what it promises of the underlay. All of them are tried before one that failed ends the
 // comparison.
-func (r *run) prove(ctx context.Context, progress Progress) error {
+func (r *run) prove(ctx context.Context) error {
 	var failed []error
 	for i, s := range r.subjects {
-		progress("proving on the underlay", i+1, len(r.subjects))
+		r.say("proving on the underlay, wire model "+r.wire.Name, i+1, len(r.subjects))
 		if s.across == nil {
 			r.warn("%s has no two pods on different nodes: what is on the underlay is not proved", s.Mode)
 			continue
@@ -186,6 +317,7 @@ func (r *run) prove(ctx context.Context, progress Progress) error {
 		if err != nil {
 			return fmt.Errorf("mode %s: %w", s.Mode, err)
 		}
+		r.results.Proof = slices.DeleteFunc(r.results.Proof, func(o report.Proof) bool { return o.Mode == p.Mode && o.Wire == p.Wire })
 		r.results.Proof = append(r.results.Proof, p)
 		if !p.OK {
 			failed = append(failed, fmt.Errorf("mode %s is not on the underlay what it promises (%s): %s", s.Mode, p.Encapsulation, p.Detail))
@@ -194,48 +326,197 @@ func (r *run) prove(ctx context.Context, progress Progress) error {
 	return errors.Join(failed...)
 }
 
-// measure goes through the rounds. A round that is not finished leaves no samples.
-func (r *run) measure(ctx context.Context, progress Progress) error {
-	total, number := 0, 0
-	for _, s := range r.subjects {
-		total += len(s.routes) * len(r.cfg.Measures) * r.cfg.Rounds
+// ceiling measures the generator where nothing is in its way, over the loopback of a namespace of ours.
+func (r *run) ceiling(ctx context.Context) error {
+	const times = 3
+	var err error
+	if r.idle, err = traffic.MeasureIdle(ctx, r.cfg.Window); err != nil {
+		return err
 	}
-	if total == 0 {
-		return errors.New("the lab offers none of the paths " + strings.Join(r.cfg.Paths, ", "))
-	}
-	rng := rand.New(rand.NewPCG(r.cfg.Seed, 0))
-	for round := 1; round <= r.cfg.Rounds; round++ {
-		order := rng.Perm(len(r.subjects))
-		var names []string
-		for _, i := range order {
-			names = append(names, r.subjects[i].Mode)
+	var done []string
+	place := r.subjects[0].anywhere()
+	for _, x := range r.cells {
+		id := x.name + " " + x.params
+		if slices.Contains(done, id) || place == nil || r.cfg.Engine != ours {
+			continue
 		}
-		var samples []report.Sample
-		for _, path := range r.cfg.Paths {
-			for _, measure := range r.cfg.Measures {
-				taken := make([][]report.Sample, len(r.subjects)) // back in the order of the modes
-				for _, i := range order {
-					s := r.subjects[i]
-					if _, ok := s.routes[path]; !ok {
-						continue
-					}
-					number++
-					progress("measuring", number, total)
-					var err error
-					if taken[i], err = r.take(ctx, s, path, measure, round); err != nil {
-						return fmt.Errorf("round %d, mode %s, %s, %s: %w", round, s.Mode, path, measure, err)
-					}
-				}
-				samples = append(samples, slices.Concat(taken...)...)
+		done = append(done, id)
+		r.say("the generator's own ceiling, over loopback", len(done), len(done))
+		for round := range times {
+			cfg := r.cfg.timing(r.wire.Name)
+			cfg.Client.CPU, cfg.Server.CPU, cfg.Idle = r.client, r.server, r.idle
+			t, err := x.run(ctx, cfg.Loopback(place.Do))
+			if err != nil {
+				return fmt.Errorf("%s over loopback: %w", x.name, err)
+			}
+			for _, n := range t.readings {
+				r.results.Ceiling = append(r.results.Ceiling, report.Sample{
+					Path: "loopback", Measure: x.name, Params: x.params, Metric: n.metric, Value: n.value, Unit: n.unit,
+					Round: round + 1, MSS: t.socket.MSS, Congestion: t.socket.Congestion, Retransmits: t.socket.Retransmits,
+				})
 			}
 		}
-		r.results.Samples = append(r.results.Samples, samples...)
-		r.results.Order = append(r.results.Order, names)
-		r.results.Rounds = round
 	}
 	return nil
 }
 
+// ceilings estimates that.
+func ceilings(c *Config) time.Duration {
+	var total time.Duration
+	var done []string
+	for _, x := range c.cells() {
+		if id := x.name + " " + x.params; !slices.Contains(done, id) {
+			done = append(done, id)
+			total += 3 * x.takes(c.timing(x.wire))
+		}
+	}
+	return total
+}
+
+// measure goes through the rounds of a wire model. A round that is not finished leaves nothing.
+func (r *run) measure(ctx context.Context) error {
+	if r.wanted == 0 && len(r.results.Passes) == 0 {
+		return errors.New("the lab offers none of the paths that are asked for")
+	}
+	model := uint64(slices.Index(r.cfg.Wires, r.wire))
+	for round := r.finished(r.wire.Name) + 1; round <= r.cfg.rounds(r.wire.Name); round++ {
+		order := rand.New(rand.NewPCG(r.cfg.Seed, model<<32|uint64(round))).Perm(len(r.subjects))
+		var names []string
+		for _, i := range order {
+			names = append(names, r.subjects[i].Mode)
+		}
+		start, stole := time.Now(), stolen()
+		var err error
+		if r.idle, err = traffic.MeasureIdle(ctx, r.cfg.Window); err != nil {
+			return err
+		}
+		var got record
+		for _, x := range r.cells {
+			if x.wire != r.wire.Name {
+				continue
+			}
+			each := make([]record, len(r.subjects)) // back in the order of the modes
+			for _, i := range order {
+				s := r.subjects[i]
+				if _, ok := s.routes[x.path]; !ok {
+					continue
+				}
+				r.next(round, x.takes(r.cfg.timing(x.wire))+around)
+				var err error
+				if each[i], err = r.take(ctx, s, x, round); err != nil {
+					return fmt.Errorf("round %d, wire model %s, mode %s, %s, %s: %w", round, x.wire, s.Mode, x.path, x.name, err)
+				}
+			}
+			got.add(each...)
+		}
+		if r.wire == r.cfg.Wires[0] && r.cfg.lives() {
+			each := make([]record, len(r.subjects))
+			for _, i := range order {
+				if r.subjects[i].Life == nil {
+					continue
+				}
+				r.next(round, life)
+				if each[i], err = r.live(ctx, r.subjects[i], round); err != nil {
+					return fmt.Errorf("round %d, mode %s, building it anew: %w", round, r.subjects[i].Mode, err)
+				}
+			}
+			got.add(each...)
+		}
+		r.results.Samples = append(r.results.Samples, got.samples...)
+		r.results.Histograms = append(r.results.Histograms, got.histograms...)
+		r.results.Series = append(r.results.Series, got.series...)
+		r.results.Passes = append(r.results.Passes, report.Pass{
+			Round: round, Wire: r.wire.Name, Order: names, Start: start, Seconds: time.Since(start).Seconds(), Steal: (stolen() - stole).Seconds(), Load: load(),
+		})
+		if r.wire == r.cfg.Wires[0] {
+			r.results.Order = append(r.results.Order, names)
+			r.results.Rounds = round
+		}
+		if r.cfg.Keep != nil {
+			r.results.Finish = time.Now().Round(time.Second)
+			r.results.Derive()
+			if err := r.cfg.Keep(r.results); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// record is what measurements gave.
+type record struct {
+	samples    []report.Sample
+	histograms []report.Histogram
+	series     []report.Series
+}
+
+func (r *record) add(more ...record) {
+	for _, m := range more {
+		r.samples = append(r.samples, m.samples...)
+		r.histograms = append(r.histograms, m.histograms...)
+		r.series = append(r.series, m.series...)
+	}
+}
+
+// take measures once. The path is primed first: a neighbour that has to be resolved again is not what is measured. What
+// fails is tried once more, and that is recorded.
+func (r *run) take(ctx context.Context, s *subject, x cell, round int) (record, error) {
+	got, err := r.attempt(ctx, s, x, round)
+	if err == nil || ctx.Err() != nil {
+		return got, err
+	}
+	r.results.Retries = append(r.results.Retries, report.Retry{
+		Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Params: x.params, Round: round, Reason: err.Error(),
+	})
+	return r.attempt(ctx, s, x, round)
+}
+
+func (r *run) attempt(ctx context.Context, s *subject, x cell, round int) (record, error) {
+	cfg := r.traffic(s, s.routes[x.path])
+	if err := traffic.Exchange(ctx, cfg, 1); err != nil {
+		return record{}, err
+	}
+	before, err := s.drops(x.path)
+	if err != nil {
+		return record{}, err
+	}
+	measured := x.run
+	if r.cfg.Engine == iperf3 {
+		measured = r.iperf3(s, s.routes[x.path], x)
+	}
+	t, err := measured(ctx, cfg)
+	if err != nil {
+		return record{}, err
+	}
+	after, err := s.drops(x.path)
+	if err != nil {
+		return record{}, err
+	}
+	t.readings = append(t.readings, reading{"drops", float64(after - before), "packets"})
+	var got record
+	for _, n := range t.readings {
+		got.samples = append(got.samples, report.Sample{
+			Mode: s.Mode, Datapath: s.Datapath, Wire: x.wire, Path: x.path, Measure: x.name, Metric: n.metric, Params: x.params,
+			Round: round, Value: n.value, Unit: n.unit, MSS: t.socket.MSS, Congestion: t.socket.Congestion, Retransmits: t.socket.Retransmits,
+		})
+	}
+	if t.latency != nil && t.latency.Count() > 0 {
+		h := report.Histogram{Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Params: x.params, Round: round, Unit: "µs", Counts: counts(t.latency)}
+		got.histograms = append(got.histograms, h)
+	}
+	if len(t.series.Counts) > 0 {
+		v := report.Series{Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Metric: t.metric, Params: x.params, Round: round, Unit: t.unit, Step: t.series.Step.Seconds()}
+		for _, n := range t.series.Counts {
+			v.Values = append(v.Values, float64(n)*t.scale/t.series.Step.Seconds())
+		}
+		got.series = append(got.series, v)
+	}
+	return got, nil
+}
+
 func (r *run) warn(format string, args ...any) {
-	r.results.Warnings = append(r.results.Warnings, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(r.results.Warnings, text) {
+		r.results.Warnings = append(r.results.Warnings, text)
+	}
 }

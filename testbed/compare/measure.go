@@ -2,17 +2,29 @@ package compare
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"labnet/lab/report"
 	"labnet/testbed/traffic"
 )
 
-// A measure takes numbers of a path.
+// A measure takes numbers of a path. Several measures share a name and differ in their parameters.
 type measure struct {
 	name   string
 	params string
-	run    func(context.Context, traffic.Config) ([]reading, traffic.Socket, error)
+	takes  func(traffic.Config) time.Duration
+	run    func(context.Context, traffic.Config) (taken, error)
+}
+
+// taken is what one measurement gave: numbers, the first of which is what it was made for.
+type taken struct {
+	readings []reading
+	socket   traffic.Socket
+	latency  *traffic.Histogram
+	series   traffic.Series
+	metric   string  // of the series
+	unit     string  // of the series
+	scale    float64 // from a step's count to the unit
 }
 
 type reading struct {
@@ -21,58 +33,170 @@ type reading struct {
 	unit   string
 }
 
-var measures = []measure{
-	{"tcp-stream", "streams=1", func(ctx context.Context, cfg traffic.Config) ([]reading, traffic.Socket, error) {
-		s, err := traffic.RunStream(ctx, cfg, traffic.Streams{})
+// step is that of the time series.
+const step = 100 * time.Millisecond
+
+const highLoss = 0.001 // what the highest rate of datagrams may lose
+
+// once is how long a single run takes; one that counts datagrams waits for stragglers besides.
+func once(cfg traffic.Config) time.Duration { return cfg.Warmup + cfg.Window + traffic.Tail }
+
+func waiting(cfg traffic.Config) time.Duration { return cfg.Takes() }
+
+// stream measures TCP throughput.
+func stream(params string, what traffic.Streams) measure {
+	what.Step = step
+	return measure{"tcp-stream", params, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		s, err := traffic.RunStream(ctx, cfg, what)
 		if err != nil {
-			return nil, s.Socket, err
+			return taken{socket: s.Socket}, err
 		}
-		return []reading{{"goodput", s.Goodput(), "Gbit/s"}}, s.Socket, nil
-	}},
-	{"tcp-rr", "request=1 response=1", func(ctx context.Context, cfg traffic.Config) ([]reading, traffic.Socket, error) {
-		t, err := traffic.RunTransactions(ctx, cfg, traffic.Requests{})
-		if err != nil {
-			return nil, t.Socket, err
+		t := taken{socket: s.Socket, series: s.Series, metric: "goodput", unit: "Gbit/s", scale: 8 / 1e9}
+		t.readings = []reading{{"goodput", s.Goodput(), "Gbit/s"}}
+		if s.Bytes > 0 {
+			t.readings = append(t.readings, reading{"cpu", s.CPU.Per(s.Gbit()), "s/Gbit"}, reading{"retransmits", s.RetransmitsPerGB(), "1/GB"})
 		}
-		micros := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
-		return []reading{
-			{"rate", t.Rate(), "1/s"},
-			{"p50", micros(t.Percentile(50)), "µs"},
-			{"p99", micros(t.Percentile(99)), "µs"},
-		}, t.Socket, nil
-	}},
+		return t, nil
+	}}
 }
 
-// Measures lists the measures in the order in which they are taken.
-var Measures = func() []string {
-	var names []string
-	for _, m := range measures {
-		names = append(names, m.name)
-	}
-	return names
-}()
+// requests measures a closed loop of requests and answers.
+func requests(name, params string, what traffic.Requests) measure {
+	what.Step = step
+	return measure{name, params, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		r, err := traffic.RunTransactions(ctx, cfg, what)
+		if err != nil {
+			return taken{socket: r.Socket}, err
+		}
+		t := transactions(r)
+		if what.Protocol == traffic.UDP {
+			t.readings = append(t.readings, reading{"lost", float64(r.Lost), "requests"})
+		}
+		return t, nil
+	}}
+}
 
-// take measures once. The path is primed first: a neighbour that has to be resolved again is not what is measured.
-func (r *run) take(ctx context.Context, s *subject, path, name string, round int) ([]report.Sample, error) {
-	cfg := r.traffic(s, s.routes[path])
-	if err := traffic.Exchange(ctx, cfg, 1); err != nil {
-		return nil, err
+func transactions(r traffic.Transactions) taken {
+	t := taken{socket: r.Socket, latency: r.Latency, series: r.Series, metric: "rate", unit: "1/s", scale: 1}
+	t.readings = append(percentiles(r.Latency), reading{"rate", r.Rate(), "1/s"})
+	if r.Count > 0 {
+		t.readings = append(t.readings, reading{"cpu", r.CPU.Per(r.Millions()), "s/million"})
 	}
-	var samples []report.Sample
-	for _, m := range measures {
-		if m.name != name {
+	return t
+}
+
+// percentiles are those that a single run can tell. The tail beyond is read off the merged histograms.
+func percentiles(h *traffic.Histogram) []reading {
+	var all []reading
+	if n := h.Count(); n > 0 {
+		all = append(all, reading{"p50", micros(h.Percentile(50)), "µs"})
+		if n >= 100 {
+			all = append(all, reading{"p99", micros(h.Percentile(99)), "µs"})
+		}
+	}
+	return all
+}
+
+// counts are a histogram's for the record, in steps of one in a hundred: finer ones tell nothing, and fill the file.
+func counts(h *traffic.Histogram) [][2]float64 {
+	var all [][2]float64
+	for _, p := range h.Pairs() {
+		value := float64(p[0]) / 1e3
+		if last := len(all) - 1; last >= 0 && value < all[last][0]*1.01 {
+			all[last][1] += float64(p[1])
 			continue
 		}
-		numbers, socket, err := m.run(ctx, cfg)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range numbers {
-			samples = append(samples, report.Sample{
-				Mode: s.Mode, Datapath: s.Datapath, Wire: wireModel, Path: path, Measure: m.name, Metric: n.metric, Params: m.params,
-				Round: round, Value: n.value, Unit: n.unit, MSS: socket.MSS, Congestion: socket.Congestion, Retransmits: socket.Retransmits,
-			})
-		}
+		all = append(all, [2]float64{value, float64(p[1])})
 	}
-	return samples, nil
+	return all
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// connections measures a new connection for every request.
+func connections() measure {
+	return measure{"tcp-crr", "request=1 response=1", once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		r, err := traffic.RunConnections(ctx, cfg, traffic.Connections{})
+		if err != nil {
+			return taken{socket: r.Socket}, err
+		}
+		return transactions(r), nil
+	}}
+}
+
+// loaded measures requests beside a stream.
+func loaded() measure {
+	return measure{"latency-under-load", "streams=1", once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		r, s, err := traffic.RunLoaded(ctx, cfg, traffic.Requests{Step: step}, traffic.Streams{})
+		if err != nil {
+			return taken{socket: r.Socket}, err
+		}
+		t := transactions(r)
+		t.readings = append(percentiles(r.Latency), reading{"goodput", s.Goodput(), "Gbit/s"})
+		return t, nil
+	}}
+}
+
+// scheduled measures requests at a rate, timed from when they were due.
+func scheduled(perSecond float64) measure {
+	return measure{"latency-at-rate", fmt.Sprintf("udp rate=%g", perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		r, err := traffic.RunSchedule(ctx, cfg, traffic.Schedule{Protocol: traffic.UDP, PerSecond: perSecond})
+		if err != nil {
+			return taken{}, err
+		}
+		return taken{latency: r.Latency, readings: append(percentiles(r.Latency), reading{"lost", float64(r.Lost()), "requests"})}, nil
+	}}
+}
+
+// offered sends datagrams at a rate, and sees what becomes of them.
+func offered(size int, perSecond float64) measure {
+	return measure{"udp-rate", fmt.Sprintf("size=%d rate=%g", size, perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		d, err := traffic.RunPackets(ctx, cfg, traffic.Packets{Size: size, PerSecond: perSecond})
+		if err != nil {
+			return taken{}, err
+		}
+		t := taken{latency: d.Delay, readings: []reading{{"loss", 100 * d.Loss(), "%"}, {"delivered", d.Rate(), "1/s"}}}
+		t.readings = append(t.readings, spent(d)...)
+		return t, nil
+	}}
+}
+
+// oneWay measures how long datagrams are on their way: both ends read one clock.
+func oneWay(size int, perSecond float64) measure {
+	return measure{"one-way", fmt.Sprintf("size=%d rate=%g", size, perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		d, err := traffic.RunPackets(ctx, cfg, traffic.Packets{Size: size, PerSecond: perSecond})
+		if err != nil {
+			return taken{}, err
+		}
+		return taken{latency: d.Delay, readings: append(percentiles(d.Delay), reading{"jitter", micros(d.Jitter), "µs"})}, nil
+	}}
+}
+
+// highest looks for the highest rate of datagrams that gets through.
+func highest(size int) measure {
+	search := traffic.Search{Size: size, Low: 20_000, High: 1_000_000, Loss: highLoss, Trial: 50 * time.Millisecond, Steps: 9}
+	brief := func(cfg traffic.Config) traffic.Config {
+		cfg.Warmup = min(cfg.Warmup, 30*time.Millisecond)
+		return cfg
+	}
+	takes := func(cfg traffic.Config) time.Duration {
+		trial := brief(cfg)
+		trial.Window = search.Trial
+		return time.Duration(search.Steps*3/2)*trial.Takes() + brief(cfg).Takes()
+	}
+	return measure{"udp-rate", fmt.Sprintf("size=%d highest", size), takes, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+		f, err := traffic.FindRate(ctx, brief(cfg), search)
+		if err != nil {
+			return taken{}, err
+		}
+		return taken{latency: f.Delay, readings: append([]reading{{"packets", f.Rate(), "1/s"}}, spent(f.Delivery)...)}, nil
+	}}
+}
+
+// spent is the CPU time of datagrams, without what the sender spent on waiting for their time.
+func spent(d traffic.Delivery) []reading {
+	if d.Received == 0 {
+		return nil
+	}
+	return []reading{{"cpu", (d.CPU.Busy() - d.Spun).Seconds() / (float64(d.Received) / 1e6), "s/million"}}
 }

@@ -2,7 +2,9 @@ package compare
 
 import (
 	"fmt"
+	"slices"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/testbed"
@@ -15,10 +17,12 @@ const (
 	hostHost  = "host-host"  // from one node to another
 	sameNode  = "same-node"  // between two pods of a node
 	crossNode = "cross-node" // between pods of two nodes
+	nodePod   = "node-pod"   // from a node to a pod of another
+	podNode   = "pod-node"   // from a pod to another node
 )
 
 // Paths lists the paths in the order in which they are measured.
-var Paths = []string{hostHost, sameNode, crossNode}
+var Paths = []string{hostHost, sameNode, crossNode, nodePod, podNode}
 
 // route is a path in one instance.
 type route struct{ from, to plan.Endpoint }
@@ -26,30 +30,33 @@ type route struct{ from, to plan.Endpoint }
 // subject is a variant as it is measured.
 type subject struct {
 	Variant
+	Plan   *plan.Plan // under the wire model that is up
 	routes map[string]route
 	across *route                    // between pods of two nodes, for the proof; also where it is not measured
 	places map[string]*testbed.Place // by namespace
 }
 
-// open finds the variant's paths and opens the namespaces at their ends.
-func (r *run) open(v Variant) error {
-	s := &subject{Variant: v, routes: map[string]route{}, places: map[string]*testbed.Place{}}
-	r.subjects = append(r.subjects, s)
-	all := routes(v.Plan.Cluster)
-	for _, path := range r.cfg.Paths {
-		if why := all.missing(path, v.Plan); why != "" {
-			r.warn("%s: %s is not measured: %s", v.Mode, path, why)
+// open finds the subject's paths and opens the namespaces along them.
+func (r *run) open(s *subject) error {
+	s.Plan, s.routes, s.places = s.Plans[0], map[string]route{}, map[string]*testbed.Place{}
+	all := routes(s.Plan.Cluster)
+	for _, path := range Paths {
+		if !slices.ContainsFunc(r.cells, func(x cell) bool { return x.path == path }) {
+			continue
+		}
+		if why := all.missing(path, s.Plan); why != "" {
+			r.warn("%s: %s is not measured: %s", s.Mode, path, why)
 			continue
 		}
 		s.routes[path] = all[path]
 	}
-	if across := all[crossNode]; all.missing(crossNode, v.Plan) == "" {
-		s.across = &across
-		if err := s.enter(across); err != nil {
+	if way := all[crossNode]; all.missing(crossNode, s.Plan) == "" {
+		s.across = &way
+		if err := s.enter(way); err != nil {
 			return err
 		}
 	}
-	for _, path := range r.cfg.Paths {
+	for _, path := range Paths {
 		way, ok := s.routes[path]
 		if !ok {
 			continue
@@ -57,17 +64,20 @@ func (r *run) open(v Variant) error {
 		if err := s.enter(way); err != nil {
 			return err
 		}
-		r.results.Endpoints = append(r.results.Endpoints, report.Endpoints{
-			Mode: v.Mode, Path: path, From: way.from.Title, To: way.to.Title,
+		e := report.Endpoints{
+			Mode: s.Mode, Path: path, From: way.from.Title, To: way.to.Title,
 			FromAddress: way.from.Address.String(), ToAddress: way.to.Address.String(),
-		})
+		}
+		if !slices.Contains(r.results.Endpoints, e) {
+			r.results.Endpoints = append(r.results.Endpoints, e)
+		}
 	}
 	return nil
 }
 
-// enter opens the namespaces of a way.
+// enter opens the namespaces along a way.
 func (s *subject) enter(way route) error {
-	for _, namespace := range []string{way.from.Namespace, way.to.Namespace, way.from.Node.Namespace} {
+	for _, namespace := range s.along(way) {
 		if s.places[namespace] != nil {
 			continue
 		}
@@ -76,6 +86,33 @@ func (s *subject) enter(way route) error {
 			return err
 		}
 		s.places[namespace] = place
+	}
+	return nil
+}
+
+// along lists the namespaces that packets of a way can pass: its ends, their nodes, and between nodes the switches and
+// routers.
+func (s *subject) along(way route) []string {
+	all := []string{way.from.Namespace, way.from.Node.Namespace}
+	if way.from.Node != way.to.Node {
+		for _, m := range s.Plan.Cluster.Lab.Machines {
+			if m.Kind == lab.Router {
+				all = append(all, s.Plan.Cluster.NamespaceOf(m.Name))
+			}
+		}
+		for _, sw := range s.Plan.Cluster.Lab.Switches {
+			all = append(all, s.Plan.Cluster.NamespaceOf(sw.Name))
+		}
+	}
+	all = append(all, way.to.Node.Namespace, way.to.Namespace)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// anywhere is one of the subject's places.
+func (s *subject) anywhere() *testbed.Place {
+	for _, way := range s.routes {
+		return s.places[way.from.Namespace]
 	}
 	return nil
 }
@@ -117,11 +154,16 @@ func routes(c *plan.Cluster) ways {
 			add(crossNode, from, to)
 		}
 	})
+	across := all[crossNode]
 	pairs(nodes, func(from, to plan.Endpoint) {
-		if across, ok := all[crossNode]; !ok || from.Node == across.from.Node && to.Node == across.to.Node {
+		if across.from.Pod == nil || from.Node == across.from.Node && to.Node == across.to.Node {
 			add(hostHost, from, to)
 		}
 	})
+	if hosts, ok := all[hostHost]; ok && across.from.Pod != nil {
+		add(nodePod, hosts.from, across.to)
+		add(podNode, across.from, hosts.to)
+	}
 	return all
 }
 
@@ -141,6 +183,8 @@ func (w ways) missing(path string, p *plan.Plan) string {
 			hostHost:  "there are no two nodes",
 			sameNode:  "no node has two pods",
 			crossNode: "no two nodes have pods",
+			nodePod:   "no two nodes have pods",
+			podNode:   "no two nodes have pods",
 		}[path]
 	}
 	if !p.Expect(way.from, way.to).Reachable || !p.Expect(way.to, way.from).Reachable {
@@ -151,9 +195,9 @@ func (w ways) missing(path string, p *plan.Plan) string {
 
 // traffic returns how the engine gets from one end of a path to the other.
 func (r *run) traffic(s *subject, way route) traffic.Config {
-	return traffic.Config{
-		Client: traffic.Side{Open: s.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: r.client},
-		Server: traffic.Side{Open: s.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: r.server},
-		Warmup: r.cfg.Warmup, Window: r.cfg.Window, Congestion: congestion,
-	}
+	cfg := r.cfg.timing(r.wire.Name)
+	cfg.Client = traffic.Side{Open: s.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: r.client}
+	cfg.Server = traffic.Side{Open: s.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: r.server}
+	cfg.Idle = r.idle
+	return cfg
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/lab/report"
+	"labnet/testbed"
 	"labnet/testbed/traffic"
 	"labnet/testbed/wire"
 )
@@ -22,7 +26,7 @@ var tunnelPorts = []int{4789, 8472, 8285}
 func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 	way := *s.across
 	out, back := s.Plan.Expect(way.from, way.to), s.Plan.Expect(way.to, way.from)
-	proof := report.Proof{Mode: s.Mode, Wire: wireModel, Encapsulation: out.Encap.String()}
+	proof := report.Proof{Mode: s.Mode, Wire: r.wire.Name, Encapsulation: out.Encap.String()}
 	device := way.from.Node.Uplink().Name
 	capture, err := wire.Listen(s.places[way.from.Node.Namespace], device)
 	if err != nil {
@@ -67,6 +71,114 @@ func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 		proof.Detail = fmt.Sprintf("of what %s and %s exchanged, %d frames left %s of %s and %d came in",
 			way.from.Title, way.to.Title, sent, device, way.from.Node.Name, received)
 	}
+	if proof.Detail == "" {
+		if err := r.sizes(ctx, s, &proof, out); err != nil {
+			return proof, err
+		}
+	}
 	proof.OK = proof.Detail == ""
 	return proof, nil
+}
+
+// sizes streams for a moment, and looks at how long the frames are that leave the sending node, and which devices carried
+// them: no frame is longer than the wire model allows, and a tunnel's device is at work where there is a tunnel, and only there.
+func (r *run) sizes(ctx context.Context, s *subject, proof *report.Proof, want plan.Expectation) error {
+	const (
+		long = 50 * time.Millisecond
+		most = 5000 // frames are enough
+	)
+	way := *s.across
+	uplink := way.from.Node.Uplink()
+	node := s.places[way.from.Node.Namespace]
+	before, err := testbed.Devices(node, false)
+	if err != nil {
+		return err
+	}
+	capture, err := wire.Listen(node, uplink.Name)
+	if err != nil {
+		return err
+	}
+	defer capture.Close()
+	cfg := r.traffic(s, way)
+	cfg.Warmup, cfg.Window = 0, long
+	done := make(chan error, 1)
+	go func() {
+		_, err := traffic.RunStream(ctx, cfg, traffic.Streams{})
+		done <- err
+	}()
+	sizes := map[int]int{}
+	for frames := 0; frames < most; {
+		raw, err := capture.Receive(time.Now().Add(2 * long))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, <-done)
+		}
+		if raw.Out {
+			sizes[raw.Length]++
+			frames++
+		}
+	}
+	if err := <-done; err != nil {
+		return err
+	}
+	for _, size := range slices.Sorted(maps.Keys(sizes)) {
+		proof.Sizes = append(proof.Sizes, [2]int{size, sizes[size]})
+	}
+	longest := slices.Max(slices.Collect(maps.Keys(sizes)))
+	allowed := uplink.Switch.MTU + ethernet
+	if want.Encap.Type == "vlan" {
+		allowed += tag
+	}
+	switch {
+	case r.wire.Model != lab.WireSuper && longest > allowed:
+		proof.Detail = fmt.Sprintf("frames of up to %d bytes leave %s of %s, and the wire model %s allows %d: something is not cut where it should be",
+			longest, uplink.Name, way.from.Node.Name, r.wire.Name, allowed)
+	case longest < allowed-want.Encap.Overhead-rest:
+		proof.Detail = fmt.Sprintf("of a stream, no frame that leaves %s of %s is longer than %d bytes", uplink.Name, way.from.Node.Name, longest)
+	}
+	after, err := testbed.Devices(node, false)
+	if err != nil || proof.Detail != "" {
+		return err
+	}
+	var busy []string
+	for _, d := range after {
+		for _, b := range before {
+			if b.Name == d.Name && d.Sent+d.Received-b.Sent-b.Received > 0 {
+				busy = append(busy, d.Name)
+			}
+		}
+	}
+	proof.Detail = stray(s.Plan.State, way.from.Node.Namespace, want, busy)
+	return nil
+}
+
+const (
+	ethernet = 14
+	tag      = 4  // of 802.1Q
+	rest     = 64 // of a packet that is full but for what does not divide
+)
+
+// tunnels are the devices that encapsulate, by what they make of packets.
+var tunnels = map[string]string{"vxlan": "vxlan", "ipip": "ipip", "tun": "udp", "vlan": "vlan"}
+
+// stray says which device was at work that has no part in what the mode promises, or was not and has one. A device made of
+// eBPF programs counts nothing: what it does is seen on the frames alone.
+func stray(s *plan.State, namespace string, want plan.Expectation, busy []string) string {
+	worked := want.Encap.Type == "" || s.Datapaths()[namespace] == plan.EBPF
+	for _, name := range busy {
+		l, _ := s.Get(plan.Key{Namespace: namespace, Kind: plan.KindLink, Name: name}).(plan.Link)
+		switch makes := tunnels[l.Type]; {
+		case makes == "":
+		case makes != want.Encap.Type:
+			return fmt.Sprintf("packets pass %s, which has no part in it", name)
+		default:
+			worked = true
+		}
+	}
+	if !worked {
+		return "no device that encapsulates has sent or received anything"
+	}
+	return ""
 }

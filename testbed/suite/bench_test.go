@@ -33,18 +33,18 @@ mode "vxlan" { like = %[1]q }
 				p := emulated(b, l, "bench-"+like+"-"+mode, mode, plan.FeatureIPIP)
 				up(b, p)
 				healthy(b, p)
-				variants = append(variants, compare.Variant{Mode: mode, Datapath: "kernel", Plan: p})
+				variants = append(variants, compare.Variant{Mode: mode, Datapath: "kernel", Plans: []*plan.Plan{p}})
 			}
 			var summaries []report.Summary
 			for b.Loop() {
 				results, err := compare.Run(b.Context(), compare.Config{
-					Lab: "two", Variants: variants, Baseline: "vxlan", Paths: []string{"cross-node"}, Measures: []string{"tcp-stream", "tcp-rr"},
+					Lab: "two", Variants: variants, Baseline: "vxlan", Set: compare.Quick, Wires: compare.Wires[2:3], Paths: []string{"cross-node"}, Measures: []string{"tcp-stream", "tcp-rr"}, Engine: "lab",
 					Rounds: 15, Warmup: 100 * time.Millisecond, Window: 500 * time.Millisecond,
-				}, func(string, int, int) {})
+				}, func(string, int, int, time.Duration) {})
 				if err != nil {
 					b.Fatal(err)
 				}
-				summaries = report.Summarise(results.Samples, "vxlan")
+				summaries = report.Summarise(results.Samples, "vxlan", nil)
 			}
 			for _, s := range summaries {
 				if s.Mode == "ipip" && s.Path == "cross-node" && s.Metric != "p99" && s.RatioLow != nil {

@@ -62,7 +62,7 @@ func (cfg Config) Loopback(place Open) Config {
 }
 
 // Takes estimates how long a run takes. FindRate makes several: see Search.
-func (cfg Config) Takes() time.Duration { return cfg.Warmup + cfg.Window + tail + quiet }
+func (cfg Config) Takes() time.Duration { return cfg.Warmup + cfg.Window + Tail + quiet }
 
 // Run is what every result says of its window.
 type Run struct {
@@ -75,8 +75,8 @@ type Run struct {
 // then.
 const limit = 5 * time.Second
 
-// tail is how long senders go on after the window.
-const tail = 20 * time.Millisecond
+// Tail is how long senders go on after the window.
+const Tail = 20 * time.Millisecond
 
 // quiet is how long a receiver of datagrams waits for more when the sender has ended.
 const quiet = 100 * time.Millisecond
@@ -119,7 +119,7 @@ func (s *session) add(ends ...end) { s.ends = append(s.ends, ends...) }
 func (s *session) counts(t time.Duration) bool { return s.from <= t && t < s.to }
 
 // stop is when senders stop.
-func (s *session) stop() time.Duration { return s.to + tail }
+func (s *session) stop() time.Duration { return s.to + Tail }
 
 // run starts all threads at once, and returns when all have ended. The one that fails first wakes the others.
 func (s *session) run() (Run, error) {

@@ -71,7 +71,7 @@ func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {
 	s.Add(
 		plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: caliMAC, Peer: far},
 		plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("pod", p.Title()), Peer: near},
-		plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot},
+		plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Single(gateway4), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot},
 		plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(false), Via: gateway4, Dev: far.Name, Protocol: plan.ProtocolBoot},
 	)
 	proxyARP(s, near)
@@ -80,7 +80,7 @@ func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {
 		address := plan.NewAddress(far.Namespace, far.Name, a)
 		address.NoPrefixRoute = true // neighbours in the subnet are reached by way of the node, too
 		s.Add(address, plan.Route{
-			Namespace: near.Namespace, Table: TableLocalPods, Dst: single(a.Addr()), Dev: near.Name, Protocol: plan.ProtocolBoot,
+			Namespace: near.Namespace, Table: TableLocalPods, Dst: plan.Single(a.Addr()), Dev: near.Name, Protocol: plan.ProtocolBoot,
 		})
 		for _, device := range answers {
 			s.Add(plan.Neighbour{Namespace: near.Namespace, Link: device, Addr: a.Addr(), Proxy: true})

@@ -60,7 +60,7 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 				gateway, metric = gateway6, 0 // 1024 is what the kernel gives an IPv6 route anyway
 				s.Add(plan.Sysctl{Namespace: near.Namespace, Path: "net/ipv6/conf/" + host + "/proxy_ndp", Value: "1", Link: host})
 			} else {
-				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: single(gateway), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot})
+				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Single(gateway), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot})
 			}
 			route := plan.Route{Namespace: near.Namespace, Table: plan.TableMain, Dst: a.Masked(), Dev: near.Name, Protocol: plan.ProtocolBoot, Metric: metric}
 			if !v6 {
@@ -90,7 +90,7 @@ func proxyARP(s *plan.State, near plan.End) {
 // answerForGateway: the node answers ARP only for what it has a route to. A real node has a default route; this one need not.
 func answerForGateway(s *plan.State, n *plan.Node) {
 	if len(n.Pods) > 0 && !hasDefault(n) {
-		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
+		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: plan.Single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
 	}
 }
 
@@ -131,5 +131,3 @@ func hasDefault(n *plan.Node) bool {
 	}
 	return false
 }
-
-func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

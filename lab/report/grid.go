@@ -1,0 +1,93 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// cell is a field of a table.
+type cell struct {
+	Text  string
+	Note  string // what is said of it more quietly
+	Good  bool   // better than the baseline, and told apart; or a check that passed
+	Bad   bool   // the opposite
+	Strip *strip // the same as a picture
+}
+
+// grid is a table before it is text, Markdown or a part of the page. Its rows begin with what they are about.
+type grid struct {
+	Caption string
+	Header  []string
+	Rows    [][]cell
+	Prose   bool  // words rather than numbers
+	Axis    *axis // of the pictures in the last column
+}
+
+// Before is how many columns there are before the last one.
+func (g grid) Before() int { return len(g.Header) - 1 }
+
+func (g *grid) add(row ...string) {
+	var all []cell
+	for _, text := range row {
+		all = append(all, cell{Text: text})
+	}
+	g.Rows = append(g.Rows, all)
+}
+
+// grid is a section's table.
+func (s section) grid() grid {
+	g := grid{Caption: s.Title, Header: s.Header}
+	for _, row := range s.Rows {
+		g.add(row...)
+	}
+	return g
+}
+
+// expectedGrid holds what was measured against what arithmetic says.
+func (r *Results) expectedGrid() grid {
+	g := grid{Caption: "What encapsulation must cost, and what it cost: goodput on the limited wire, against " + r.Baseline,
+		Header: []string{"mode", "expected", "measured", "off by", "allowed", "from"}}
+	for _, e := range r.Expected {
+		measured, off := "–", "–"
+		if e.Measured != nil {
+			measured, off = fmt.Sprintf("%.4f", *e.Measured), percent(*e.Measured/e.Ratio-1)
+			if !e.OK {
+				off += " ✗"
+			}
+		}
+		g.add(e.Mode, fmt.Sprintf("%.4f", e.Ratio), measured, off, percent(e.Tolerance), e.Source)
+	}
+	return g
+}
+
+// findingGrid says what was checked, and what was seen.
+func (r *Results) findingGrid() grid {
+	g := grid{Caption: "Validity", Header: []string{"check", "passed", "seen"}, Prose: true}
+	for _, f := range r.findings() {
+		mark := verdict(f.Passed == f.Of)
+		if f.Passed < f.Of && f.Of > 1 {
+			mark.Text += fmt.Sprintf(" (%d of %d)", f.Of-f.Passed, f.Of)
+		}
+		g.Rows = append(g.Rows, []cell{{Text: f.Name}, mark, {Text: f.Seen}})
+	}
+	return g
+}
+
+func verdict(ok bool) cell {
+	if ok {
+		return cell{Text: "✓ pass", Good: true}
+	}
+	return cell{Text: "✗ fail", Bad: true}
+}
+
+// overviewGrid has a row for every kind of numbers and a column for every mode.
+func (r *Results) overviewGrid(v wireView) grid { return r.columnGrid(v.title(v.Main), v.Overview) }
+
+func (r *Results) columnGrid(caption string, columns []column) grid {
+	g := grid{Caption: caption, Header: append([]string{""}, r.rows()...)}
+	for _, c := range columns {
+		about := cell{Text: strings.Join(strings.Fields(c.measure+" "+name(c.metric)+" "+c.arrow()), " "), Note: strings.Join(strings.Fields(c.params+" "+c.Modes[0].Unit), ", ")}
+		g.Rows = append(g.Rows, append([]cell{about}, c.Cells...))
+	}
+	return g
+}

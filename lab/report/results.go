@@ -1,0 +1,258 @@
+package report
+
+import "time"
+
+// Schema is the version of results.json. Fields are only ever added: what an older program recorded can be rendered, and
+// what was not recorded is said not to be there.
+const Schema = 1
+
+// Results is all that is known of a comparison.
+type Results struct {
+	Schema     int         `json:"schema"`
+	Tool       string      `json:"tool"`
+	Argv       []string    `json:"argv"`
+	Start      time.Time   `json:"start"`
+	Finish     time.Time   `json:"finish"`
+	Machine    Machine     `json:"machine"`
+	Lab        string      `json:"lab"`
+	Definition string      `json:"definition"` // the lab's file: its SHA-256, in hexadecimal
+	Topology   Topology    `json:"topology"`
+	Modes      []string    `json:"modes"` // in the order asked for; the twin is none of them
+	Baseline   string      `json:"baseline"`
+	Twin       *Twin       `json:"twin"`
+	Wires      []Wire      `json:"wires"` // the first is the one that ranks
+	Set        string      `json:"set"`   // of measures: quick, default, full; empty where they were chosen one by one
+	Quick      bool        `json:"quick"`
+	Rounds     int         `json:"rounds"`       // finished
+	Asked      int         `json:"rounds_asked"` // more where the comparison was interrupted
+	Warmup     float64     `json:"warmup_seconds"`
+	Window     float64     `json:"window_seconds"`
+	Tail       float64     `json:"tail_seconds"`
+	Engine     string      `json:"engine"` // what made the load: lab, iperf3
+	Seed       uint64      `json:"seed"`
+	Order      [][]string  `json:"order"`   // of the modes, a list for every round; Passes says more
+	Passes     []Pass      `json:"passes"`  // as they were taken
+	Resumed    []time.Time `json:"resumed"` // when the comparison was taken up again
+	Retries    []Retry     `json:"retries"`
+	Endpoints  []Endpoints `json:"endpoints"`
+	Ceiling    []Sample    `json:"ceiling"` // of the generator itself, over loopback; path "loopback", no mode
+	Samples    []Sample    `json:"samples"`
+	Histograms []Histogram `json:"histograms"`
+	Series     []Series    `json:"series"`
+	Devices    []Device    `json:"devices"`
+	Proof      []Proof     `json:"proof"`
+	Expected   []Expected  `json:"expected"`
+	Checks     []Check     `json:"checks"`   // made while measuring
+	Warnings   []string    `json:"warnings"` // what happened while measuring
+
+	// What follows is derived from the above, by Derive.
+	Summary  []Summary `json:"summary"`
+	Control  []Control `json:"control"`  // the pair of twins
+	Validity []Check   `json:"validity"` // every check, the derived ones first
+	Notes    []string  `json:"notes"`    // what the reader must know
+}
+
+// Machine is what was measured on.
+type Machine struct {
+	Kernel      string   `json:"kernel"`
+	CPU         string   `json:"cpu"`
+	CPUs        int      `json:"cpus"`
+	Virtual     bool     `json:"virtual"`     // whether a hypervisor is below
+	Hypervisor  string   `json:"hypervisor"`  // its name, where it is known
+	Mitigations []string `json:"mitigations"` // "spectre_v2: Mitigation: …"
+	Memory      uint64   `json:"memory"`      // in bytes
+	Governor    string   `json:"governor"`    // of the CPU's frequency
+	Clock       string   `json:"clock"`       // clock source
+	Qdisc       string   `json:"qdisc"`       // default of a device that has a real one
+	Congestion  string   `json:"congestion"`  // default of a socket; the samples say what was used
+	Steal       float64  `json:"steal"`       // seconds of CPU that the hypervisor gave to others, over the whole comparison
+	Load        float64  `json:"load"`        // one-minute average before the comparison began
+	Pinned      []int    `json:"pinned"`      // the CPUs of client and server; empty where they ran anywhere
+}
+
+// Topology is what the lab looks like; it is the same in every mode.
+type Topology struct {
+	Switches []TopologySwitch  `json:"switches"`
+	Machines []TopologyMachine `json:"machines"`
+}
+
+// TopologySwitch is a switch with its subnets.
+type TopologySwitch struct {
+	Name    string   `json:"name"`
+	Subnets []string `json:"subnets"`
+}
+
+// TopologyMachine is a node, router or host, and the pods on it.
+type TopologyMachine struct {
+	Name     string        `json:"name"`
+	Kind     string        `json:"kind"` // node, router, host
+	Switches []string      `json:"switches"`
+	Address  string        `json:"address"` // of the uplink
+	Pods     []TopologyPod `json:"pods"`
+}
+
+// TopologyPod is a pod. Its address is that of the first mode, since modes may allocate differently.
+type TopologyPod struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Twin says which mode was built and measured a second time under another name, so that the comparison shows what it
+// finds between equals. Samples, passes and devices carry the twin's name as their mode.
+type Twin struct {
+	Mode string `json:"mode"` // the twin's name, such as "host-gw again"
+	Of   string `json:"of"`
+}
+
+// Wire is a model of the links between nodes. Numbers of different ones are never compared.
+type Wire struct {
+	Name     string   `json:"name"`     // super, nic, bare, shaped
+	About    string   `json:"about"`    // a sentence
+	Settings []string `json:"settings"` // what was set on every uplink: "gso_max_segs 1", "qdisc pfifo limit 1000"
+	Rate     float64  `json:"rate"`     // Gbit/s, where the wire is limited; 0 is not
+}
+
+// Pass is one round under one wire model.
+type Pass struct {
+	Round   int       `json:"round"`
+	Wire    string    `json:"wire"`
+	Order   []string  `json:"order"` // of the modes, the twin among them
+	Start   time.Time `json:"start"`
+	Seconds float64   `json:"seconds"`
+	Steal   float64   `json:"steal"` // seconds of CPU
+	Load    float64   `json:"load"`  // one-minute average at the end
+}
+
+// Retry is a measurement that was taken again, and why.
+type Retry struct {
+	Mode    string `json:"mode"`
+	Wire    string `json:"wire"`
+	Path    string `json:"path"`
+	Measure string `json:"measure"`
+	Params  string `json:"params"`
+	Round   int    `json:"round"`
+	Reason  string `json:"reason"`
+}
+
+// Endpoints says between whom a path was measured.
+type Endpoints struct {
+	Mode        string `json:"mode"`
+	Path        string `json:"path"`
+	From        string `json:"from"`
+	To          string `json:"to"`
+	FromAddress string `json:"from_address"`
+	ToAddress   string `json:"to_address"`
+}
+
+// Sample is one number of one measurement. One measurement gives several: its metrics share everything but Metric, Value
+// and Unit. What is no traffic (build, objects, memory, convergence, first-packet) has samples too, on the path "-" or on
+// the one that it is about.
+type Sample struct {
+	Mode        string  `json:"mode"`
+	Datapath    string  `json:"datapath"`
+	Wire        string  `json:"wire"` // the wire model; numbers of different ones are never compared
+	Path        string  `json:"path"`
+	Measure     string  `json:"measure"`
+	Metric      string  `json:"metric"`
+	Params      string  `json:"params"` // "streams=8", "size=64 rate=10000"
+	Round       int     `json:"round"`  // from 1
+	Value       float64 `json:"value"`
+	Unit        string  `json:"unit"`
+	MSS         int     `json:"mss"`         // of the client's socket
+	Congestion  string  `json:"congestion"`  // as really used
+	Retransmits int     `json:"retransmits"` // segments of the whole connection
+}
+
+// Histogram is the distribution of one measurement's latencies.
+type Histogram struct {
+	Mode    string       `json:"mode"`
+	Wire    string       `json:"wire"`
+	Path    string       `json:"path"`
+	Measure string       `json:"measure"`
+	Params  string       `json:"params"`
+	Round   int          `json:"round"`
+	Unit    string       `json:"unit"`
+	Counts  [][2]float64 `json:"counts"` // a value and how often it, or one rounded to it, was seen; ascending
+}
+
+// Series is how a number went during one measurement.
+type Series struct {
+	Mode    string    `json:"mode"`
+	Wire    string    `json:"wire"`
+	Path    string    `json:"path"`
+	Measure string    `json:"measure"`
+	Metric  string    `json:"metric"`
+	Params  string    `json:"params"`
+	Round   int       `json:"round"`
+	Unit    string    `json:"unit"`
+	Step    float64   `json:"step"` // seconds from one value to the next
+	Values  []float64 `json:"values"`
+}
+
+// Device is a network device of a machine or pod on a measured path.
+type Device struct {
+	Mode       string          `json:"mode"`
+	Wire       string          `json:"wire"`
+	Machine    string          `json:"machine"` // node1, node1/p1, the switch's name
+	Namespace  string          `json:"namespace"`
+	Device     string          `json:"device"`
+	Kind       string          `json:"kind"`
+	MTU        int             `json:"mtu"`
+	Qdisc      string          `json:"qdisc"`
+	GSOMaxSegs int             `json:"gso_max_segs"`
+	GSOMaxSize int             `json:"gso_max_size"`
+	GROMaxSize int             `json:"gro_max_size"`
+	Offloads   map[string]bool `json:"offloads"` // by ethtool's names; those that matter here
+	Drops      uint64          `json:"drops"`    // of device and qdisc, over all measurements
+}
+
+// Proof says what was really on the underlay while a mode's pods talked.
+type Proof struct {
+	Mode          string   `json:"mode"`
+	Wire          string   `json:"wire"`
+	OK            bool     `json:"ok"`
+	Encapsulation string   `json:"encapsulation"` // as promised
+	Frames        int      `json:"frames"`
+	Detail        string   `json:"detail"`
+	Sizes         [][2]int `json:"sizes"` // of the frames of a stream, Ethernet header included: a size and how many; ascending
+}
+
+// Expected is a number that arithmetic gives, to be held against what was measured.
+type Expected struct {
+	Mode      string  `json:"mode"`
+	Wire      string  `json:"wire"`
+	Path      string  `json:"path"`
+	Measure   string  `json:"measure"`
+	Metric    string  `json:"metric"`
+	Params    string  `json:"params"`
+	Ratio     float64 `json:"ratio"`     // to the baseline
+	Tolerance float64 `json:"tolerance"` // how far off is still as expected, as a share: 0.01
+	Source    string  `json:"source"`    // the arithmetic: "MSS 1398 of 1514 bytes, against 1448 of 1514"
+
+	Measured *float64 `json:"measured"` // derived: the summary's ratio
+	OK       bool     `json:"ok"`       // derived
+}
+
+// Check is one condition of believing the numbers. Mode and wire are empty where it is about all of them.
+type Check struct {
+	Name   string `json:"name"`
+	Mode   string `json:"mode"`
+	Wire   string `json:"wire"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"` // what was seen
+}
+
+// Control is what the comparison found between the twins, where there is nothing to be found.
+type Control struct {
+	Wire      string   `json:"wire"`
+	Path      string   `json:"path"`
+	Measure   string   `json:"measure"`
+	Metric    string   `json:"metric"`
+	Params    string   `json:"params"`
+	N         int      `json:"n"`
+	Ratio     *float64 `json:"ratio"` // of the twin to its original
+	RatioLow  *float64 `json:"ratio_low"`
+	RatioHigh *float64 `json:"ratio_high"`
+	P         *float64 `json:"p"`        // as for any mode, not corrected
+	Adjusted  *float64 `json:"adjusted"` // the chance that among equals any number of this wire model differs as clearly
+}

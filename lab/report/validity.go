@@ -1,0 +1,437 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Bounds of the checks, as shares.
+const (
+	stealBound   = 0.05 // of the CPUs' time, taken by the hypervisor
+	ceilingBound = 0.90 // of the generator's own ceiling: above it the generator may be what is measured
+	driftBound   = 0.10 // between the halves of a measurement
+)
+
+// validity lists what a reader should want to know to be true before believing a number. What was checked while measuring
+// follows what can be told from the recording.
+func (r *Results) validity() []Check {
+	checks := []Check{r.enough(), r.complete()}
+	for _, wire := range r.wires() {
+		checks = append(checks, r.twins(wire), r.hosts(wire))
+	}
+	checks = append(checks, r.proved()...)
+	checks = append(checks, r.arithmetic()...)
+	checks = append(checks, r.below(), r.steady(), r.congestion(), r.untouched())
+	if len(r.Passes) > 0 {
+		checks = append(checks, r.stolen())
+	}
+	checks = slices.DeleteFunc(checks, func(c Check) bool { return c == Check{} })
+	return append(checks, r.Checks...)
+}
+
+// wires are the wire models that have numbers, in the order of the recording.
+func (r *Results) wires() []string {
+	var all []string
+	for _, w := range r.Wires {
+		all = append(all, w.Name)
+	}
+	for _, s := range r.Samples {
+		if !slices.Contains(all, s.Wire) {
+			all = append(all, s.Wire)
+		}
+	}
+	return slices.DeleteFunc(all, func(wire string) bool {
+		return !slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire })
+	})
+}
+
+func (r *Results) enough() Check {
+	return Check{Name: "enough rounds", OK: r.Rounds >= MinRounds && r.Rounds >= r.Asked,
+		Detail: fmt.Sprintf("%d of %s finished; %d are needed to rank", r.Rounds, plural(r.Asked, "round"), MinRounds)}
+}
+
+// complete holds where every mode has every number of every round.
+func (r *Results) complete() Check {
+	var lacking []string
+	for _, s := range collect(r.Samples) {
+		most := 0
+		for _, mode := range s.modes {
+			most = max(most, len(s.values[mode]))
+		}
+		for _, mode := range s.modes {
+			if n := len(s.values[mode]); n < most {
+				lacking = append(lacking, fmt.Sprintf("%s: %s has %d of %d", s.kind, mode, n, most))
+			}
+		}
+	}
+	return Check{Name: "no round is missing", OK: len(lacking) == 0, Detail: found(lacking, "every number was measured as often in every mode")}
+}
+
+// twins holds where the pair of twins, between which there is no difference, shows none: over all numbers of the wire model
+// together there is one chance in twenty that it does.
+func (r *Results) twins(wire string) Check {
+	c := Check{Name: "A/A pair agrees", Wire: wire}
+	if r.Twin == nil {
+		c.Detail = "no mode was built and measured twice"
+		return c
+	}
+	c.Mode = r.Twin.Mode
+	var told []string
+	n, judged, closest := 0, false, Control{}
+	for _, k := range r.Control {
+		if k.Wire != wire {
+			continue
+		}
+		n++
+		if k.Adjusted == nil {
+			continue
+		}
+		if !judged || *k.Adjusted < *closest.Adjusted {
+			judged, closest = true, k
+		}
+		if *k.Adjusted < alpha {
+			told = append(told, k.describe()+": do not believe differences of that size")
+		}
+	}
+	switch {
+	case n == 0:
+		c.Detail = "the twin has no numbers"
+	case !judged:
+		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
+	default:
+		c.OK = len(told) == 0
+		c.Detail = found(told, fmt.Sprintf("no difference in %s; the nearest to one is %s", plural(n, "number"), closest.describe()))
+	}
+	return c
+}
+
+func (c Control) describe() string {
+	return fmt.Sprintf("%s (p %.3f%s)", c.kind(), *c.Adjusted, Summary{Ratio: c.Ratio}.times())
+}
+
+// controls holds the twin against its original, in every kind of numbers.
+func (r *Results) controls() []Control {
+	if r.Twin == nil {
+		return nil
+	}
+	var controls []Control
+	for _, m := range r.Summary {
+		if m.Mode == r.Twin.Mode {
+			controls = append(controls, Control{
+				Wire: m.Wire, Path: m.Path, Measure: m.Measure, Metric: m.Metric, Params: m.Params, N: m.N,
+				Ratio: m.Ratio, RatioLow: m.RatioLow, RatioHigh: m.RatioHigh, P: m.P,
+			})
+		}
+	}
+	for _, wire := range r.wires() {
+		adjusted := r.relabelled([]string{r.Twin.Of, r.Twin.Mode}, func(k kind) bool { return k.wire == wire })
+		for i := range controls {
+			c := &controls[i]
+			if p, ok := adjusted[c.kind()]; ok {
+				c.Adjusted = &p[1]
+			}
+		}
+	}
+	return controls
+}
+
+// relabelled prepares the numbers of the modes, of all kinds that are wanted and have rounds enough, for the function of
+// that name, and returns its answer by kind.
+func (r *Results) relabelled(modes []string, wanted func(kind) bool) map[kind][]float64 {
+	count := 0
+	for _, s := range r.Samples {
+		count = max(count, s.Round)
+	}
+	var kinds []kind
+	var values [][][]float64
+	for _, s := range collect(r.Samples) {
+		if !wanted(s.kind) || slices.ContainsFunc(modes, func(mode string) bool { return len(s.values[mode]) < MinRounds }) {
+			continue
+		}
+		dealt := make([][]float64, count)
+		for round := range dealt {
+			for _, mode := range modes {
+				v := math.NaN()
+				if measured, ok := s.values[mode][round+1]; ok {
+					v = s.scale(measured)
+				}
+				dealt[round] = append(dealt[round], v)
+			}
+		}
+		kinds, values = append(kinds, s.kind), append(values, dealt)
+	}
+	answer := map[kind][]float64{}
+	for i, p := range relabelled(values) {
+		answer[kinds[i]] = p
+	}
+	return answer
+}
+
+// hosts holds where no mode differs from another between hosts, where no mode is at work.
+func (r *Results) hosts(wire string) Check {
+	const path = "host-host"
+	c := Check{Name: "hosts agree", Wire: wire}
+	var told []string
+	modes := append([]string{r.Baseline}, slices.DeleteFunc(slices.Clone(r.Modes), func(m string) bool { return m == r.Baseline })...)
+	kinds := r.relabelled(modes, func(k kind) bool { return k.wire == wire && k.path == path })
+	for _, s := range r.Summary {
+		k := s.kind()
+		if i := slices.Index(modes, s.Mode); i > 0 && kinds[k] != nil && kinds[k][i] < alpha {
+			told = append(told, fmt.Sprintf("%s differs in %s (p %.3f%s): do not believe differences of that size", k, s.Mode, kinds[k][i], s.times()))
+		}
+	}
+	switch {
+	case len(r.Modes) < 2:
+		return Check{}
+	case len(kinds) > 0:
+		c.OK = len(told) == 0
+		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s", plural(len(kinds), "number"), path))
+	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && s.Path == path }):
+		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
+	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Path == path }):
+		return Check{} // this wire model is there for something else
+	default:
+		c.Detail = "nothing was measured between hosts"
+	}
+	return c
+}
+
+func (r *Results) proved() []Check {
+	var checks []Check
+	for _, mode := range r.Modes {
+		seen := false
+		for _, p := range r.Proof {
+			if p.Mode == mode {
+				seen = true
+				checks = append(checks, Check{Name: "is what it says", Mode: mode, Wire: p.Wire, OK: p.OK, Detail: p.proved()})
+			}
+		}
+		if !seen {
+			checks = append(checks, Check{Name: "is what it says", Mode: mode, Detail: "nothing of it was captured on the underlay"})
+		}
+	}
+	return checks
+}
+
+// arithmetic fills in what was measured of what was expected, and checks it.
+func (r *Results) arithmetic() []Check {
+	var checks []Check
+	for i := range r.Expected {
+		e := &r.Expected[i]
+		e.Measured, e.OK = nil, false
+		k := kind{e.Wire, e.Path, e.Measure, e.Metric, e.Params}
+		c := Check{Name: "equals the arithmetic", Mode: e.Mode, Wire: e.Wire, Detail: fmt.Sprintf("%s: not measured", k)}
+		for _, s := range r.Summary {
+			if s.Mode == e.Mode && s.kind() == k && s.Ratio != nil {
+				e.Measured = s.Ratio
+				off := *s.Ratio/e.Ratio - 1
+				e.OK = math.Abs(off) <= e.Tolerance
+				c.OK = e.OK
+				c.Detail = fmt.Sprintf("%s: ratio %.4f, expected %.4f, off by %s of %s allowed", k, *s.Ratio, e.Ratio, percent(off), percent(e.Tolerance))
+			}
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// below holds where no mode comes near to what the generator can do at all.
+func (r *Results) below() Check {
+	c := Check{Name: "the generator is not the limit"}
+	if len(r.Ceiling) == 0 {
+		c.Detail = "the generator's own ceiling was not measured"
+		return c
+	}
+	ceilings := map[[3]string][]float64{}
+	for _, s := range r.Ceiling {
+		k := [3]string{s.Measure, s.Metric, s.Params}
+		ceilings[k] = append(ceilings[k], s.Value)
+	}
+	var near []string
+	for _, s := range r.Summary {
+		ceiling := ceilings[[3]string{s.Measure, s.Metric, s.Params}]
+		if MoreIsBetter(s.Metric) && len(ceiling) > 0 && s.Median > ceilingBound*median(ceiling) {
+			near = append(near, fmt.Sprintf("%s: %s reaches %s of the ceiling over loopback", s.kind(), s.Mode, percent(s.Median/median(ceiling))))
+		}
+	}
+	c.OK = len(near) == 0
+	c.Detail = found(near, fmt.Sprintf("no number comes within %s of what it does over loopback", percent(1-ceilingBound)))
+	return c
+}
+
+// steady holds where measurements do not drift from their first half to their second.
+func (r *Results) steady() Check {
+	type of struct {
+		kind
+		mode string
+	}
+	var order []of
+	drifts := map[of][]float64{}
+	for _, s := range r.Series {
+		half := len(s.Values) / 2
+		first, second := mean(s.Values[:half]), mean(s.Values[len(s.Values)-half:])
+		if half == 0 || first <= 0 || second <= 0 {
+			continue
+		}
+		k := of{kind{s.Wire, s.Path, s.Measure, s.Metric, s.Params}, s.Mode}
+		if drifts[k] == nil {
+			order = append(order, k)
+		}
+		drifts[k] = append(drifts[k], second/first-1)
+	}
+	var drifting []string
+	for _, k := range order {
+		if d := median(drifts[k]); math.Abs(d) > driftBound {
+			drifting = append(drifting, fmt.Sprintf("%s of %s changes by %s from its first half to its second", k.kind, k.mode, percent(d)))
+		}
+	}
+	if len(order) == 0 {
+		return Check{}
+	}
+	return Check{Name: "measurements are steady", OK: len(drifting) == 0, Detail: found(drifting, fmt.Sprintf("the halves of a measurement agree within %s", percent(driftBound)))}
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(max(1, len(values)))
+}
+
+// congestion holds where all sockets used one congestion control.
+func (r *Results) congestion() Check {
+	var used []string
+	for _, s := range r.Samples {
+		if s.Congestion != "" && !slices.Contains(used, s.Congestion) {
+			used = append(used, s.Congestion)
+		}
+	}
+	if len(used) == 0 {
+		return Check{}
+	}
+	return Check{Name: "one congestion control", OK: len(used) == 1, Detail: "the sockets used " + strings.Join(used, ", ")}
+}
+
+// untouched holds where nothing was measured again.
+func (r *Results) untouched() Check {
+	var again []string
+	for _, t := range r.Retries {
+		again = append(again, fmt.Sprintf("%s of %s in round %d: %s", kind{t.Wire, t.Path, t.Measure, "", t.Params}, t.Mode, t.Round, t.Reason))
+	}
+	return Check{Name: "nothing was measured again", OK: len(again) == 0, Detail: found(again, "every measurement is the first and only one")}
+}
+
+// stolen holds where the hypervisor left the machine its CPUs.
+func (r *Results) stolen() Check {
+	var robbed []string
+	worst := 0.0
+	for _, p := range r.Passes {
+		share := r.steal(p)
+		if worst = max(worst, share); share > stealBound {
+			robbed = append(robbed, fmt.Sprintf("round %d, wire %s: %s", p.Round, p.Wire, percent(share)))
+		}
+	}
+	return Check{Name: "the hypervisor took little", OK: len(robbed) == 0, Detail: found(robbed, fmt.Sprintf("at most %s of the CPUs' time in any round", percent(worst)))}
+}
+
+// steal is the share of the CPUs' time in a pass that the hypervisor took.
+func (r *Results) steal(p Pass) float64 {
+	if p.Seconds <= 0 {
+		return 0
+	}
+	return p.Steal / (p.Seconds * float64(max(1, r.Machine.CPUs)))
+}
+
+// found lists the first of what was found, or says that nothing was.
+func found(faults []string, none string) string {
+	const most = 3
+	switch n := len(faults); {
+	case n == 0:
+		return none
+	case n > most:
+		return strings.Join(faults[:most], "; ") + fmt.Sprintf("; and %d more", n-most)
+	}
+	return strings.Join(faults, "; ")
+}
+
+// percent writes a share to two digits: 3.1 %.
+func percent(share float64) string {
+	v := math.Abs(100 * share)
+	if v < 0.005 {
+		return "0 %"
+	}
+	sign := ""
+	if share < 0 {
+		sign = "−"
+	}
+	return sign + strconv.FormatFloat(v, 'f', max(0, min(2, 1-int(math.Floor(math.Log10(v))))), 64) + " %"
+}
+
+// passed says how many checks did.
+func (r *Results) passed() string {
+	n := 0
+	for _, c := range r.Validity {
+		if c.OK {
+			n++
+		}
+	}
+	return fmt.Sprintf("%d of %s passed", n, plural(len(r.Validity), "check"))
+}
+
+// finding is what all checks of one name come to.
+type finding struct {
+	Name       string
+	Passed, Of int
+	Seen       string // a line each: the reasons of those that failed, or what was seen
+}
+
+// findings are the checks by name, those that failed first.
+func (r *Results) findings() []finding {
+	var failed, good []finding
+	for i, c := range r.Validity {
+		if slices.ContainsFunc(r.Validity[:i], func(before Check) bool { return before.Name == c.Name }) {
+			continue
+		}
+		f := finding{Name: c.Name}
+		var faults, seen []string
+		for _, c := range r.Validity {
+			switch {
+			case c.Name != f.Name:
+				continue
+			case c.OK:
+				f.Passed++
+			default:
+				faults = append(faults, c.said())
+			}
+			f.Of++
+			seen = append(seen, c.said())
+		}
+		if len(faults) > 0 {
+			f.Seen = strings.Join(faults, "\n")
+			failed = append(failed, f)
+			continue
+		}
+		if f.Seen = strings.Join(seen, "\n"); f.Of == 1 {
+			f.Seen = c.Detail
+		} else if f.Of > 3 {
+			f.Seen = fmt.Sprintf("all %d", f.Of)
+		}
+		good = append(good, f)
+	}
+	return append(failed, good...)
+}
+
+// said is what a check saw, and of what.
+func (c Check) said() string {
+	if about := c.about(); about != "" {
+		return about + ": " + c.Detail
+	}
+	return c.Detail
+}
+
+// about is the mode and the wire model of a check that is not about all of them.
+func (c Check) about() string { return strings.Trim(c.Mode+", "+c.Wire, ", ") }
