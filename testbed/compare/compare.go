@@ -328,7 +328,7 @@ func (r *run) prove(ctx context.Context) error {
 
 // ceiling measures the generator where nothing is in its way, over the loopback of a namespace of ours.
 func (r *run) ceiling(ctx context.Context) error {
-	const times = 3
+	times := min(3, r.cfg.Rounds)
 	var err error
 	if r.idle, err = traffic.MeasureIdle(ctx, r.cfg.Window); err != nil {
 		return err

@@ -174,7 +174,7 @@ func oneWay(size int, perSecond float64) measure {
 
 // highest looks for the highest rate of datagrams that gets through.
 func highest(size int) measure {
-	search := traffic.Search{Size: size, Low: 20_000, High: 1_000_000, Loss: highLoss, Trial: 50 * time.Millisecond, Steps: 9}
+	search := traffic.Search{Size: size, Low: 5000, High: 1_000_000, Loss: highLoss, Trial: 80 * time.Millisecond, Steps: 9}
 	brief := func(cfg traffic.Config) traffic.Config {
 		cfg.Warmup = min(cfg.Warmup, 30*time.Millisecond)
 		return cfg
@@ -189,7 +189,10 @@ func highest(size int) measure {
 		if err != nil {
 			return taken{}, err
 		}
-		return taken{latency: f.Delay, readings: append([]reading{{"packets", f.Rate(), "1/s"}}, spent(f.Delivery)...)}, nil
+		if f.Window == 0 {
+			return taken{readings: []reading{{"packets", 0, "1/s"}, {"loss", 100, "%"}}}, nil // not even the lowest rate
+		}
+		return taken{latency: f.Delay, readings: append([]reading{{"packets", f.Rate(), "1/s"}, {"loss", 100 * f.Loss(), "%"}}, spent(f.Delivery)...)}, nil
 	}}
 }
 

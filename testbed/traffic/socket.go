@@ -96,16 +96,45 @@ func (s *session) pair() (client, server *socket, err error) {
 		return nil, nil, err
 	}
 	s.opened = append(s.opened, server)
-	for _, way := range []struct{ from, to *socket }{{client, server}, {server, client}} {
-		address, err := unix.Getsockname(way.to.fd)
-		if err == nil {
-			err = way.from.connect(address)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("connect %s to %s: %w", s.Client.Addr, s.Server.Addr, s.canceled(err))
-		}
+	if err = s.introduce(client, server); err != nil {
+		return nil, nil, fmt.Errorf("connect %s to %s: %w", s.Client.Addr, s.Server.Addr, s.canceled(err))
 	}
 	return client, server, nil
+}
+
+// introductions is how often the client introduces itself: a path may lose some.
+const introductions = 20
+
+// introduce connects two sockets for datagrams. The server learns from a first one where the client is: on the way to it the
+// client's address may be translated.
+func (s *session) introduce(client, server *socket) error {
+	to, err := unix.Getsockname(server.fd)
+	if err != nil {
+		return err
+	}
+	if err := client.connect(to); err != nil {
+		return err
+	}
+	for try := range introductions {
+		if _, err := client.write([]byte{0}); err != nil {
+			return err
+		}
+		heard := []unix.PollFd{{Fd: int32(server.fd), Events: unix.POLLIN}}
+		wait := int(limit.Milliseconds()) / introductions
+		if err := again(func() error { _, err := unix.Poll(heard, wait); return err }); err != nil {
+			return err
+		}
+		if heard[0].Revents == 0 && try < introductions-1 {
+			continue
+		}
+		var from unix.Sockaddr
+		var hello [1]byte
+		if err := again(func() (err error) { _, from, err = unix.Recvfrom(server.fd, hello[:], unix.MSG_DONTWAIT); return err }); err != nil {
+			return err
+		}
+		return server.connect(from)
+	}
+	return nil
 }
 
 func (s *socket) connect(to unix.Sockaddr) error {
