@@ -28,7 +28,8 @@ func (r *reader) links(v *visit, f *found) error {
 	if _, err := v.socket(); err != nil {
 		return err
 	}
-	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings) })
+	retagging := map[int]bool{}
+	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings, retagging) })
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,10 @@ func (r *reader) links(v *visit, f *found) error {
 			}
 		}
 		switch l := l.(type) {
+		case *netlink.Bridge:
+			if filtering[a.Index] && retagging[a.Index] {
+				o.Sub = "another tag than 802.1Q"
+			}
 		case *netlink.Vxlan:
 			o.Lower = f.names[l.VtepDevIndex]
 			o.VXLAN = plan.VXLAN{VNI: l.VxlanId, Port: l.Port, Local: address(l.SrcAddr), Learning: l.Learning}

@@ -222,6 +222,7 @@ func TestVLANDriftIsRepaired(t *testing.T) {
 		{"the switch is in a VLAN itself", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev br0 vid 10 self", "vlan del dev br0 vid 10 self"},
 		{"VLANs are no longer kept apart", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_filtering 0", "vlan_filtering 1"},
 		{"new ports would be in a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_default_pvid 5", "vlan_default_pvid 0"},
+		{"the switch knows another tag", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_protocol 802.1ad", "link add name br0"},
 		{"a VLAN's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1 link del eth0.10", "eth0.10"},
 		{"a pod's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1.p1 link del eth0", "macvlan mode bridge"},
 		{"a pod's device hears nobody on its node", "three-node", "", "ip -n %s.worker1.p1 link set eth0 type macvlan mode private", "macvlan mode bridge"},
