@@ -205,3 +205,45 @@ network "pods" { cidr = "10.10.0.0/24" }
 		}
 	}
 }
+
+// TestOwnDeviceIsInTheWay: a node cannot emulate tunl0 where the kernel has one in every namespace; flannel's it can.
+func TestOwnDeviceIsInTheWay(t *testing.T) {
+	bare := plan.AllFeatures()
+	delete(bare, plan.FeatureIPIP)
+	for _, tt := range []struct {
+		like     string
+		features plan.Features
+		want     string
+	}{
+		{"calico", plan.AllFeatures(), "The kernel's own device is in the way"},
+		{"calico", bare, ""},
+		{"flannel", plan.AllFeatures(), ""},
+	} {
+		l, _, diags := lab.Load("own.hcl", []byte(`lab "x" {}
+switch "lan" { subnet = "192.168.1.0/24" }
+node "a" {
+  on "lan" {}
+  datapath = "ebpf"
+}
+node "b" {
+  on "lan" {}
+}
+network "pods" { cidr = "10.10.0.0/16" }
+mode "ipip" { like = "`+tt.like+`" }
+`), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		p, diags := plan.Build(l, plan.Options{Mode: "ipip", Modes: All, Features: tt.features})
+		switch {
+		case tt.want == "" && diags.HasErrors():
+			t.Errorf("like %s: %v", tt.like, diags)
+		case tt.want == "":
+			if got := p.State.Datapaths()[p.Cluster.Nodes[0].Namespace]; got != plan.EBPF {
+				t.Errorf("like %s: the datapath is %s", tt.like, got)
+			}
+		case len(diags) != 1 || diags[0].Summary != tt.want || diags[0].Subject.Start.Line != 5:
+			t.Errorf("like %s: no %q at the line of datapath, but %v", tt.like, tt.want, diags)
+		}
+	}
+}

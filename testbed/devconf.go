@@ -59,8 +59,9 @@ func (d devconf) unanimous(setting string) (value string, ok bool) {
 	return value, ok
 }
 
-// linkList is netlink's LinkList, which also collects the settings that come with the links.
-func (v *visit) linkList(d devconf) ([]netlink.Link, error) {
+// linkList is netlink's LinkList, which also collects the settings that come with the links, and notes which bridges tag
+// frames otherwise than 802.1Q does.
+func (v *visit) linkList(d devconf, retagging map[int]bool) ([]netlink.Link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.Sockets = v.raw
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
@@ -83,14 +84,32 @@ func (v *visit) linkList(d devconf) ([]netlink.Link, error) {
 			return nil, err
 		}
 		for _, a := range attributes {
-			if a.Attr.Type&nl.NLA_TYPE_MASK == unix.IFLA_AF_SPEC {
+			switch {
+			case a.Attr.Type&nl.NLA_TYPE_MASK == unix.IFLA_AF_SPEC:
 				if err := d.link(l.Attrs().Name, a.Value); err != nil {
 					return nil, err
 				}
+			case a.Attr.Type&nl.NLA_TYPE_MASK == unix.IFLA_LINKINFO && l.Type() == "bridge":
+				retagging[l.Attrs().Index] = retags(a.Value)
 			}
 		}
 	}
 	return links, nil
+}
+
+// retags reports whether a bridge, by its IFLA_LINKINFO, takes another tag for a VLAN's than that of 802.1Q.
+func retags(info []byte) (retags bool) {
+	_ = attributes(info, func(kind uint16, value []byte) {
+		if kind != nl.IFLA_INFO_DATA {
+			return
+		}
+		_ = attributes(value, func(kind uint16, value []byte) {
+			if kind == nl.IFLA_BR_VLAN_PROTOCOL && len(value) == 2 {
+				retags = binary.BigEndian.Uint16(value) != unix.ETH_P_8021Q
+			}
+		})
+	})
+	return retags
 }
 
 func (d devconf) link(name string, spec []byte) error {

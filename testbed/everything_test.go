@@ -11,7 +11,7 @@ import (
 //	  p1            p1
 //	  │ eth0        │ eth0
 //	  │ veth0       │ veth0
-//	cni0 n1       cni0 n2      vx0 on eth0, emulated eth0.10 and tunl0, routes, rules, neighbours, firewall
+//	cni0 n1       cni0 n2      vx0 on eth0, emulated eth0.10 and tunnel, routes, rules, neighbours, firewall
 //	  │ eth0        │ eth0
 //	  └──── br0 ────┘ lan
 func everything(lab string) *plan.State {
@@ -52,14 +52,14 @@ func everything(lab string) *plan.State {
 			plan.Sysctl{Namespace: ns, Path: "net/ipv4/conf/eth0/proxy_arp", Value: "1", Link: "eth0"},
 			plan.Sysctl{Namespace: ns, Path: "net/ipv4/neigh/eth0/gc_stale_time", Value: "77", Link: "eth0"},
 			plan.Link{Namespace: ns, Name: "eth0.10", Type: "ifb", MTU: 1500, MAC: "02:12:00:00:00:0" + string('0'+b), TxQueueLen: 1000, ARP: true},
-			plan.Link{Namespace: ns, Name: "tunl0", Type: "ifb", MTU: 1480, MAC: "02:13:00:00:00:0" + string('0'+b)},
+			plan.Link{Namespace: ns, Name: "tunnel", Type: "ifb", MTU: 1480, MAC: "02:13:00:00:00:0" + string('0'+b)},
 			plan.Link{Namespace: ns, Name: "cni0-in", Type: "ifb", MTU: 1450, MAC: "02:14:00:00:00:0" + string('0'+b), Master: "cni0", NoLearning: true},
 			plan.Qdisc{Namespace: ns, Link: "eth0", Type: "clsact"},
 			plan.Qdisc{Namespace: ns, Link: "eth0.10", Type: "clsact"},
-			plan.Qdisc{Namespace: ns, Link: "tunl0", Type: "clsact"},
+			plan.Qdisc{Namespace: ns, Link: "tunnel", Type: "clsact"},
 			plan.Qdisc{Namespace: ns, Link: "cni0", Type: "clsact"},
-			plan.Program{Namespace: ns, Link: "tunl0", Egress: true, Priority: 1, Does: "ipip-encap", Local: v4(192, 168, 205, b, 24).Addr()},
-			plan.Program{Namespace: ns, Link: "eth0", Priority: 1, Does: "ipip-decap", To: "tunl0", Local: v4(192, 168, 205, b, 24).Addr()},
+			plan.Program{Namespace: ns, Link: "tunnel", Egress: true, Priority: 1, Does: "ipip-encap", Local: v4(192, 168, 205, b, 24).Addr()},
+			plan.Program{Namespace: ns, Link: "eth0", Priority: 1, Does: "ipip-decap", To: "tunnel", Local: v4(192, 168, 205, b, 24).Addr()},
 			plan.Program{Namespace: ns, Link: "eth0.10", Egress: true, Priority: 1, Does: "vlan-push", To: "eth0", VLAN: 10},
 			plan.Program{Namespace: ns, Link: "eth0", Priority: 1010, Does: "vlan-pop", To: "eth0.10", VLAN: 10},
 			plan.Program{Namespace: ns, Link: "cni0", Egress: true, Priority: 1, Does: "bridge-enter", To: "cni0-in"},

@@ -28,7 +28,8 @@ func (r *reader) links(v *visit, f *found) error {
 	if _, err := v.socket(); err != nil {
 		return err
 	}
-	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings) })
+	retagging := map[int]bool{}
+	list, err := again(func() ([]netlink.Link, error) { return v.linkList(f.settings, retagging) })
 	if err != nil {
 		return err
 	}
@@ -38,10 +39,12 @@ func (r *reader) links(v *visit, f *found) error {
 	}
 	ports := map[int]port{}
 	filtering := map[int]bool{} // bridges that keep VLANs apart
+	joining := map[int]bool{}   // bridges that put new ports in a VLAN
 	if slices.ContainsFunc(list, func(l netlink.Link) bool { return l.Type() == "bridge" }) {
 		for _, l := range list {
 			if b, ok := l.(*netlink.Bridge); ok && b.VlanFiltering != nil && *b.VlanFiltering {
 				filtering[b.Index] = true
+				joining[b.Index] = b.VlanDefaultPVID != nil && *b.VlanDefaultPVID != 0
 			}
 		}
 		if ports, err = again(func() (map[int]port, error) { return v.ports(len(filtering) > 0) }); err != nil {
@@ -63,7 +66,7 @@ func (r *reader) links(v *visit, f *found) error {
 		o := plan.Link{
 			Namespace: v.place.Name, Name: a.Name, Type: l.Type(), MTU: a.MTU, MAC: a.HardwareAddr.String(), TxQueueLen: max(a.TxQLen, 0),
 			Down: a.RawFlags&unix.IFF_UP == 0, Master: f.names[a.MasterIndex], Hairpin: ports[a.Index].hairpin, NoLearning: ports[a.Index].noLearning,
-			GSOMaxSegs: int(a.GSOMaxSegs), Filtering: filtering[a.Index],
+			GSOMaxSegs: int(a.GSOMaxSegs), Filtering: filtering[a.Index] && !joining[a.Index],
 		}
 		if filtering[a.Index] || filtering[a.MasterIndex] { // elsewhere they mean nothing
 			o.VLANs = plan.PortVLANs(ports[a.Index].vlans)
@@ -84,6 +87,10 @@ func (r *reader) links(v *visit, f *found) error {
 			}
 		}
 		switch l := l.(type) {
+		case *netlink.Bridge:
+			if filtering[a.Index] && retagging[a.Index] {
+				o.Sub = "another tag than 802.1Q"
+			}
 		case *netlink.Vxlan:
 			o.Lower = f.names[l.VtepDevIndex]
 			o.VXLAN = plan.VXLAN{VNI: l.VxlanId, Port: l.Port, Local: address(l.SrcAddr), Learning: l.Learning}

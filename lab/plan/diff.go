@@ -73,6 +73,14 @@ func Diff(actual, desired *State) []Change {
 				}
 			}
 			parent := doomed[i].key
+			// Of a veth pair neither end outlives the other, whichever of them has to go.
+			if l, ok := doomed[i].object.(Link); ok && l.Peer != (End{}) {
+				peer := Key{l.Peer.Namespace, KindLink, l.Peer.Name}
+				if other, ok := actual.objects[peer]; ok && !gone[peer] {
+					gone[peer] = true
+					doomed = append(doomed, entry{peer, other})
+				}
+			}
 			for _, c := range children[parent] {
 				if diesWith(c.object, parent) {
 					silent[c.key] = true

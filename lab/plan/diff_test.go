@@ -175,6 +175,33 @@ func TestDiff(t *testing.T) {
 }
 
 // TestDiffIsStable: the same states give the same text, whatever the order of maps.
+// TestPairGoesWhole: a bridge is made anew, and takes along its ports; a port that came with its other end is made with that.
+func TestPairGoesWhole(t *testing.T) {
+	pair := func(sub string) *State {
+		s := &State{}
+		s.Add(
+			Namespace{"l.a", "x"}, Namespace{"l.b", "x"},
+			Link{Namespace: "l.b", Name: "br0", Type: "bridge", MTU: 1500, Sub: sub},
+			Link{Namespace: "l.a", Name: "eth0", Type: "veth", MTU: 1500, Peer: End{"l.b", "port"}},
+			Link{Namespace: "l.b", Name: "port", Type: "veth", MTU: 1500, Master: "br0", Peer: End{"l.a", "eth0"}},
+		)
+		return s
+	}
+	want := []string{
+		"ip -n l.b link del dev br0",
+		"ip -n l.a link del dev eth0",
+		"ip -n l.a link add name eth0 mtu 1500 txqueuelen 0 type veth peer name port netns l.b",
+		"ip -n l.a link set dev eth0 up",
+		"ip -n l.b link add name br0 mtu 1500 txqueuelen 0 type bridge",
+		"ip -n l.b link set dev br0 up",
+		"ip -n l.b link set dev port mtu 1500 txqueuelen 0",
+		"ip -n l.b link set dev port master br0 up",
+	}
+	if diff := cmp.Diff(want, lines(Diff(pair("other"), pair("")))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestDiffIsStable(t *testing.T) {
 	want := lines(Diff(&State{}, small()))
 	for range 20 {

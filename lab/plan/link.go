@@ -66,7 +66,7 @@ type Link struct {
 	LowerNamespace  string // where that is, when it is in another namespace
 	VXLAN           VXLAN
 	IPIP            IPIP
-	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; more, or a VLAN's, is only found: "l2 private", "802.1ad"
+	Sub             string // macvlan: "bridge"; ipvlan: "l2", "l3", "l3s"; more, or of others, is only found: "l2 private", "802.1ad"
 	VLAN            int    // vlan: its 802.1Q identifier
 	ARP             bool   // ifb: it resolves addresses, which such a device does not do by itself
 	Agent           string // tun: the agent that makes it, and with which it goes
@@ -338,7 +338,7 @@ func (l Link) Set(o Object) ([]string, bool) {
 		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))
 	}
 	if l.IPIP != before.IPIP {
-		lines = append(lines, fmt.Sprintf("ip -n %s tunnel change %s mode ipip ttl inherit nopmtudisc", l.Namespace, l.Name))
+		lines = append(lines, fmt.Sprintf("ip -n %s tunnel change %s mode ipip ttl 0 tos 0 nopmtudisc", l.Namespace, l.Name))
 	}
 	return append(lines, l.state(before)...), true
 }

@@ -86,7 +86,7 @@ func TestDeviceIsRepaired(t *testing.T) {
 		{kinds, "ipip-calico", plan.FeatureIPIP, [][3]string{
 			{"the kernel's own tunnel is down", "ip -n %s.n1 link set tunl0 down", "link set dev tunl0 up"},
 			{"the kernel's own tunnel has another MTU", "ip -n %s.n1 link set tunl0 mtu 1400", "mtu 1480"},
-			{"the kernel's own tunnel sets the TTL", "ip -n %s.n1 tunnel change tunl0 mode ipip ttl 5 pmtudisc", "tunnel change tunl0 mode ipip ttl inherit nopmtudisc"},
+			{"the kernel's own tunnel sets the TTL", "ip -n %s.n1 tunnel change tunl0 mode ipip ttl 5 tos 16 pmtudisc", "tunnel change tunl0 mode ipip ttl 0 tos 0 nopmtudisc"},
 			{"the kernel's own tunnel has no address", "ip -n %s.n1 address flush dev tunl0", "address add"},
 		}},
 		{mixedVLAN, "vlan", plan.FeatureVLAN, [][3]string{

@@ -190,7 +190,7 @@ func inject(device string, frame []byte) error {
 // damage is what a user does to a lab; the kernel's own way to keep VLANs apart is damaged otherwise than ours.
 type damage struct {
 	name, lab string
-	feature   plan.Feature // what the kernel has to have, or, after a "-", is taken not to have
+	feature   plan.Feature // what the kernel has to have; or without, and it is taken to have no VLANs
 	do, want  string
 }
 
@@ -198,8 +198,8 @@ type damage struct {
 func (d damage) planned(t *testing.T, instance string) *plan.Plan {
 	t.Helper()
 	l := load(t, d.lab)
-	if lacks, ok := strings.CutPrefix(string(d.feature), "-"); ok {
-		return emulated(t, l, instance, "macvlan", plan.Feature(lacks))
+	if d.feature == without {
+		return emulated(t, l, instance, "macvlan", plan.FeatureVLAN, plan.FeatureVLANFiltering)
 	}
 	if d.feature != "" && !needRoot(t)[d.feature] {
 		t.Skipf("The kernel has no %s.", d.feature)
@@ -207,20 +207,22 @@ func (d damage) planned(t *testing.T, instance string) *plan.Plan {
 	return planned(t, l, instance, "macvlan")
 }
 
-const without = "-" + plan.FeatureVLANFiltering
+const without plan.Feature = "no VLANs"
 
 func TestVLANDriftIsRepaired(t *testing.T) {
 	for _, tt := range []damage{
 		{"a port's program is removed", "bifrost-macvlan", without, "tc -n %s.lan filter del dev node1 egress", "port-egress trunk 10"},
 		{"a port is in another VLAN", "bifrost-macvlan", without, "tc -n %s.lan filter del dev laptop ingress; lab program add --namespace %s.lan dev laptop ingress pref 1 port-ingress vlan 10", "port-ingress vlan 20"},
 		{"a trunk carries another VLAN", "bifrost-macvlan", without, "tc -n %s.lan filter del dev node1 egress; lab program add --namespace %s.lan dev node1 egress pref 1 port-egress trunk 10,20", "port-egress trunk 10"},
-		{"a tag is not put on", "bifrost-macvlan", "-" + plan.FeatureVLAN, "tc -n %s.node1 filter del dev eth0.10 egress", "vlan-push"},
+		{"a tag is not put on", "bifrost-macvlan", without, "tc -n %s.node1 filter del dev eth0.10 egress", "vlan-push"},
 		{"a port leaves a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev node1 vid 10", "vlan add dev node1 vid 10"},
 		{"a port joins a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev node1 vid 20", "vlan del dev node1 vid 20"},
 		{"a port is in another VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan del dev laptop vid 20; bridge -n %s.lan vlan add dev laptop vid 10 pvid untagged", "vlan add dev laptop vid 20 pvid untagged"},
 		{"a VLAN keeps its tag", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev laptop vid 20 pvid", "vlan add dev laptop vid 20 pvid untagged"},
 		{"the switch is in a VLAN itself", "bifrost-macvlan", plan.FeatureVLANFiltering, "bridge -n %s.lan vlan add dev br0 vid 10 self", "vlan del dev br0 vid 10 self"},
 		{"VLANs are no longer kept apart", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_filtering 0", "vlan_filtering 1"},
+		{"new ports would be in a VLAN", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_default_pvid 5", "vlan_default_pvid 0"},
+		{"the switch knows another tag", "bifrost-macvlan", plan.FeatureVLANFiltering, "ip -n %s.lan link set br0 type bridge vlan_protocol 802.1ad", "link add name br0"},
 		{"a VLAN's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1 link del eth0.10", "eth0.10"},
 		{"a pod's device is deleted", "bifrost-macvlan", "", "ip -n %s.node1.p1 link del eth0", "macvlan mode bridge"},
 		{"a pod's device hears nobody on its node", "three-node", "", "ip -n %s.worker1.p1 link set eth0 type macvlan mode private", "macvlan mode bridge"},

@@ -32,15 +32,31 @@ type state struct {
 	NFT        []string          `json:"nft"`
 }
 
-// dump reads a namespace once all its links have a carrier: the kernel notices that a while after they are up.
+// dump reads a namespace once the kernel has noticed of all its links that they have a carrier: that is a while after they
+// are up.
 func dump(t *testing.T, ns string) *state {
 	t.Helper()
 	for range 50 {
-		out, err := exec.Command("ip", "-n", ns, "link").Output()
+		out, err := exec.Command("ip", "-n", ns, "-d", "-j", "link").Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out), "NO-CARRIER") && !strings.Contains(string(out), "LOWERLAYERDOWN") {
+		var links []struct {
+			Flags     []string
+			Operstate string
+			Linkinfo  struct {
+				Kind string `json:"info_kind"`
+			}
+		}
+		if err := json.Unmarshal(out, &links); err != nil {
+			t.Fatal(err)
+		}
+		waiting := false
+		for _, l := range links {
+			unnoticed := l.Operstate == "UNKNOWN" && slices.Contains([]string{"veth", "bridge", "vlan", "macvlan"}, l.Linkinfo.Kind)
+			waiting = waiting || unnoticed || l.Operstate == "LOWERLAYERDOWN" || slices.Contains(l.Flags, "NO-CARRIER")
+		}
+		if !waiting {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
