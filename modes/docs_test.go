@@ -10,6 +10,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/lab/report"
 )
 
 const page = "../docs/modes.md"
@@ -170,27 +171,88 @@ func TestTableOfModes(t *testing.T) {
 			yes(build(cluster(t, s.name, s.settings, 2, 1, s.vlan, false, true), plan.AllFeatures()) != nil),
 			yes(own.Reachable), yes(other.Reachable), seen, cost, datapath))
 	}
-	want := strings.Join(lines, "\n")
+	text := hold(t, "the table is computed", lines)
+	for _, name := range All.Names() {
+		if !strings.Contains(text, "## "+name+"\n") {
+			t.Errorf("%s has no section about %s", page, name)
+		}
+	}
+}
+
+// hold holds a table of the page, which a comment precedes, against what it has to be.
+func hold(t *testing.T, comment string, lines []string) string {
+	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const from, to = "<!-- the table is computed: go test ./modes -update -->\n", "\n<!-- end of the table -->"
+	from, to := "<!-- "+comment+": go test ./modes -update -->\n", "\n<!-- end of the table -->"
 	head, rest, ok := strings.Cut(string(text), from)
 	table, tail, ok2 := strings.Cut(rest, to)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", page)
+		t.Fatalf("%s has no place for the table after %q", page, from)
 	}
+	want := strings.Join(lines, "\n")
 	if table != want && *update {
 		if err := os.WriteFile(page, []byte(head+from+want+to+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if table != want {
-		t.Errorf("the table of %s is not what the modes compute (go test ./modes -update writes it anew):\n%s", page, want)
+		t.Errorf("the table of %s is not what it has to be (go test ./modes -update writes it anew):\n%s", page, want)
 	}
-	for _, name := range All.Names() {
-		if !strings.Contains(string(text), "## "+name+"\n") {
-			t.Errorf("%s has no section about %s", page, name)
+	return string(text)
+}
+
+// recorded is the folder of the comparison that the docs speak of.
+const recorded = "../docs/recorded"
+
+// TestTableOfNumbers holds the page's numbers against the recorded comparison.
+func TestTableOfNumbers(t *testing.T) {
+	r, err := report.Read(recorded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns := []struct{ wire, measure, metric, head string }{
+		{"nic", "tcp-rr", "p50", "round trip, p50 [µs]"},
+		{"nic", "tcp-crr", "p50", "new connection and round trip, p50 [µs]"},
+		{"nic", "tcp-stream", "goodput", "one TCP stream [Gbit/s]"},
+		{"bare", "tcp-stream", "goodput", "the same, no GRO [Gbit/s]"},
+		{"nic", "tcp-stream", "cpu", "CPU [s/Gbit]"},
+		{"nic", "udp-rate", "packets", "64-byte datagrams, at most 0.1 % lost [1/s]"},
+		{"nic", "build", "up", "to build [s]"},
+		{"nic", "memory", "processes", "processes, a node [MiB]"},
+	}
+	head, line := "| mode |", "|---|"
+	for _, c := range columns {
+		head += " " + c.head + " |"
+		line += "---|"
+	}
+	lines := []string{head, line}
+	for _, mode := range r.Modes {
+		row := "| `" + mode + "` |"
+		for _, c := range columns {
+			i := slices.IndexFunc(r.Summary, func(s report.Summary) bool {
+				return s.Mode == mode && s.Wire == c.wire && s.Measure == c.measure && s.Metric == c.metric && (s.Path == "cross-node" || s.Path == "-") &&
+					(c.measure != "tcp-stream" || s.Params == "streams=1") && (c.metric != "processes" || s.Params == "per=node")
+			})
+			if i < 0 {
+				t.Fatalf("%s holds no %s %s of %s, wire model %s", recorded, c.measure, c.metric, mode, c.wire)
+			}
+			s := r.Summary[i]
+			cell := fmt.Sprintf("%.3g", s.Median)
+			if s.Median >= 1000 {
+				cell = fmt.Sprintf("%.0f,000", s.Median/1000)
+			}
+			if mode != r.Baseline && s.Ratio != nil && s.Median > 0 {
+				if s.Differs() {
+					cell += fmt.Sprintf(" (%.2f×)", *s.Ratio)
+				} else {
+					cell += " (~)"
+				}
+			}
+			row += " " + cell + " |"
 		}
+		lines = append(lines, row)
 	}
+	hold(t, "the numbers are recorded", lines)
 }

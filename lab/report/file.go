@@ -1,9 +1,11 @@
 package report
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -47,15 +49,21 @@ func (r *Results) save(dir, name, format string) (err error) {
 	return os.Rename(f.Name(), filepath.Join(dir, name))
 }
 
-// Read reads what Save wrote. What follows from the samples is computed anew.
+// Read reads what Save wrote, also where somebody has compressed it since (gzip). What follows from the samples is computed
+// anew.
 func Read(dir string) (*Results, error) {
 	path := filepath.Join(dir, fileName)
 	text, err := os.ReadFile(path)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("%s holds no results: there is no %s: %w", dir, fileName, os.ErrNotExist)
+	if errors.Is(err, os.ErrNotExist) {
+		if text, err = unpacked(path + ".gz"); err == nil {
+			path += ".gz"
 		}
-		return nil, err
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s holds no results: there is no %s: %w", dir, fileName, os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the results in %s: %w", dir, err)
 	}
 	var r Results
 	if err := json.Unmarshal(text, &r); err != nil {
@@ -69,6 +77,19 @@ func Read(dir string) (*Results, error) {
 	}
 	r.Derive()
 	return &r, nil
+}
+
+func unpacked(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return io.ReadAll(z)
 }
 
 // check refuses samples of which nothing can be said: a value that is no number, a round that is none, and two values of

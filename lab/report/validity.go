@@ -20,7 +20,9 @@ const (
 func (r *Results) validity() []Check {
 	checks := []Check{r.enough(), r.complete()}
 	for _, wire := range r.wires() {
-		checks = append(checks, r.twins(wire), r.hosts(wire))
+		if !r.limited(wire) { // there the arithmetic decides, in a few rounds
+			checks = append(checks, r.twins(wire), r.hosts(wire))
+		}
 	}
 	checks = append(checks, r.proved()...)
 	checks = append(checks, r.arithmetic()...)
@@ -46,6 +48,11 @@ func (r *Results) wires() []string {
 	return slices.DeleteFunc(all, func(wire string) bool {
 		return !slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire })
 	})
+}
+
+// limited reports whether a wire model has a rate.
+func (r *Results) limited(wire string) bool {
+	return slices.ContainsFunc(r.Wires, func(w Wire) bool { return w.Name == wire && w.Rate > 0 })
 }
 
 func (r *Results) enough() Check {
