@@ -1,0 +1,101 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"labnet/lab/report"
+)
+
+func (c *command) report() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use:   "report DIR",
+		Short: "Render recorded results again, from the raw samples",
+		Long: `Renders what "lab compare" recorded: as text; as Markdown to paste; as one HTML file that needs nothing else; as CSV,
+a row for every sample; as JSON; or in Go's benchmark format, for benchstat. All is computed anew from the raw samples.`,
+		Example: `  lab report results/three-node-20260101-120000
+  lab report results/three-node-20260101-120000 --format html > report.html
+  lab report results/three-node-20260101-120000 --format bench | benchstat -col /mode -
+  lab report diff results/three-node-20260101-120000 results/three-node-20260102-120000`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return refuse("say which results: lab report results/three-node-…")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.render(&format, report.Formats); err != nil {
+				return err
+			}
+			r, err := report.Read(args[0])
+			if err != nil {
+				return status{refused, err}
+			}
+			return r.Write(c.out, format, colour(c.out))
+		},
+	}
+	renderFlag(cmd, &format, report.Formats)
+	cmd.AddCommand(c.reportDiff())
+	return cmd
+}
+
+func (c *command) reportDiff() *cobra.Command {
+	var format string
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "diff A B",
+		Short: "Put two recorded comparisons side by side",
+		Long: `Shows what two recordings say of the modes that both have: medians, ratios to the baseline, whether their intervals
+overlap, and whether they differ beyond the noise of both. Recordings of different machines, labs or wire models answer
+different questions and are refused; --force shows them all the same, and says what is not the same.`,
+		Example: `  lab report diff results/before results/after
+  lab report diff results/before results/after --format md`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return refuse("say which two results: lab report diff results/before results/after")
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.render(&format, report.DiffFormats); err != nil {
+				return err
+			}
+			var read []*report.Results
+			for _, dir := range args {
+				r, err := report.Read(dir)
+				if err != nil {
+					return status{refused, err}
+				}
+				read = append(read, r)
+			}
+			d := report.Compare(read[0], read[1])
+			if len(d.Disagreements) > 0 && !force {
+				return refuse("%s and %s are not recordings of the same thing:\n  %s\n--force puts them side by side all the same",
+					args[0], args[1], strings.Join(d.Disagreements, "\n  "))
+			}
+			return d.Write(c.out, format, colour(c.out))
+		},
+	}
+	renderFlag(cmd, &format, report.DiffFormats)
+	cmd.Flags().BoolVar(&force, "force", false, "also recordings of different machines, labs or wire models")
+	return cmd
+}
+
+// render settles the format of a report: --format goes before -o.
+func (c *command) render(format *string, formats []string) error {
+	if *format == "" {
+		*format = c.format
+	}
+	if !slices.Contains(formats, *format) {
+		return refuse("--format %s: it is one of %s", *format, strings.Join(formats, ", "))
+	}
+	return nil
+}
+
+func renderFlag(cmd *cobra.Command, format *string, formats []string) {
+	cmd.Flags().StringVar(format, "format", "", "`format`: "+strings.Join(formats, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
