@@ -286,7 +286,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
 	cfg.Keep = func(r *report.Results) error {
 		r.Tool, r.Definition = "lab "+version(), hash
-		return r.Save(out)
+		return errors.Join(r.Save(out), own(out))
 	}
 	steps := newProgress(c.err)
 	defer func() {

@@ -29,10 +29,8 @@ package ipvlan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -52,35 +50,19 @@ func (Mode) About() string {
 }
 
 func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
-	var set struct {
-		Like    *string        `hcl:"like"`
-		LikeAt  hcl.Range      `hcl:"like,attr_value_range"`
-		VLAN    *int           `hcl:"vlan"`
-		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
-		Gateway hcl.Expression `hcl:"gateway,optional"`
-	}
-	diags := gohcl.DecodeBody(body, ctx, &set)
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	m := Mode{sub: "l2"}
-	report := func(at hcl.Range, summary, detail string) {
-		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at})
-	}
-	if set.Like != nil {
-		m.sub = *set.Like
-	}
-	shared, more := attach.DecodeShared("ipvlan", set.VLAN, set.VLANAt, set.Gateway, ctx)
-	m.Shared, diags = shared, append(diags, more...)
+	shared, sub, diags := attach.DecodeShared("ipvlan", body, ctx, subs...)
+	m := Mode{Shared: shared, sub: sub}
 	m.SameMAC = true
+	report := func(setting, summary, detail string) {
+		at := m.At[setting]
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, sub), Subject: &at})
+	}
 	switch {
-	case !slices.Contains(subs, m.sub):
-		report(set.LikeAt, "Unknown kind of ipvlan", fmt.Sprintf("There is no ipvlan like %q.%s", m.sub, lab.Suggest(m.sub, subs, "It can be like")))
-	case m.sub == "l2":
+	case diags.HasErrors() || sub == "l2":
 	case m.VLAN != 0:
-		report(set.VLANAt, "A VLAN is for l2 only", fmt.Sprintf("In %s pods are on no segment: their nodes route for them. Leave out vlan, or write like = \"l2\".", m.sub))
+		report("vlan", "A VLAN is for l2 only", "In %s pods are on no segment: their nodes route for them. Leave out vlan, or write like = \"l2\".")
 	case len(m.Gateways) > 0:
-		report(set.Gateway.Range(), "A gateway is for l2 only", fmt.Sprintf("In %s pods send to nobody directly: their nodes route for them. Leave out gateway, or write like = \"l2\".", m.sub))
+		report("gateway", "A gateway is for l2 only", "In %s pods send to nobody directly: their nodes route for them. Leave out gateway, or write like = \"l2\".")
 	}
 	return m, diags
 }

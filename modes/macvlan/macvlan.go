@@ -24,12 +24,8 @@
 package macvlan
 
 import (
-	"fmt"
-
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
 
-	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/modes/internal/attach"
 )
@@ -42,26 +38,8 @@ func (Mode) About() string {
 }
 
 func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
-	var set struct {
-		Like    *string        `hcl:"like"`
-		At      hcl.Range      `hcl:"like,attr_value_range"`
-		VLAN    *int           `hcl:"vlan"`
-		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
-		Gateway hcl.Expression `hcl:"gateway,optional"`
-	}
-	diags := gohcl.DecodeBody(body, ctx, &set)
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	if set.Like != nil && *set.Like != "bifrost" {
-		diags = append(diags, wrong(set.At, "Unknown system", fmt.Sprintf("There is no macvlan like %q.%s", *set.Like, lab.Suggest(*set.Like, []string{"bifrost"}, "It can be like"))))
-	}
-	shared, more := attach.DecodeShared("macvlan", set.VLAN, set.VLANAt, set.Gateway, ctx)
-	return Mode{shared}, append(diags, more...)
-}
-
-func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
-	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+	shared, _, diags := attach.DecodeShared("macvlan", body, ctx, "bifrost")
+	return Mode{shared}, diags
 }
 
 func (m Mode) Needs(*plan.Cluster) []plan.Need {

@@ -32,7 +32,6 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -48,22 +47,8 @@ func (Mode) About() string {
 }
 
 func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) {
-	var set struct {
-		Like    *string        `hcl:"like"`
-		At      hcl.Range      `hcl:"like,attr_value_range"`
-		VLAN    *int           `hcl:"vlan"`
-		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
-		Gateway hcl.Expression `hcl:"gateway,optional"`
-	}
-	diags := gohcl.DecodeBody(body, ctx, &set)
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	if set.Like != nil && *set.Like != "hybridnet" {
-		diags = append(diags, wrong(set.At, "Unknown system", fmt.Sprintf("There is no vlan like %q.%s", *set.Like, lab.Suggest(*set.Like, []string{"hybridnet"}, "It can be like"))))
-	}
-	shared, more := attach.DecodeShared("vlan", set.VLAN, set.VLANAt, set.Gateway, ctx)
-	return Mode{shared}, append(diags, more...)
+	shared, _, diags := attach.DecodeShared("vlan", body, ctx, "hybridnet")
+	return Mode{shared}, diags
 }
 
 func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {

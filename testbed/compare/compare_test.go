@@ -37,7 +37,7 @@ network "pods" {
 func TestMain(m *testing.M) { os.Exit(suite.Main(m, "ms-")) }
 
 // planned plans an instance of the lab; the instances of one test have names of their own.
-func planned(t *testing.T, mode string, pods int, w Wire) *plan.Plan {
+func planned(t testing.TB, mode string, pods int, w Wire) *plan.Plan {
 	t.Helper()
 	l, _, diags := lab.Load("two.hcl", fmt.Appendf(nil, twoNodes, pods), lab.Inputs{})
 	if diags.HasErrors() {
@@ -46,7 +46,7 @@ func planned(t *testing.T, mode string, pods int, w Wire) *plan.Plan {
 	return build(t, l, mode, w)
 }
 
-func build(t *testing.T, l *lab.Lab, mode string, w Wire) *plan.Plan {
+func build(t testing.TB, l *lab.Lab, mode string, w Wire) *plan.Plan {
 	t.Helper()
 	instances++
 	p, diags := plan.Build(l, plan.Options{
@@ -61,7 +61,7 @@ func build(t *testing.T, l *lab.Lab, mode string, w Wire) *plan.Plan {
 var instances int
 
 // up builds an instance, as nic unless another wire model is given.
-func up(t *testing.T, mode string, wires ...Wire) Variant {
+func up(t testing.TB, mode string, wires ...Wire) Variant {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: namespaces cannot be made")
@@ -100,7 +100,7 @@ func bring(ctx context.Context, p *plan.Plan) error {
 
 func down(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
 
-func sh(t *testing.T, script string) {
+func sh(t testing.TB, script string) {
 	t.Helper()
 	if out, err := exec.Command("sh", "-eu", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
@@ -255,22 +256,38 @@ func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
 	}
 }
 
-// DecodeShared checks the settings that modes with pods on a segment have in common.
-func DecodeShared(mode string, vlan *int, vlanAt hcl.Range, gateway hcl.Expression, ctx *hcl.EvalContext) (Shared, hcl.Diagnostics) {
-	s := Shared{Mode: mode, At: lab.Ranges{}}
-	var diags hcl.Diagnostics
+// DecodeShared reads the settings that modes with pods on a segment have in common. likes are what the mode can be like, the
+// default first; it returns the one that is asked for.
+func DecodeShared(mode string, body hcl.Body, ctx *hcl.EvalContext, likes ...string) (s Shared, like string, diags hcl.Diagnostics) {
+	var set struct {
+		Like    *string        `hcl:"like"`
+		LikeAt  hcl.Range      `hcl:"like,attr_value_range"`
+		VLAN    *int           `hcl:"vlan"`
+		VLANAt  hcl.Range      `hcl:"vlan,attr_value_range"`
+		Gateway hcl.Expression `hcl:"gateway,optional"`
+	}
+	s, like = Shared{Mode: mode, At: lab.Ranges{}}, likes[0]
+	if diags = gohcl.DecodeBody(body, ctx, &set); diags.HasErrors() {
+		return s, like, diags
+	}
 	report := func(at hcl.Range, summary, detail string, args ...any) {
 		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at})
 	}
-	if vlan != nil {
-		s.VLAN, s.At["vlan"] = *vlan, vlanAt
-		if *vlan < 1 || *vlan > 4094 {
-			report(vlanAt, "VLAN out of range", "A VLAN has a number from 1 to 4094 (IEEE 802.1Q), not %d.", *vlan)
+	if set.Like != nil {
+		like = *set.Like
+		if !slices.Contains(likes, like) {
+			report(set.LikeAt, "Unknown system", "There is no %s like %q.%s", mode, like, lab.Suggest(like, likes, "It can be like"))
 		}
 	}
-	words, more := textOrList(gateway, ctx)
+	if set.VLAN != nil {
+		s.VLAN, s.At["vlan"] = *set.VLAN, set.VLANAt
+		if s.VLAN < 1 || s.VLAN > 4094 {
+			report(set.VLANAt, "VLAN out of range", "A VLAN has a number from 1 to 4094 (IEEE 802.1Q), not %d.", s.VLAN)
+		}
+	}
+	words, more := textOrList(set.Gateway, ctx)
 	diags = append(diags, more...)
-	at := gateway.Range()
+	at := set.Gateway.Range()
 	s.At["gateway"] = at
 	for _, word := range words {
 		a, err := netip.ParseAddr(word)
@@ -283,7 +300,7 @@ func DecodeShared(mode string, vlan *int, vlanAt hcl.Range, gateway hcl.Expressi
 			s.Gateways = append(s.Gateways, a)
 		}
 	}
-	return s, diags
+	return s, like, diags
 }
 
 // textOrList reads a string, or a list of strings.
