@@ -88,7 +88,7 @@ func (l *Lab) Joined(cidr netip.Prefix) (Segment, bool) {
 func (l *Lab) Refuse(cidr netip.Prefix, s Segment, mode string) *hcl.Diagnostic {
 	block, at := s.At()
 	subnet, _ := containing(s.Subnets(), cidr.Addr())
-	return contradiction(l.Network.At.Of("cidr", l.Network.Range), at.Of("subnet", block), "Overlapping networks",
+	return Contradiction(l.Network.At.Of("cidr", l.Network.Range), at.Of("subnet", block), "Overlapping networks",
 		"%s of the pod network shares addresses with %s of %s. In mode %s the pods need a range of their own; the other is at %s.", cidr, subnet, s, mode)
 }
 

@@ -144,7 +144,7 @@ const (
 type Machine struct {
 	Kind       Kind
 	Name       string
-	Interfaces []*Interface // eth0, eth1, … in the order of the "on" blocks; at least one
+	Interfaces []*Interface // in the order of the "on" blocks; at least one
 	Gateways   []netip.Addr // default gateways, at most one a family
 	Routes     []*Route
 	PodCIDRs   []netip.Prefix // as written; the mode allocates what is left out
@@ -156,7 +156,7 @@ type Machine struct {
 
 // Interface attaches a machine to a port of a switch.
 type Interface struct {
-	Name      string // eth0
+	Name      string // eth0, eth1, … by its place among them where none was written
 	Switch    *Switch
 	VLAN      int            // an access port: the VLAN that it is in; 0: the switch's own segment
 	Trunk     []int          // a trunk port: the VLANs whose frames it carries with their tags, ascending
@@ -204,6 +204,7 @@ type Network struct {
 	Name  string
 	CIDRs []netip.Prefix // masked; at most one a family
 	Mode  string
+	MTU   int // of the pods; 0: all that the mode leaves them
 	Range hcl.Range
 	At    Ranges
 }

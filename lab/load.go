@@ -103,13 +103,13 @@ func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 	})
 }
 
-// clash reports two places that contradict each other; the detail's last verb is the other place. When both fit into one
-// excerpt it shows both.
 func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
-	l.report(contradiction(at, other, summary, detail, args...))
+	l.report(Contradiction(at, other, summary, detail, args...))
 }
 
-func contradiction(at, other hcl.Range, summary, detail string, args ...any) *hcl.Diagnostic {
+// Contradiction is two places that contradict each other; the detail's last verb is the other place. When both fit into one
+// excerpt it shows both.
+func Contradiction(at, other hcl.Range, summary, detail string, args ...any) *hcl.Diagnostic {
 	d := &hcl.Diagnostic{
 		Severity: hcl.DiagError,
 		Summary:  summary,

@@ -201,7 +201,7 @@ func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 		l.spaces = maxSpaces + 1 // nothing more is made
 		return
 	}
-	i := &Interface{Name: "eth" + strconv.Itoa(len(m.Interfaces)), Switch: s, Range: b.DefRange(), At: f.at}
+	i := &Interface{Name: l.interfaceName(m, b, f), Switch: s, Range: b.DefRange(), At: f.at}
 	if !l.port(f, i) {
 		// Which subnets it would have is not known: what else is said about the machine is not held against them.
 		i.Switch = &Switch{Name: s.Name}

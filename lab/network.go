@@ -27,6 +27,14 @@ func (l *loader) network(blocks []*hclsyntax.Block) *Network {
 		n.Mode = mode
 		l.checkName("mode", mode, at)
 	}
+	if mtu, at, ok := f.integer("mtu", minMTU, maxMTU, " bytes"); ok {
+		n.MTU = mtu
+		for _, cidr := range n.CIDRs {
+			if cidr.Addr().Is6() && mtu < minMTU6 {
+				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of %d bytes at least, and the pods have addresses of %s.", minMTU6, cidr)
+			}
+		}
+	}
 	return n
 }
 

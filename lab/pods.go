@@ -7,19 +7,20 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// pods decodes what only nodes have. Numbered pods come first, then those with a block of their own.
+// pods decodes what only nodes have. Numbered pods come first, then those that only a block of their own names.
 func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 	m.PodCIDRs, _, _ = f.prefixes("pod_cidr")
 	n, at, _ := f.integer("pods", 0, maxPods, "")
-	taken := map[string]hcl.Range{}
+	numbered := map[string]*Pod{}
 	for i := range n {
 		p := &Pod{Name: "p" + strconv.Itoa(i+1), Range: at, At: Ranges{}}
-		taken[p.Name] = at
+		numbered[p.Name] = p
 		if !l.space(at) {
 			return
 		}
 		m.Pods = append(m.Pods, p)
 	}
+	taken := map[string]hcl.Range{}
 	for _, inner := range b.Body.Blocks {
 		if inner.Type != "pod" || len(inner.Labels) == 0 {
 			continue
@@ -32,10 +33,14 @@ func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 			continue
 		}
 		if first, ok := taken[p.Name]; ok {
-			l.clash(at, first, "Duplicate pod", "A pod %q of this node is already made at %s. Rename this one.", p.Name)
+			l.clash(at, first, "Duplicate pod", "The node already has a block for its pod %q, at %s. Rename this pod, or merge the two.", p.Name)
 			continue
 		}
 		taken[p.Name] = at
+		if one := numbered[p.Name]; one != nil {
+			*one = *p
+			continue
+		}
 		if len(m.Pods) == maxPods {
 			l.errorf(at, "Too many pods", "A node has at most %d pods.", maxPods)
 			return

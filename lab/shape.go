@@ -38,12 +38,12 @@ var (
 			},
 			"router":  {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
 			"host":    {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
-			"network": {a: "a network", label: "name", attrs: []string{"cidr", "mode"}, required: []string{"cidr"}},
+			"network": {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":    {a: "a mode", label: "name", open: true},
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}},
 		},
 	}
-	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address", "trunk", "vlan"}}
+	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address", "name", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via"}, required: []string{"to", "via"}}
 	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address"}}
 )

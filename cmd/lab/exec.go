@@ -149,7 +149,7 @@ func (c *command) hosts(cmd *cobra.Command, labName string) (map[string]string, 
 			name = pod + "." + node
 		}
 		for _, nic := range m.Interfaces {
-			if len(nic.Addresses) > 0 && nic.Name == "eth0" {
+			if _, named := hosts[name]; !named && nic.uplink && len(nic.Addresses) > 0 {
 				address, _, _ := strings.Cut(nic.Addresses[0], "/")
 				hosts[name] = address
 			}

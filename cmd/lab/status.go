@@ -23,6 +23,7 @@ type interfaceDocument struct {
 	Kind      string   `json:"kind"`
 	MTU       int      `json:"mtu"`
 	Addresses []string `json:"addresses"`
+	uplink    bool     // towards a switch, or a pod's own
 }
 
 type machineDocument struct {
@@ -201,24 +202,31 @@ func machines(s *plan.State) []machineDocument {
 	interfaces := map[[2]string]*interfaceDocument{}
 	order := s.Namespaces()
 	var objects []plan.Object
+	roles := map[string]string{}
 	s.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Namespace:
 			owner, _ := plan.ParseOwner(o.Alias)
+			roles[o.Name] = owner.Role
 			byNamespace[o.Name] = &machineDocument{Name: owner.Machine, Kind: owner.Role, Namespace: o.Name, Datapath: datapaths[o.Name], Interfaces: []interfaceDocument{}}
 		case plan.Link, plan.Address:
 			objects = append(objects, o)
 		}
 	})
+	rank := func(o plan.Object) int {
+		if l, _ := o.(plan.Link); roles[l.Peer.Namespace] == "switch" || roles[l.Namespace] == "pod" && l.Name == "eth0" {
+			return 0 // what leads out comes first
+		}
+		return 1
+	}
 	slices.SortFunc(objects, func(a, b plan.Object) int {
 		x, y := a.Key(), b.Key()
-		// The uplink first.
-		return cmp.Or(int(x.Kind)-int(y.Kind), rankOf(y.Name)-rankOf(x.Name), strings.Compare(x.Name, y.Name))
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(rank(a), rank(b)), strings.Compare(x.Name, y.Name))
 	})
 	for _, o := range objects {
 		switch o := o.(type) {
 		case plan.Link:
-			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
+			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}, uplink: rank(o) == 0}
 		case plan.Address:
 			if i := interfaces[[2]string{o.Namespace, o.Link}]; i != nil {
 				i.Addresses = append(i.Addresses, o.Prefix.String())
@@ -235,19 +243,14 @@ func machines(s *plan.State) []machineDocument {
 	for _, ns := range order {
 		out = append(out, *byNamespace[ns])
 	}
-	slices.SortStableFunc(out, func(a, b machineDocument) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(out, func(a, b machineDocument) int { return kindRank(a) - kindRank(b) })
 	return out
 }
 
-func rankOf(link string) int {
-	if strings.HasPrefix(link, "eth") {
-		return 1
-	}
-	return 0
+// kindRank puts switches first, then what is plugged into them.
+func kindRank(m machineDocument) int {
+	return map[string]int{"switch": 0, "router": 1, "host": 2}[m.Kind]
 }
-
-// rank puts switches first, then what is plugged into them.
-func rank(m machineDocument) int { return map[string]int{"switch": 0, "router": 1, "host": 2}[m.Kind] }
 
 func (c *command) show(d labDocument, whole bool) {
 	mode := ""

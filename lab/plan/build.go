@@ -85,7 +85,9 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	}
 	underlay(p.Cluster, opt.Features, p.State)
 	if p.Mode != nil {
+		p.State.clashes = interfaces(p.Cluster)
 		diags = append(diags, p.Mode.Plan(p.Cluster, opt.Features, p.State)...)
+		diags = append(diags, p.clashes()...)
 	}
 	if diags.HasErrors() {
 		return nil, diags
@@ -106,6 +108,36 @@ func (p *Plan) Expect(from, to Endpoint) Expectation {
 		}
 	}
 	return p.Mode.Expect(p.Cluster, from, to)
+}
+
+// interfaces are the keys of the machines' interfaces.
+func interfaces(c *Cluster) map[Key]bool {
+	keys := map[Key]bool{}
+	for _, m := range c.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			keys[Key{c.NamespaceOf(m.Name), KindLink, nic.Name}] = false
+		}
+	}
+	return keys
+}
+
+// clashes reports interfaces that have the name of a device which the mode makes on that machine.
+func (p *Plan) clashes() hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	for _, m := range p.Cluster.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			if p.State.clashes[Key{p.Cluster.NamespaceOf(m.Name), KindLink, nic.Name}] {
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError,
+					Summary:  "The mode has a device of that name",
+					Detail:   fmt.Sprintf("In mode %s %s %q gets a device %s of its own. Give the interface another name.", p.ModeName, m.Kind, m.Name, nic.Name),
+					Subject:  nic.At.Of("name", nic.Range).Ptr(),
+				})
+			}
+		}
+	}
+	p.State.clashes = nil
+	return diags
 }
 
 // joins reports CIDRs of the pod network that lie in the subnet of a segment which the mode does not put its pods on.

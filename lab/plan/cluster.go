@@ -68,6 +68,14 @@ func (c *Cluster) CIDRs() []netip.Prefix {
 	return c.Lab.Network.CIDRs
 }
 
+// PodMTU is the MTU of pods that have so much room: all of it, unless the network says less.
+func (c *Cluster) PodMTU(room int) int {
+	if n := c.Lab.Network; n != nil && n.MTU > 0 {
+		return min(n.MTU, room)
+	}
+	return room
+}
+
 // NamespaceOf returns the name of a machine's or switch's namespace.
 func (c *Cluster) NamespaceOf(machine string) string { return c.Name + "." + machine }
 

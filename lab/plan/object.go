@@ -68,9 +68,11 @@ type Object interface {
 // State is what a lab's namespaces hold.
 type State struct {
 	objects map[Key]Object
+	clashes map[Key]bool // while a mode plans: the machines' interfaces, and whether it wanted one of their names
 }
 
-// Add puts an object into the state. Two different objects of one key are a mistake in the program.
+// Add puts an object into the state. Two different objects of one key are a mistake in the program, but for devices whose
+// names the definition chose.
 func (s *State) Add(objects ...Object) {
 	if s.objects == nil {
 		s.objects = make(map[Key]Object, len(objects))
@@ -78,6 +80,10 @@ func (s *State) Add(objects ...Object) {
 	for _, o := range objects {
 		k := o.Key()
 		if was, ok := s.objects[k]; ok && was != o {
+			if _, named := s.clashes[k]; named {
+				s.clashes[k] = true
+				continue
+			}
 			panic(fmt.Sprintf("plan: two objects for %s: %v and %v", k, was, o))
 		}
 		s.objects[k] = o

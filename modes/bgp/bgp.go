@@ -158,7 +158,8 @@ func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	if diags := append(attach.OneSegment(c, "bgp"), attach.Families(c)...); diags.HasErrors() {
+	diags := append(attach.OneSegment(c, "bgp"), attach.Families(c)...)
+	if diags = append(diags, attach.Room(c, "bgp", room)...); diags.HasErrors() {
 		return diags
 	}
 	return m.like.plan(m, c, f, s)
@@ -168,7 +169,10 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	return m.like.expect(c, from, to)
 }
 
-func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
+// room is what the underlay leaves the pods: all of it.
+func room(n *plan.Node) int { return n.Uplink().Switch.MTU }
+
+func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
 
 // routerID is the node's IPv4 address, or where it has none a number that only it has.
 func routerID(n *plan.Node) netip.Addr {

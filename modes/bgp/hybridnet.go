@@ -72,7 +72,7 @@ func (hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State) h
 			plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet, Dst: plan.Everywhere(false), Via: gateway, Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot},
 			plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: attach.NoReturn(n.Uplink().Name, subnet)},
 		)
-		attach.Hybridnet(c, s, n, mtu(n))
+		attach.Hybridnet(c, s, n, podMTU(c, n))
 	}
 	tor.Learns++ // the subnet
 	s.Add(plan.Agent{Namespace: c.NamespaceOf(router.Name), Name: agent, On: uplink.Name, Config: tor.Text(), Protocol: plan.ProtocolBGP})
@@ -118,9 +118,9 @@ func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnos
 	return router, uplink, nil
 }
 
-func (hybridnet) expect(_ *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (hybridnet) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	if from.Node == to.Node {
-		return attach.Local(from, to, mtu(from.Node), from.Node.Uplink().Address(false).Addr())
+		return attach.Local(from, to, podMTU(c, from.Node), from.Node.Uplink().Address(false).Addr())
 	}
-	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 }

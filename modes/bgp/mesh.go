@@ -82,9 +82,9 @@ func (k mesh) speaker(m Mode, c *plan.Cluster, n *plan.Node, reflects map[*plan.
 func (k mesh) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	v6 := to.Address.Is6()
 	if from.Node == to.Node {
-		return attach.Local(from, to, mtu(from.Node), k.own(from.Node, v6))
+		return attach.Local(from, to, podMTU(c, from.Node), k.own(from.Node, v6))
 	}
-	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 	if to.Pod == nil {
 		e.Source = k.source(from, to)
 	}
@@ -101,7 +101,7 @@ func (calico) pods(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node
 	for _, pool := range c.CIDRs() {
 		attach.CalicoFirewall(s, n, pool, 0)
 	}
-	attach.Routed(c, s, n, mtu(n), plan.ProtocolBIRD)
+	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolBIRD)
 }
 
 func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
@@ -116,7 +116,7 @@ func (bridge) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.Allocate
 func (bridge) metric() int                              { return 0 }
 
 func (bridge) pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
-	attach.Bridge(c, f, s, n, mtu(n))
+	attach.Bridge(c, f, s, n, podMTU(c, n))
 }
 
 func (bridge) own(n *plan.Node, v6 bool) netip.Addr {

@@ -41,8 +41,9 @@ func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBr
 
 func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.OneSegment(c, "host-gw"), attach.Families(c)...)
+	diags = append(diags, attach.Room(c, "host-gw", room)...)
 	for _, n := range c.Nodes {
-		attach.Bridge(c, f, s, n, mtu(n))
+		attach.Bridge(c, f, s, n, podMTU(c, n))
 		attach.Flannel(c, s, n)
 		for _, peer := range c.Nodes {
 			if peer == n {
@@ -68,12 +69,15 @@ func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 				own = attach.Gateway(block)
 			}
 		}
-		return attach.Local(from, to, mtu(from.Node), own)
+		return attach.Local(from, to, podMTU(c, from.Node), own)
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, mtu(from.Node))
+		return attach.Outside(from, to, podMTU(c, from.Node))
 	}
-	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 }
 
-func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU }
+// room is what the underlay leaves the pods: all of it.
+func room(n *plan.Node) int { return n.Uplink().Switch.MTU }
+
+func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }

@@ -14,14 +14,17 @@ type calico struct{}
 
 func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, true) }
 
-func (calico) device(*plan.Node) plan.Link { return plan.Link{Name: "tunl0", TxQueueLen: 1000} }
+// device: Felix gives it the MTU that it is told for the pods.
+func (calico) device(c *plan.Cluster, n *plan.Node) plan.Link {
+	return plan.Link{Name: "tunl0", TxQueueLen: 1000, MTU: podMTU(c, n)}
+}
 
 func (calico) route(tunnel bool) plan.Route {
 	return plan.Route{Protocol: plan.ProtocolBIRD, Metric: attach.CalicoMetric, Onlink: tunnel}
 }
 
 func (calico) attach(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
-	attach.Routed(c, s, n, mtu(n), plan.ProtocolBIRD)
+	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolBIRD)
 	attach.CalicoFirewall(s, n, c.CIDRs()[0], 0)
 }
 

@@ -15,9 +15,9 @@ type flannel struct{}
 
 func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
-func (flannel) device(n *plan.Node) plan.Link {
-	// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
-	return plan.Link{Name: "flannel.ipip", IPIP: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
+// device: flanneld takes its MTU from the uplink, and knows no other. txqueuelen is 0: it leaves the attribute at Go's zero.
+func (flannel) device(_ *plan.Cluster, n *plan.Node) plan.Link {
+	return plan.Link{Name: "flannel.ipip", MTU: room(n), IPIP: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
 }
 
 // route: flanneld has the kernel take its word that the next hop is there, in the tunnel and beside it.
@@ -26,7 +26,7 @@ func (flannel) route(bool) plan.Route {
 }
 
 func (flannel) attach(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
-	attach.Bridge(c, f, s, n, mtu(n))
+	attach.Bridge(c, f, s, n, podMTU(c, n))
 	bridge, ok := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: attach.BridgeName}).(plan.Link)
 	if ok && n.Emulates(plan.FeatureIPIP, f) {
 		device.Bridge(s, bridge, attach.BridgeName+"-in")

@@ -51,7 +51,7 @@ type Mode struct {
 // like is whose names, attributes and node side a cluster has.
 type like interface {
 	allocate(*plan.Cluster) hcl.Diagnostics
-	device(*plan.Node) plan.Link
+	device(*plan.Cluster, *plan.Node) plan.Link
 	// route is what distinguishes its routes, in the tunnel and beside it.
 	route(tunnel bool) plan.Route
 	attach(*plan.Cluster, plan.Features, *plan.State, *plan.Node)
@@ -103,9 +103,9 @@ func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
 }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := append(attach.Families(c), attach.Room(c, "ipip", mtu)...)
+	diags := append(attach.Families(c), attach.Room(c, "ipip", room)...)
 	for _, n := range c.Nodes {
-		if kernel := m.tunnel(n); kernel.Permanent() && f[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, f) {
+		if kernel := m.tunnel(c, n); kernel.Permanent() && f[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, f) {
 			diags = append(diags, wrong(n.At.Of("datapath", n.Range), "The kernel's own device is in the way",
 				fmt.Sprintf("Node %q asks for eBPF, but this kernel has made %s in every namespace, and that cannot be removed. Leave datapath out, or use like = \"flannel\".", n.Name, kernel.Name)))
 		}
@@ -114,12 +114,12 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		return diags
 	}
 	for _, n := range c.Nodes {
-		tunnel := m.tunnel(n)
+		tunnel := m.tunnel(c, n)
 		device.IPIP(s, f, n, tunnel)
 		s.Add(plan.Address{Namespace: n.Namespace, Link: tunnel.Name, Prefix: plan.Single(n.PodCIDRs[0].Addr())})
 		for _, peer := range c.Nodes {
 			if peer != n {
-				s.Add(m.route(n, peer))
+				s.Add(m.route(c, n, peer))
 			}
 		}
 		m.like.attach(c, f, s, n)
@@ -127,20 +127,20 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 	return diags
 }
 
-func (m Mode) tunnel(n *plan.Node) plan.Link {
-	l := m.like.device(n)
-	l.Namespace, l.Type, l.MTU = n.Namespace, "ipip", mtu(n)
+func (m Mode) tunnel(c *plan.Cluster, n *plan.Node) plan.Link {
+	l := m.like.device(c, n)
+	l.Namespace, l.Type = n.Namespace, "ipip"
 	return l
 }
 
 // route is a node's route to the pods of another.
-func (m Mode) route(n, peer *plan.Node) plan.Route {
+func (m Mode) route(c *plan.Cluster, n, peer *plan.Node) plan.Route {
 	tunnel := m.tunnels(n, peer)
 	r := m.like.route(tunnel)
 	r.Namespace, r.Table, r.Dst, r.Via = n.Namespace, plan.TableMain, peer.PodCIDRs[0], peer.Uplink().Address(false).Addr()
 	r.Dev = n.Uplink().Name
 	if tunnel {
-		r.Dev = m.tunnel(n).Name
+		r.Dev = m.tunnel(c, n).Name
 	}
 	return r
 }
@@ -151,17 +151,20 @@ func (m Mode) tunnels(n, peer *plan.Node) bool {
 	return !m.direct || here.Switch != there.Switch || !here.Address(false).Masked().Contains(there.Address(false).Addr())
 }
 
-// mtu is that of the tunnel device and of the pods, also where some of their packets are not encapsulated.
-func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU - Overhead }
+// room is what is left inside the tunnel.
+func room(n *plan.Node) int { return n.Uplink().Switch.MTU - Overhead }
+
+// podMTU is that of the pods, also where some of their packets are not encapsulated.
+func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
 
 func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	if from.Node == to.Node {
-		return attach.Local(from, to, mtu(from.Node), m.like.own(c, from.Node))
+		return attach.Local(from, to, podMTU(c, from.Node), m.like.own(c, from.Node))
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, mtu(from.Node))
+		return attach.Outside(from, to, podMTU(c, from.Node))
 	}
-	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true}
+	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 	if !m.tunnels(from.Node, to.Node) {
 		return e
 	}

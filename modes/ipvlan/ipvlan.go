@@ -90,7 +90,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		return nil
 	}
 	diags := append(attach.OneSegment(c, "ipvlan "+m.sub), attach.Families(c)...)
-	if diags.HasErrors() {
+	if diags = append(diags, attach.Room(c, "ipvlan "+m.sub, attach.OnSegment)...); diags.HasErrors() {
 		return diags
 	}
 	for _, n := range c.Nodes {

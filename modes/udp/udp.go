@@ -72,15 +72,15 @@ func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
 }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := append(attach.Families(c), attach.Room(c, "udp", mtu)...)
+	diags := append(attach.Families(c), attach.Room(c, "udp", room)...)
 	if diags.HasErrors() {
 		return diags
 	}
 	for _, n := range c.Nodes {
-		attach.Bridge(c, f, s, n, mtu(n))
+		attach.Bridge(c, f, s, n, podMTU(c, n))
 		attach.Flannel(c, s, n)
 		local := n.Uplink().Address(false).Addr()
-		proxy := plan.Proxy{Device: device, MTU: mtu(n), Local: local, Port: m.port}
+		proxy := plan.Proxy{Device: device, MTU: room(n), Local: local, Port: m.port}
 		for _, peer := range c.Nodes {
 			if peer != n {
 				proxy.Routes = append(proxy.Routes, plan.ProxyRoute{To: peer.PodCIDRs[0], Via: peer.Uplink().Address(false).Addr()})
@@ -88,7 +88,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		}
 		s.Add(
 			plan.Agent{Namespace: n.Namespace, Name: agent, Config: proxy.Text(), On: n.Uplink().Name},
-			plan.Link{Namespace: n.Namespace, Name: device, Type: "tun", MTU: mtu(n), TxQueueLen: queue, Agent: agent},
+			plan.Link{Namespace: n.Namespace, Name: device, Type: "tun", MTU: room(n), TxQueueLen: queue, Agent: agent},
 			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(own(n), 32)},
 			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
 		)
@@ -96,7 +96,10 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 	return diags
 }
 
-func mtu(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
+// room is what is left inside the tunnel, and the MTU of its device: flanneld knows no other.
+func room(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
+
+func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
 
 // own is the address of a node's TUN device: the first of its block.
 func own(n *plan.Node) netip.Addr { return n.PodCIDRs[0].Addr() }
@@ -104,12 +107,12 @@ func own(n *plan.Node) netip.Addr { return n.PodCIDRs[0].Addr() }
 func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	switch {
 	case from.Node == to.Node:
-		return attach.Local(from, to, mtu(from.Node), attach.Gateway(from.Node.PodCIDRs[0]))
+		return attach.Local(from, to, podMTU(c, from.Node), attach.Gateway(from.Node.PodCIDRs[0]))
 	case to.Pod == nil:
-		return attach.Outside(from, to, mtu(from.Node))
+		return attach.Outside(from, to, podMTU(c, from.Node))
 	}
 	e := plan.Expectation{
-		Reachable: true, Source: from.Address, MTU: min(mtu(from.Node), mtu(to.Node)), Wire: true,
+		Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true,
 		Encap: plan.Encap{
 			Type: "udp", Overhead: overhead, Port: m.port,
 			Src: from.Node.Uplink().Address(false).Addr(), Dst: to.Node.Uplink().Address(false).Addr(),

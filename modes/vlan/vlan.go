@@ -117,7 +117,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 			enhanced.Scope, enhanced.NoPrefixRoute, enhanced.NoLocalRoute = "link", true, true
 			s.Add(enhanced)
 		}
-		attach.Hybridnet(c, s, n, uplink.Switch.MTU, name)
+		attach.Hybridnet(c, s, n, c.PodMTU(attach.OnSegment(n)), name)
 	}
 	return nil
 }
@@ -125,7 +125,11 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 // Expect: inside a node its routes lead to the pods; to everything else a pod is a machine in the VLAN.
 func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	if from.Node == to.Node {
-		return attach.Local(from, to, from.Node.Uplink().Switch.MTU, from.Node.Uplink().Address(false).Addr())
+		return attach.Local(from, to, c.PodMTU(attach.OnSegment(from.Node)), from.Node.Uplink().Address(false).Addr())
 	}
-	return m.shared(c).Expect(c, from, to)
+	e := m.shared(c).Expect(c, from, to)
+	if to.Pod != nil && e.Reachable { // its node routes to it
+		e.MTU = c.PodMTU(e.MTU)
+	}
+	return e
 }

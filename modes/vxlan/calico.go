@@ -16,7 +16,7 @@ type calico struct{}
 
 func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, true) }
 
-func (calico) device(_ Mode, v6 bool) string {
+func (calico) device(_ Mode, _ string, v6 bool) string {
 	if v6 {
 		return "vxlan-v6.calico"
 	}
@@ -26,8 +26,9 @@ func (calico) device(_ Mode, v6 bool) string {
 func (k calico) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
 	for family, block := range n.PodCIDRs {
 		v6 := block.Addr().Is6()
+		mtu := c.PodMTU(inside(n, v6)) // Felix gives it the MTU that it is told for the pods
 		m.tunnel(s, c, n, family, overlay{
-			txQueueLen: 1000, routeMTU: deviceMTU(n, v6), mac: func(n *plan.Node) string { return vtepMAC(n.Name, v6) },
+			mtu: mtu, txQueueLen: 1000, routeMTU: mtu, mac: func(n *plan.Node) string { return vtepMAC(n.Name, v6) },
 			direct: plan.Route{Protocol: plan.ProtocolFelix, Onlink: true}, always: true,
 		})
 		attach.CalicoFirewall(s, n, c.CIDRs()[family], m.port)

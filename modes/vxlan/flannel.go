@@ -15,7 +15,7 @@ type flannel struct{}
 
 func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
-func (flannel) device(m Mode, v6 bool) string {
+func (flannel) device(m Mode, _ string, v6 bool) string {
 	if v6 {
 		return fmt.Sprintf("flannel-v6.%d", m.vni)
 	}
@@ -24,9 +24,10 @@ func (flannel) device(m Mode, v6 bool) string {
 
 func (f flannel) plan(m Mode, c *plan.Cluster, features plan.Features, s *plan.State, n *plan.Node) {
 	for family, block := range n.PodCIDRs {
-		device := f.device(m, block.Addr().Is6())
-		// txqueuelen is 0: flanneld leaves the attribute at Go's zero.
+		device := f.device(m, n.Uplink().Name, block.Addr().Is6())
+		// flanneld gives the device and the pods one MTU. txqueuelen is 0: it leaves the attribute at Go's zero.
 		m.tunnel(s, c, n, family, overlay{
+			mtu: c.PodMTU(inside(n, block.Addr().Is6())),
 			mac: func(n *plan.Node) string { return plan.MAC(device, n.Name) }, direct: plan.Route{Protocol: plan.ProtocolBoot},
 		})
 		attach.NoRouterAdvertisements(c, s, n.Namespace, device)

@@ -21,17 +21,20 @@ func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
 	return attach.AllocateOverlay(c, "vxlan")
 }
 
-func (hybridnet) device(m Mode, _ bool) string { return fmt.Sprintf("eth0.vxlan%d", m.vni) }
+func (hybridnet) device(m Mode, uplink string, _ bool) string {
+	return fmt.Sprintf("%s.vxlan%d", uplink, m.vni)
+}
 
 func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
-	device := h.device(m, false)
 	uplink := n.Uplink()
+	device := h.device(m, uplink.Name, false)
 	node := plan.NewAddress(n.Namespace, device, uplink.Address(false))
 	node.NoPrefixRoute = true
 	s.Add(
 		plan.Link{
 			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
-			MTU: deviceMTU(n, false), MAC: uplinkMAC(s, n), TxQueueLen: 1000,
+			MTU: inside(n, false), // the kernel's choice
+			MAC: uplinkMAC(s, n), TxQueueLen: 1000,
 			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(false).Addr(), Learning: true},
 		},
 		node,

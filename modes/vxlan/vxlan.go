@@ -45,6 +45,7 @@ package vxlan
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -60,12 +61,14 @@ type Mode struct {
 	vni    int
 	port   int
 	direct bool
+	at     lab.Ranges // "vni"
 }
 
 // like is whose names, attributes and node side a cluster has.
 type like interface {
 	allocate(*plan.Cluster) hcl.Diagnostics
-	device(m Mode, v6 bool) string
+	// device is the name of the tunnel of one family on a node with such an uplink.
+	device(m Mode, uplink string, v6 bool) string
 	plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
 	// own is the address from which a node talks to its own pods.
 	own(n *plan.Node, v6 bool) netip.Addr
@@ -110,14 +113,13 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
 			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico", "hybridnet"}, "It can be like"))))
 	}
-	m := Mode{kind.like, kind.vni, kind.port, set.Direct}
+	m := Mode{kind.like, kind.vni, kind.port, set.Direct, lab.Ranges{}}
 	if set.VNI != nil {
-		m.vni = *set.VNI
+		m.vni, m.at["vni"] = *set.VNI, set.VNIRange
 		if m.vni < 1 || m.vni > 1<<24-1 {
 			diags = append(diags, wrong(set.VNIRange, "VNI out of range", fmt.Sprintf("A VXLAN network identifier has 24 bits (RFC 7348): give a number from 1 to 16777215, not %d.", m.vni)))
-		} else if device := m.like.device(m, false); len(device) > 15 {
-			diags = append(diags, wrong(set.VNIRange, "The device's name would be too long",
-				fmt.Sprintf("%s has %d characters, and an interface name at most 15. Give a VNI with %d digits less.", device, len(device), len(device)-15)))
+		} else {
+			diags = append(diags, m.name("e", false, set.VNIRange)...)
 		}
 	}
 	if m.direct && name == "hybridnet" {
@@ -143,7 +145,13 @@ func (m Mode) Needs(*plan.Cluster) []plan.Need {
 func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
-	diags := append(attach.Families(c), attach.Room(c, "vxlan", func(n *plan.Node) int { return podMTU(c, n) })...)
+	diags := append(attach.Families(c), attach.Room(c, "vxlan", func(n *plan.Node) int { return room(c, n) })...)
+	for _, n := range c.Nodes {
+		for _, cidr := range c.CIDRs() {
+			at := m.at.Of("vni", n.Uplink().At.Of("name", n.Uplink().Range))
+			diags = append(diags, m.name(n.Uplink().Name, cidr.Addr().Is6(), at)...)
+		}
+	}
 	if diags.HasErrors() {
 		return diags
 	}
@@ -151,6 +159,21 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		m.like.plan(m, c, f, s, n)
 	}
 	return diags
+}
+
+// name reports the name of a device that would be too long.
+func (m Mode) name(uplink string, v6 bool, at hcl.Range) hcl.Diagnostics {
+	device := m.like.device(m, uplink, v6)
+	over := len(device) - lab.MaxInterface
+	if over <= 0 {
+		return nil
+	}
+	shorten := "Give a VNI"
+	if strings.HasPrefix(device, uplink) {
+		shorten = "Give a VNI, or the uplink a name,"
+	}
+	return hcl.Diagnostics{wrong(at, "The device's name would be too long",
+		fmt.Sprintf("%s has %d characters, and an interface name at most %d. %s with %d characters less.", device, len(device), lab.MaxInterface, shorten, over))}
 }
 
 // Overhead is how much longer a packet is outside the tunnel: outer IP, UDP, VXLAN and inner Ethernet header (RFC 7348).
@@ -161,34 +184,36 @@ func Overhead(v6 bool) int {
 	return 20 + 8 + 8 + 14
 }
 
-// deviceMTU is what is left of the underlay's MTU inside the tunnel of one family; podMTU has to suit all families.
-func deviceMTU(n *plan.Node, v6 bool) int { return n.Uplink().Switch.MTU - Overhead(v6) }
+// inside is what is left of the underlay's MTU inside the tunnel of one family; room has to suit all families.
+func inside(n *plan.Node, v6 bool) int { return n.Uplink().Switch.MTU - Overhead(v6) }
 
-func podMTU(c *plan.Cluster, n *plan.Node) int {
+func room(c *plan.Cluster, n *plan.Node) int {
 	mtu := n.Uplink().Switch.MTU
 	for _, cidr := range c.CIDRs() {
-		mtu = min(mtu, deviceMTU(n, cidr.Addr().Is6()))
+		mtu = min(mtu, inside(n, cidr.Addr().Is6()))
 	}
 	return mtu
 }
 
+func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(c, n)) }
+
 // overlay is what the systems' tunnels differ in.
 type overlay struct {
-	txQueueLen, routeMTU int
-	mac                  func(*plan.Node) string
-	direct               plan.Route // what else is said of a route to a node in the same subnet
-	always               bool       // whether such a node has its neighbour and FDB entry all the same
+	mtu, txQueueLen, routeMTU int
+	mac                       func(*plan.Node) string
+	direct                    plan.Route // what else is said of a route to a node in the same subnet
+	always                    bool       // whether such a node has its neighbour and FDB entry all the same
 }
 
 // tunnel adds the device of one family, and for every other node a route, a neighbour and an FDB entry.
 func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o overlay) {
 	v6 := c.CIDRs()[family].Addr().Is6()
-	device := m.like.device(m, v6)
+	device := m.like.device(m, n.Uplink().Name, v6)
 	uplink := n.Uplink()
 	s.Add(
 		plan.Link{
 			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
-			MTU: deviceMTU(n, v6), MAC: o.mac(n), TxQueueLen: o.txQueueLen,
+			MTU: o.mtu, MAC: o.mac(n), TxQueueLen: o.txQueueLen,
 			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
 		},
 		plan.Address{Namespace: n.Namespace, Link: device, Prefix: plan.Single(vtep(n, family))},
@@ -256,7 +281,7 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 		for i, cidr := range c.CIDRs() {
 			if cidr.Addr().Is6() == v6 {
 				e.Source = m.like.through(from.Node, i)
-				e.MTU = min(deviceMTU(from.Node, v6), podMTU(c, to.Node))
+				e.MTU = min(inside(from.Node, v6), podMTU(c, to.Node))
 			}
 		}
 	}

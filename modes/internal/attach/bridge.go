@@ -15,8 +15,10 @@
 package attach
 
 import (
+	"cmp"
 	"crypto/sha1"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
@@ -93,13 +95,18 @@ func eachPod(c *plan.Cluster, first int, length func(block netip.Prefix) int) hc
 			next := first
 			for _, p := range n.Pods {
 				addr, asked := wanted(p, block.Addr().Is6())
-				if asked && (!block.Contains(addr) || addr.Less(plan.Nth(block, first))) {
+				last := plan.Last(block)
+				if length(block) != block.Bits() || last.Is6() { // nothing is broadcast there
+					last = netip.Addr{}
+				}
+				if asked && (!block.Contains(addr) || addr.Less(plan.Nth(block, first)) || addr == last) {
 					at := p.At.Of("address", p.Range)
 					diags = append(diags, &hcl.Diagnostic{
 						Severity: hcl.DiagError,
 						Summary:  "The address is not one of the node's",
-						Detail:   "Pods of node " + n.Name + " have addresses of " + block.String() + ", from " + plan.Nth(block, first).String() + " on.",
-						Subject:  &at,
+						Detail: fmt.Sprintf("%s cannot be: the pods of node %s have addresses of %s, from %s to %s. Give the pod one of them, or the node a pod_cidr that has room for it.",
+							addr, n.Name, block, plan.Nth(block, first), cmp.Or(last.Prev(), plan.Last(block))),
+						Subject: &at,
 					})
 					continue
 				}

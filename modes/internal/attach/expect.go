@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -64,8 +65,9 @@ func OnlyIPv4(c *plan.Cluster, mode string) hcl.Diagnostics {
 	return nil
 }
 
-// Room reports switches on which a mode leaves the pods too small an MTU.
-func Room(c *plan.Cluster, mode string, mtu func(*plan.Node) int) hcl.Diagnostics {
+// Room reports switches on which a mode leaves the pods too small an MTU, or a smaller one than the network asks for. room is
+// how much it leaves them.
+func Room(c *plan.Cluster, mode string, room func(*plan.Node) int) hcl.Diagnostics {
 	least := 68 // RFC 791
 	for _, cidr := range c.CIDRs() {
 		if cidr.Addr().Is6() {
@@ -73,9 +75,18 @@ func Room(c *plan.Cluster, mode string, mtu func(*plan.Node) int) hcl.Diagnostic
 		}
 	}
 	var diags hcl.Diagnostics
+	narrow := map[*lab.Switch]bool{}
 	for _, n := range c.Nodes {
 		sw := n.Uplink().Switch
-		if left := mtu(n); left < least {
+		left := room(n)
+		if wanted := c.Lab.Network.MTU; wanted > left && left >= least && !narrow[sw] {
+			narrow[sw] = true
+			diags = append(diags, lab.Contradiction(c.Lab.Network.At.Of("mtu", c.Lab.Network.Range), sw.At.Of("mtu", sw.Range),
+				"The pods' MTU is too large for "+mode,
+				"Packets of %d bytes do not fit: on switch %[2]q (MTU %[3]d) mode %[4]s leaves %[5]d bytes for the pods. Write mtu = %[5]d or less, leave it out to have all there is, or give the switch an MTU of %[6]d; it is at %[7]s.",
+				wanted, sw.Name, sw.MTU, mode, left, sw.MTU-left+wanted))
+		}
+		if left < least {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  "The underlay's MTU is too small for " + mode,

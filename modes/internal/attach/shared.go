@@ -60,13 +60,20 @@ func (s Shared) Check(c *plan.Cluster) hcl.Diagnostics {
 			report(up.Range, "The uplink does not carry the pods' VLAN",
 				"In mode %s the pods of node %q are in VLAN %d, and the port of its %s carries no frames of it. Write %s into this block.", s.Mode, n.Name, s.VLAN, up.Name, write)
 		}
+		if name := s.device(n); len(name) > lab.MaxInterface {
+			report(up.At.Of("name", up.Range), "The device's name would be too long",
+				"%s, the device of the pods' VLAN, has %d characters, and an interface name at most %d. Give the uplink a name with %d characters less.", name, len(name), lab.MaxInterface, len(name)-lab.MaxInterface)
+		}
 		for _, cidr := range c.CIDRs() {
 			if sw := up.Switch; cidr.Addr().Is6() && sw.MTU < 1280 {
 				report(sw.At.Of("mtu", sw.Range), "MTU too small for IPv6", "IPv6 needs an MTU of 1280 bytes at least (RFC 8200), and the pods, which have addresses of %s, are on this switch.", cidr)
 			}
 		}
 	}
-	return diags
+	if diags.HasErrors() {
+		return diags
+	}
+	return Room(c, s.Mode, OnSegment)
 }
 
 // subnet is what the pods take for their own subnet: that of the segment where the network lies in it, else the network.
@@ -243,7 +250,7 @@ func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Li
 // OnUplink adds a pod's device, which stands on one of its node's, with the pod's addresses.
 func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
 	link.Namespace, link.Name = p.Namespace, "eth0"
-	link.LowerNamespace, link.MTU = p.Node.Namespace, p.Node.Uplink().Switch.MTU
+	link.LowerNamespace, link.MTU = p.Node.Namespace, c.PodMTU(OnSegment(p.Node))
 	if link.Type == "macvlan" {
 		link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
 	}
@@ -326,6 +333,9 @@ func textOrList(e hcl.Expression, ctx *hcl.EvalContext) ([]string, hcl.Diagnosti
 	return words, diags
 }
 
+// OnSegment is the MTU that a segment leaves pods on it: all of it, with or without a tag.
+func OnSegment(n *plan.Node) int { return n.Uplink().Switch.MTU }
+
 // Needs is what the pods' segment asks of a node's kernel.
 func (s Shared) Needs() []plan.Need {
 	if s.VLAN == 0 {
@@ -336,11 +346,17 @@ func (s Shared) Needs() []plan.Need {
 
 // Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
 func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) string {
-	up := n.Uplink()
-	if s.VLAN == 0 {
-		return up.Name
+	name := s.device(n)
+	if up := n.Uplink(); s.VLAN != 0 {
+		device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	}
-	name := fmt.Sprintf("%s.%d", up.Name, s.VLAN)
-	device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	return name
+}
+
+// device names what the pods' devices stand on.
+func (s Shared) device(n *plan.Node) string {
+	if s.VLAN == 0 {
+		return n.Uplink().Name
+	}
+	return fmt.Sprintf("%s.%d", n.Uplink().Name, s.VLAN)
 }

@@ -239,6 +239,9 @@ func (w *walker) expect(from, to plan.Endpoint) plan.Expectation {
 	for _, l := range legs {
 		e.MTU = min(e.MTU, l.from.segment.Switch.MTU)
 	}
+	if from.Pod != nil { // what comes for a pod its device takes as it is
+		e.MTU = w.c.PodMTU(e.MTU)
+	}
 	if first := legs[0]; first.wire() && first.from.on == from.Node.Uplink() {
 		e.Wire = true
 		if first.from.pod && w.s.VLAN != 0 {
