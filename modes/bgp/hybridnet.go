@@ -24,8 +24,8 @@ const (
 //	pod eth0 → hybr… on node1    the pod's default route; the node answers ARP for 169.254.1.1
 //	rules on node1               1: local pods (table 39999)?  4: from 10.30.0.0/24 lookup 10000
 //	table 10000                  default via 192.168.205.1 dev eth0: the router
-//	route on the router          10.30.0.3 via 192.168.205.3 proto bgp, learnt from node2
-//	rules on node2               1: 10.30.0.3 dev hybr…
+//	route on the router          10.30.0.4 via 192.168.205.3 proto bgp, learnt from node2
+//	rules on node2               1: 10.30.0.4 dev hybr…
 //
 // Every packet between nodes crosses the segment twice.
 type hybridnet struct{}

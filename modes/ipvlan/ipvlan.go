@@ -4,17 +4,17 @@
 // In mode l2 pods are on the underlay's segment, or on a VLAN of it, like those of macvlan: addresses of one subnet, ARP, the
 // router of the segment as gateway.
 //
-//	pod eth0 10.42.0.2/16     ipvlan l2; ARP for the other pod is answered with the MAC address of its node
-//	node1 eth0 → wire → node2 eth0 → the pod whose address the packet is for
+//	pod eth0 10.42.0.65/16    ipvlan l2; ARP for the other pod is answered with the MAC address of its node
+//	master eth0 → wire → worker1 eth0 → the pod whose address the packet is for
 //
 // In modes l3 and l3s there is no broadcast and no ARP: ipvlan hands a pod's packet to its node's routing table, and takes in
 // what arrives at the uplink for a pod. So pods have addresses of a block per node, and each node a route to the block of
 // every other, as in host-gw; that is also how terway does it.
 //
-//	pod eth0 10.42.0.2/24     default dev eth0: no gateway, nobody is asked
-//	route on node1            10.42.1.0/24 via 192.168.205.3 dev eth0
+//	pod eth0 10.42.0.65/24    default dev eth0: no gateway, nobody is asked
+//	route on master           10.42.1.0/24 via 192.168.205.3 dev eth0
 //	wire                      an ordinary packet between the nodes' MAC addresses
-//	node2 eth0                the address is a pod's: the packet goes there, and not through node2's routes and firewall
+//	worker1 eth0              the address is a pod's: the packet goes there, and not through worker1's routes and firewall
 //
 // In l3s packets pass the node's firewall as well (connection tracking works); otherwise it is as l3.
 //

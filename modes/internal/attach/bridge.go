@@ -3,9 +3,9 @@
 // Bridge is what the CNI bridge plugin makes when flannel's plugin delegates to it: every node has a bridge cni0 that is
 // the gateway of the node's block, and every pod hangs on it by a veth pair.
 //
-//	pod eth0 10.42.0.2/24 ──veth── vethXXXXXXXX ─┐
-//	                                             ├─ cni0 10.42.0.1/24 ── the node's routes
-//	pod eth0 10.42.0.3/24 ──veth── vethXXXXXXXX ─┘
+//	pod eth0 10.42.0.65/24 ──veth── vethXXXXXXXX ─┐
+//	                                              ├─ cni0 10.42.0.1/24 ── the node's routes
+//	pod eth0 10.42.0.2/24  ──veth── vethXXXXXXXX ─┘
 //
 // Routed is Calico's node side: no bridge; every pod has a /32, sends everything to 169.254.1.1, for which the node
 // answers by proxy ARP, and the node has one route per pod.

@@ -8,8 +8,8 @@
 // A route of another node's pods leads to that node, which is the next hop it announced, by the interface in whose subnet the
 // next hop is; or through an IPIP device, if the next hop is the outer destination there:
 //
-//	10.42.1.0/24 via 192.168.205.4 dev eth0 proto bgp
-//	10.42.1.0/26 via 192.168.205.4 dev tunl0 proto bird onlink
+//	10.42.1.0/24 via 192.168.205.3 dev eth0 proto bgp
+//	10.42.1.0/24 via 192.168.205.3 dev tunl0 proto bird onlink
 //
 // Routes are told apart by their protocol number: those of another protocol are never touched, and none is replaced.
 //
