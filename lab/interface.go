@@ -53,7 +53,7 @@ func (l *loader) interfaceName(m *Machine, b *hclsyntax.Block, f *fields) string
 	}
 	for _, begin := range podVeths {
 		if m.Kind == Node && strings.HasPrefix(name, begin) {
-			l.errorf(at, "Reserved name", "On a node %s… are the veth pairs of its pods. Give the interface another name.", begin)
+			l.errorf(at, "Reserved name", "Names that begin with %s are those of the node's ends of its pods' veth pairs. Give the interface another name.", begin)
 			return name
 		}
 	}

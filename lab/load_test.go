@@ -63,7 +63,11 @@ func describe(l *lab.Lab) string {
 		b.WriteByte('\n')
 	}
 	if n := l.Network; n != nil {
-		fmt.Fprintf(&b, "network %s %v mode %s\n", n.Name, n.CIDRs, n.Mode)
+		fmt.Fprintf(&b, "network %s %v mode %s", n.Name, n.CIDRs, n.Mode)
+		if n.MTU > 0 {
+			fmt.Fprintf(&b, " mtu %d", n.MTU)
+		}
+		b.WriteByte('\n')
 	}
 	return b.String()
 }
@@ -172,6 +176,16 @@ func TestLoad(t *testing.T) {
 			src:  "variable \"n\" { default = 1 }\nvariable \"ip\" { default = \"x\" }\nvariable \"l\" { default = [] }\n" + lan + "host \"h\" {\n  count = var.n == 2 ? length(var.l) : 0\n  on \"lan\" { address = var.ip }\n}",
 			in:   lab.Inputs{Vars: map[string]string{"n": "2", "ip": "192.168.1.9", "l": `["one"]`}},
 			want: built + "host h1 eth0@lan[192.168.1.9/24]\n",
+		},
+		{
+			name: "names of interfaces; those without one are still numbered",
+			src:  lan + "switch \"wan\" { subnet = \"192.168.2.0/24\" }\nrouter \"r\" {\n  on \"lan\" { name = \"ens192\" }\n  on \"wan\" {}\n}\nhost \"h\" {\n  on \"lan\" { name = null }\n  on \"wan\" { name = \"eth0.7_a-b\" }\n}\n",
+			want: built + "switch wan [192.168.2.0/24] mtu 1500\nrouter r ens192@lan[192.168.1.1/24] eth1@wan[192.168.2.1/24]\nhost h eth0@lan[192.168.1.2/24] eth0.7_a-b@wan[192.168.2.2/24]\n",
+		},
+		{
+			name: "a block says more of a numbered pod, or makes one of its own",
+			src:  lan + "network \"pods\" {\n  cidr = \"10.42.0.0/16\"\n  mtu  = 1440\n}\nnode \"n\" {\n  on \"lan\" {}\n  pods = 2\n  pod \"web\" {}\n  pod \"p2\" { address = \"10.42.0.65\" }\n  pod \"p3\" { address = \"10.42.0.9\" }\n}\n",
+			want: built + "node n eth0@lan[192.168.1.2/24] p1 p2[10.42.0.65] web p3[10.42.0.9]\nnetwork pods [10.42.0.0/16] mode host-gw mtu 1440\n",
 		},
 		{
 			name: "a variable with a type and no default",

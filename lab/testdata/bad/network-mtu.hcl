@@ -1,0 +1,8 @@
+lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+}
+network "pods" {
+  cidr = ["10.42.0.0/16", "fd00:42::/48"]
+  mtu  = 1279
+}
