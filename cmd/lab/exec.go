@@ -149,7 +149,7 @@ func (c *command) hosts(cmd *cobra.Command, labName string) (map[string]string, 
 			name = pod + "." + node
 		}
 		for _, nic := range m.Interfaces {
-			if _, named := hosts[name]; !named && nic.uplink && len(nic.Addresses) > 0 {
+			if _, named := hosts[name]; !named && nic.leadsOut(m.Kind) && len(nic.Addresses) > 0 {
 				address, _, _ := strings.Cut(nic.Addresses[0], "/")
 				hosts[name] = address
 			}

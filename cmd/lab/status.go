@@ -23,7 +23,14 @@ type interfaceDocument struct {
 	Kind      string   `json:"kind"`
 	MTU       int      `json:"mtu"`
 	Addresses []string `json:"addresses"`
-	uplink    bool     // towards a switch, or a pod's own
+}
+
+// leadsOut reports whether it is one that the machine is reached by: a pod's own, or of the machine's veths one with an address.
+func (i interfaceDocument) leadsOut(role string) bool {
+	if role == "pod" {
+		return i.Name == "eth0"
+	}
+	return i.Kind == "veth" && len(i.Addresses) > 0
 }
 
 type machineDocument struct {
@@ -202,31 +209,23 @@ func machines(s *plan.State) []machineDocument {
 	interfaces := map[[2]string]*interfaceDocument{}
 	order := s.Namespaces()
 	var objects []plan.Object
-	roles := map[string]string{}
 	s.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Namespace:
 			owner, _ := plan.ParseOwner(o.Alias)
-			roles[o.Name] = owner.Role
 			byNamespace[o.Name] = &machineDocument{Name: owner.Machine, Kind: owner.Role, Namespace: o.Name, Datapath: datapaths[o.Name], Interfaces: []interfaceDocument{}}
 		case plan.Link, plan.Address:
 			objects = append(objects, o)
 		}
 	})
-	rank := func(o plan.Object) int {
-		if l, _ := o.(plan.Link); roles[l.Peer.Namespace] == "switch" || roles[l.Namespace] == "pod" && l.Name == "eth0" {
-			return 0 // what leads out comes first
-		}
-		return 1
-	}
 	slices.SortFunc(objects, func(a, b plan.Object) int {
 		x, y := a.Key(), b.Key()
-		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(rank(a), rank(b)), strings.Compare(x.Name, y.Name))
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Name, y.Name))
 	})
 	for _, o := range objects {
 		switch o := o.(type) {
 		case plan.Link:
-			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}, uplink: rank(o) == 0}
+			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
 		case plan.Address:
 			if i := interfaces[[2]string{o.Namespace, o.Link}]; i != nil {
 				i.Addresses = append(i.Addresses, o.Prefix.String())
@@ -241,10 +240,22 @@ func machines(s *plan.State) []machineDocument {
 	}
 	out := []machineDocument{}
 	for _, ns := range order {
+		slices.SortStableFunc(byNamespace[ns].Interfaces, byNamespace[ns].leadingOutFirst)
 		out = append(out, *byNamespace[ns])
 	}
 	slices.SortStableFunc(out, func(a, b machineDocument) int { return kindRank(a) - kindRank(b) })
 	return out
+}
+
+// leadingOutFirst orders a machine's interfaces.
+func (m machineDocument) leadingOutFirst(a, b interfaceDocument) int {
+	switch x, y := a.leadsOut(m.Kind), b.leadsOut(m.Kind); {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
 }
 
 // kindRank puts switches first, then what is plugged into them.

@@ -55,6 +55,15 @@ func Diff(actual, desired *State) []Change {
 		gone[k] = true
 		doomed = append(doomed, entry{k, o})
 	}
+	outlived := func() {
+		for _, e := range actual.outliving(desired, gone) {
+			if !gone[e.key] {
+				gone[e.key] = true
+				doomed = append(doomed, e)
+			}
+		}
+	}
+	outlived()
 	if len(doomed) > 0 {
 		children := map[Key][]entry{}
 		for k, o := range actual.objects {
@@ -68,6 +77,7 @@ func Diff(actual, desired *State) []Change {
 					gone[e.key], silent[e.key] = true, true
 					doomed = append(doomed, e)
 				}
+				outlived()
 				if i == len(doomed) {
 					break
 				}
@@ -114,6 +124,25 @@ func Diff(actual, desired *State) []Change {
 		}
 	}
 	return changes
+}
+
+// outliving returns the devices made of programs that are there before the device which feeds them: that is still to be
+// made. Like the kernel's own, which go with the device they stand on, they have to be younger than it: where nothing else
+// decides, the kernel takes its addresses in the order in which devices came to be.
+func (s *State) outliving(desired *State, gone map[Key]bool) []entry {
+	var found []entry
+	for _, o := range desired.objects {
+		p, ok := o.(Program)
+		if !ok || p.Egress || p.To == "" {
+			continue
+		}
+		below, fed := Key{p.Namespace, KindLink, p.Link}, Key{p.Namespace, KindLink, p.To}
+		_, stays := s.objects[below]
+		if device, there := s.objects[fed]; there && !gone[fed] && (!stays || gone[below]) {
+			found = append(found, entry{fed, device})
+		}
+	}
+	return found
 }
 
 // stranded returns the IPv4 routes and neighbours of links that lose their last IPv4 address: the kernel takes that for the

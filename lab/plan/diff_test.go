@@ -174,7 +174,33 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// TestDiffIsStable: the same states give the same text, whatever the order of maps.
+// TestDeviceOfProgramsIsYounger than the device that feeds it: when that is made anew, or is not there, it is made again, as
+// the kernel's own would be.
+func TestDeviceOfProgramsIsYounger(t *testing.T) {
+	state := func(uplink string) *State {
+		s := &State{}
+		s.Add(Namespace{"l.n", "x"}, Link{Namespace: "l.n", Name: "tunl0", Type: "ifb", MTU: 1480})
+		if uplink != "" {
+			s.Add(
+				Link{Namespace: "l.n", Name: uplink, Type: "dummy", MTU: 1500},
+				Qdisc{Namespace: "l.n", Link: uplink, Type: "clsact"},
+				Program{Namespace: "l.n", Link: uplink, Priority: 1, Does: "ipip-decap", To: "tunl0"},
+			)
+		}
+		return s
+	}
+	for _, before := range []string{"", "ens192"} {
+		got := lines(Diff(state(before), state("eth0")))
+		gone, made := slices.Index(got, "ip -n l.n link del dev tunl0"), slices.Index(got, "ip -n l.n link add name tunl0 mtu 1480 txqueuelen 0 type ifb")
+		if uplink := slices.Index(got, "ip -n l.n link add name eth0 mtu 1500 txqueuelen 0 type dummy"); gone < 0 || made < gone || uplink < gone {
+			t.Errorf("before it was %q: %q", before, got)
+		}
+	}
+	if got := lines(Diff(state("eth0"), state("eth0"))); len(got) > 0 {
+		t.Errorf("nothing has changed, and yet: %q", got)
+	}
+}
+
 // TestPairGoesWhole: a bridge is made anew, and takes along its ports; a port that came with its other end is made with that.
 func TestPairGoesWhole(t *testing.T) {
 	pair := func(sub string) *State {
@@ -202,6 +228,7 @@ func TestPairGoesWhole(t *testing.T) {
 	}
 }
 
+// TestDiffIsStable: the same states give the same text, whatever the order of maps.
 func TestDiffIsStable(t *testing.T) {
 	want := lines(Diff(&State{}, small()))
 	for range 20 {

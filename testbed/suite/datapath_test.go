@@ -63,7 +63,7 @@ func TestEmulationIsRepaired(t *testing.T) {
 		{"the bridge's way in is deleted", "ip -n %s.worker1 link del cni0-in", "bridge-enter", ""},
 		{"another filter is before it", "tc -n %s.worker1 filter add dev eth0 egress pref 9 bpf bytecode '1,6 0 0 0'", "filter del dev eth0 egress pref 9", ""},
 		{"another program is in its place", "tc -n %s.worker1 filter del dev flannel.ipip egress pref 1;" +
-			"lab program add --namespace %s.worker1 dev flannel.ipip egress pref 1 ipip-encap local 192.0.2.1", "ipip-encap local 192.168.205.2", "wire"},
+			"lab program add --namespace %s.worker1 dev flannel.ipip egress pref 1 ipip-encap local 192.0.2.1", "ipip-encap local 192.168.205.3", "wire"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			sh(t, p, tt.damage)
@@ -102,7 +102,7 @@ func TestOuterHeader(t *testing.T) {
 		{"congestion stays inside", "-Q 0x3", "(tos 0x2,ECT(0), ", "(tos 0x3,CE, "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out := sniffed(t, p, "worker1", "ip proto 4 and src 192.168.205.2", tt.ping)
+			out := sniffed(t, p, "worker1", "ip proto 4 and src 192.168.205.3", tt.ping)
 			outer, inner, _ := strings.Cut(out, "\n")
 			if !strings.Contains(outer, tt.outer) || !strings.Contains(inner, tt.inner) || strings.Contains(out, "bad cksum") {
 				t.Errorf("no %q outside, or no %q inside, or a bad checksum:\n%s", tt.outer, tt.inner, out)

@@ -101,6 +101,7 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a link is deleted", "vxlan", "ip -n %s.worker1 link del flannel.1", "link add name flannel.1"},
 		{"a bridge is deleted", "host-gw", "ip -n %s.worker1 link del cni0", "link add name cni0"},
 		{"an uplink is deleted", "vxlan", "ip -n %s.worker1 link del eth0", "netns"},
+		{"an uplink is deleted below Calico's tunnel", "calico-ipip/ipip", "ip -n %s.node1 link del eth0", "tunl0"},
 		{"a pod's namespace is deleted", "vxlan", "ip netns del %s.worker1.p1; sleep 0.5", "netns add"},
 		{"a port is taken off", "host-gw", "ip -n %s.lan link set worker1 nomaster", "master br0"},
 		{"a firewall table is added", "host-gw", "ip netns exec %s.worker1 nft add table inet mine", "nft delete table inet mine"},
