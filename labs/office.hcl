@@ -10,7 +10,7 @@
 #                        │ .10
 #                     host laptop
 #
-# The cluster of the lab three-node with the world around it: a router leads to an office, where a laptop is.
+# A cluster of one master and two workers with the world around it: a router leads to an office, where a laptop is.
 # The router knows nothing of the pod network except one static route by way of the master.
 # Ask from the laptop for a pod, and trace what each mode makes of the way back.
 

@@ -147,6 +147,18 @@ node "n" {
 }
 network "p" { cidr = "10.9.0.0/29" }
 mode "vxlan" { like = "hybridnet" }`), "vxlan")
+	f.Add([]byte(`lab "x" {}
+switch "s" { subnet = "10.0.0.0/29" }
+node "n" {
+  count = 2
+  on "s" { name = "cni0" }
+  pods = 2
+  pod "p2" { address = cidrhost("10.9.0.0/24", 5 + 256 * count.index) }
+}
+network "p" {
+  cidr = "10.9.0.0/16"
+  mtu  = 1440
+}`), "ipip")
 	f.Fuzz(func(t *testing.T, text []byte, mode string) {
 		defer time.AfterFunc(20*time.Second, func() { panic("it hangs") }).Stop()
 		l, _, diags := lab.Load("fuzz.hcl", text, lab.Inputs{Vars: map[string]string{}})

@@ -128,14 +128,16 @@ func (r *run) sizes(ctx context.Context, s *subject, proof *report.Proof, want p
 	}
 	longest := slices.Max(slices.Collect(maps.Keys(sizes)))
 	allowed := uplink.Switch.MTU + ethernet
+	full := min(want.MTU, podMTU(s.Plan, way.from)) + want.Encap.Overhead + ethernet
 	if want.Encap.Type == "vlan" {
 		allowed += tag
+		full += tag
 	}
 	switch {
 	case r.wire.Model != lab.WireSuper && longest > allowed:
 		proof.Detail = fmt.Sprintf("frames of up to %d bytes leave %s of %s, and the wire model %s allows %d: something is not cut where it should be",
 			longest, uplink.Name, way.from.Node.Name, r.wire.Name, allowed)
-	case longest < allowed-want.Encap.Overhead-rest:
+	case longest < full-rest:
 		proof.Detail = fmt.Sprintf("of a stream, no frame that leaves %s of %s is longer than %d bytes", uplink.Name, way.from.Node.Name, longest)
 	}
 	after, err := testbed.Devices(node, false)

@@ -125,7 +125,7 @@ func TestOuterHeader(t *testing.T) {
 }
 
 func ping(p *plan.Plan, from, options string) (string, error) {
-	out, err := exec.Command("sh", "-c", fmt.Sprintf("ip netns exec %s.%s ping -c 1 -W 1 %s 10.42.0.2", p.Cluster.Name, from, options)).CombinedOutput()
+	out, err := exec.Command("sh", "-c", fmt.Sprintf("ip netns exec %s.%s ping -c 1 -W 1 %s 10.42.0.65", p.Cluster.Name, from, options)).CombinedOutput()
 	return string(out), err
 }
 
