@@ -224,6 +224,48 @@ func TestWires(t *testing.T) {
 	}
 }
 
+// TestPodsOfASmallMTU: what is proved of a mode are frames as full as the pods' MTU lets them be, by an uplink of any name.
+func TestPodsOfASmallMTU(t *testing.T) {
+	const small = 1300
+	text := fmt.Sprintf(twoNodes, 2)
+	text = strings.Replace(text, "mode = ", fmt.Sprintf("mtu = %d\n  mode = ", small), 1)
+	text = strings.Replace(text, "on \"lan\" {}", "on \"lan\" { name = \"ens192\" }", 1)
+	l, _, diags := lab.Load("small.hcl", []byte(text), lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	if l.Network.MTU != small || l.Of(lab.Node)[0].Interfaces[0].Name != "ens192" {
+		t.Fatal(text)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("not root: namespaces cannot be made")
+	}
+	var variants []Variant
+	for _, mode := range []string{"host-gw", "vxlan", "macvlan"} {
+		v := Variant{Mode: mode, Datapath: "kernel", Plans: []*plan.Plan{build(t, l, mode, Wires[0])}}
+		t.Cleanup(func() {
+			if err := down(context.WithoutCancel(t.Context()), v.Plans[0].Cluster.Name); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := bring(t.Context(), v.Plans[0]); err != nil {
+			t.Fatal(err)
+		}
+		variants = append(variants, v)
+	}
+	cfg := tiny(variants...)
+	cfg.Rounds, cfg.Paths, cfg.Measures = 1, []string{crossNode}, []string{"tcp-stream"}
+	r, err := Run(t.Context(), cfg, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, overhead := range []int{0, 50, 0} {
+		if p := r.Proof[i]; !p.OK || p.Sizes[len(p.Sizes)-1][0] != small+overhead+14 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
 // TestEveryMeasure takes each measure once along one path.
 func TestEveryMeasure(t *testing.T) {
 	cfg := tiny(up(t, "host-gw"))
