@@ -34,7 +34,10 @@ func Open(name string) (*Place, error) {
 // Do calls f on a thread of its own inside the place. Sockets that f opens stay in the place; goroutines that f starts
 // do not run there.
 func (p *Place) Do(f func() error) error {
-	return p.ns.Do(func(ns.NetNS) error { return f() })
+	return p.ns.Do(func(ns.NetNS) (err error) {
+		defer catch(&err)
+		return f()
+	})
 }
 
 // Fd returns the namespace's file descriptor, for netlink attributes.

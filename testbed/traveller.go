@@ -30,7 +30,8 @@ func travel(f func(*traveller) error) error {
 	go func() {
 		runtime.LockOSThread()
 		t := &traveller{}
-		err := func() error {
+		err := func() (err error) {
+			defer catch(&err)
 			home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return fmt.Errorf("the own network namespace: %w", err)

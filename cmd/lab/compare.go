@@ -280,7 +280,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 	}
 	hash := fmt.Sprintf("%x", sha256.Sum256(s.text))
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
-		_, err := bring(ctx, p, s.record(p), unobserved)
+		_, err := testbed.Up(ctx, p, s.record(p), testbed.Watch{})
 		return err
 	}
 	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
@@ -289,6 +289,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 		return errors.Join(r.Save(out), own(out))
 	}
 	steps := newProgress(c.err)
+	defer c.working()()
 	defer func() {
 		steps.end(err == nil)
 		for _, v := range cfg.Variants {

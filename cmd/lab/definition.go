@@ -113,12 +113,17 @@ func (c *command) judge(files lab.Files, diags hcl.Diagnostics) error {
 	return nil
 }
 
-// build plans a definition for a kernel with these features.
+// build loads a definition and plans it for a kernel with these features.
 func (c *command) build(s *source, ch choice, f plan.Features) (*plan.Plan, error) {
 	l, files, err := c.load(s)
 	if err != nil {
 		return nil, err
 	}
+	return c.plans(l, files, ch, f)
+}
+
+// plans plans a lab for a kernel with these features.
+func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features) (*plan.Plan, error) {
 	if ch.instance != "" && !lab.ValidName(ch.instance) {
 		return nil, refuse("--name %s: a name has lower-case letters, digits and hyphens, begins and ends with a letter or digit, and has at most 63 characters", ch.instance)
 	}

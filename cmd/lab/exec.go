@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -105,10 +107,23 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 	if err != nil {
 		return err
 	}
-	run.Stdin, run.Stdout, run.Stderr = c.in, c.out, c.err
+	run.Stdin, run.Stdout, run.Stderr = c.in, c.out.Writer, c.err.Writer
 	run.Env = append(os.Environ(), "LAB="+labName, "LAB_TARGET="+target,
 		fmt.Sprintf(`PROMPT_COMMAND=PS1="[%s %s] \w \\$ "`, labName, target), fmt.Sprintf("PS1=[%s %s] $ ", labName, target))
-	err = run.Run()
+	c.handOver()
+	if err := run.Start(); err != nil {
+		return err
+	}
+	// A terminal sends its signals to the program too; those that are sent to lab alone are passed on.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	go func() {
+		for s := range signals { // until lab ends
+			_ = run.Process.Signal(s)
+		}
+	}()
+	err = run.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return status{code: exit.ExitCode()}

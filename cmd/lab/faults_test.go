@@ -52,7 +52,7 @@ network "pods" { cidr = "10.9.0.0/16" }
 
 // dieAfter does what "lab up" does and is killed, as by kill -9, after the nth change.
 func dieAfter(n int, file, instance, mode string) {
-	c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr, format: "text"}
+	c := &command{in: os.Stdin, out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}, format: "text"}
 	die := func(err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -65,15 +65,14 @@ func dieAfter(n int, file, instance, mode string) {
 	die(err)
 	p, err := c.build(s, choice{instance: instance, mode: mode}, f)
 	die(err)
-	killer := unobserved
-	killer.changes = func([]plan.Change) func(plan.Change) {
+	killer := testbed.Watch{Changes: func([]plan.Change) func(plan.Change) {
 		return func(plan.Change) {
 			if n--; n == 0 {
 				syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			}
 		}
-	}
-	_, err = bring(context.Background(), p, s.record(p), killer)
+	}}
+	_, err = testbed.Up(context.Background(), p, s.record(p), killer)
 	die(err)
 	os.Exit(0)
 }

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,9 +37,10 @@ func main() {
 
 // Exit statuses, a contract with scripts.
 const (
-	failed  = 1 // it was tried and did not work
-	refused = 2 // the request or the definition is wrong; nothing was touched
-	answer  = 3 // the answer is no
+	failed  = 1  // it was tried and did not work
+	refused = 2  // the request or the definition is wrong; nothing was touched
+	answer  = 3  // the answer is no
+	broken  = 70 // an internal error (EX_SOFTWARE of sysexits.h)
 )
 
 // status is an error with an exit status. A nil err means that everything has been said.
@@ -58,35 +61,58 @@ func (s status) Unwrap() error { return s.err }
 func refuse(format string, args ...any) error { return status{refused, fmt.Errorf(format, args...)} }
 
 // run is main with its surroundings passed in.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
+	c := &command{in: stdin}
+	ctx, stop := c.interruptible(stdout, stderr)
 	defer stop()
-	c := &command{in: stdin, out: stdout, err: stderr}
+	defer func() {
+		if value := recover(); value != nil {
+			code = c.confess(args, testbed.Fault{Value: value, Stack: debug.Stack()})
+		}
+	}()
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	err := root.ExecuteContext(ctx)
+	var fault testbed.Fault
+	if errors.As(err, &fault) {
+		return c.confess(args, fault)
+	}
+	var s status
+	errors.As(err, &s)
+	if lost := c.lost(); lost != nil && (err == nil || s.code == answer) {
+		err, s = lost, status{}
+	}
 	if err == nil {
 		return 0
 	}
-	var s status
-	if !errors.As(err, &s) {
+	if s.code == 0 {
 		s = status{failed, err}
 	}
-	if s.err != nil {
-		fmt.Fprintf(stderr, "lab: %v\n", err)
+	if s.err != nil && !errors.Is(err, syscall.EPIPE) {
+		c.say("lab: %s", strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted"))
 	}
 	return s.code
+}
+
+// confess says what to do about an internal error.
+func (c *command) confess(args []string, f testbed.Fault) int {
+	c.say("lab: %v\nThis is a fault of lab, not yours. Please report it with your definition, the command \"lab %s\", and all of this:\nlab %s, %s, Linux %s\n\n%s",
+		f, strings.Join(args, " "), version(), runtime.Version(), testbed.Kernel(), f.Stack)
+	return broken
 }
 
 // command holds what all verbs share.
 type command struct {
 	in     io.Reader
-	out    io.Writer // data
-	err    io.Writer // everything else
-	format string    // -o
+	out    *output // data
+	err    *output // everything else
+	format string  // -o
+
+	atWork   atomic.Int32 // what must not be left half done; see working
+	handOver func()       // leaves signals to a program that lab runs
 }
 
 func (c *command) json() bool { return c.format == "json" }
@@ -103,7 +129,7 @@ func (c *command) document(doc any) error {
 func (c *command) say(format string, args ...any) { fmt.Fprintf(c.err, format+"\n", args...) }
 
 func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
+	f, ok := file(w)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -114,7 +140,7 @@ func colour(w any) bool {
 
 // width is the terminal's, or what a mail or a log can bear.
 func width(w any) int {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := file(w); ok {
 		if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 20 {
 			return columns
 		}
@@ -134,7 +160,7 @@ FILE is a path, "-" for standard input, or the name of a lab that ships with the
 only *.hcl file of this folder. A machine is written node1, a pod node1/p1.
 
 Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and nothing was touched; 3 the
-answer is no (check failed, plan --exit-code found something to do).`,
+answer is no (check failed, plan --exit-code found something to do); 70 an internal error, to be reported.`,
 		Example: `  sudo lab up three-node                 # build it
   sudo lab check three-node              # prove it, with packets
   sudo lab exec worker1/p1 -- ip route   # look around

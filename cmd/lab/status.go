@@ -272,7 +272,7 @@ func (c *command) show(d labDocument, whole bool) {
 				used[string(m.Datapath)] = true
 			}
 		}
-		mode = fmt.Sprintf("  mode %s (%s datapath)", d.Mode, strings.Join(slices.Sorted(maps.Keys(used)), "+"))
+		mode = "  mode " + d.Mode + inDatapath(strings.Join(slices.Sorted(maps.Keys(used)), "+"))
 	}
 	fmt.Fprintf(c.out, "%s%s\n", d.Name, mode)
 	pods := map[string][]machineDocument{}

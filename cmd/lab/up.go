@@ -44,14 +44,15 @@ FILE is a path, "-", or one of the labs that ship with the program:
 			if err != nil {
 				return err
 			}
-			if _, _, err := c.load(s); err != nil {
+			l, files, err := c.load(s)
+			if err != nil {
 				return err
 			}
 			f, err := features("up", load)
 			if err != nil {
 				return err
 			}
-			p, err := c.build(s, ch, f)
+			p, err := c.plans(l, files, ch, f)
 			if err != nil {
 				return err
 			}
@@ -69,10 +70,10 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 	name := p.Cluster.Name
 	steps := newProgress(c.err)
 	start := time.Now()
-	watch := observer{
-		note:    func(note string) { c.say("%s", note) },
-		changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
-		settled: func(n, all int) {
+	watch := testbed.Watch{
+		Busy:    func() { c.say("Another lab command is working on %s; waiting for it.", name) },
+		Changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
+		Settled: func(n, all int) {
 			if text := fmt.Sprintf("agents (%d)", all); steps.text != text {
 				steps.begin("%s", text)
 			}
@@ -80,7 +81,7 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		},
 	}
 	if verbose {
-		watch.changes = func([]plan.Change) func(plan.Change) {
+		watch.Changes = func([]plan.Change) func(plan.Change) {
 			return func(ch plan.Change) {
 				for _, line := range ch.Lines() {
 					c.say("+ %s", line)
@@ -88,7 +89,8 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 			}
 		}
 	}
-	changes, err := bring(ctx, p, r, watch)
+	defer c.working()()
+	changes, err := testbed.Up(ctx, p, r, watch)
 	if err != nil {
 		steps.end(false)
 		return err
@@ -103,7 +105,10 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
 		return nil
 	}
-	c.say("Lab %s is up%s: %s in %.2f s.\nTry: lab status %[1]s · lab check %[1]s · lab exec -l %[1]s %[5]s -- ip route", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds(), p.Cluster.Lab.Machines[0].Name)
+	c.say("Lab %s is up%s: %s in %.2f s.", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds())
+	if machines := p.Cluster.Lab.Machines; len(machines) > 0 {
+		c.say("Try: lab status %s · lab check %[1]s · lab exec -l %[1]s %s -- ip route", name, machines[0].Name)
+	}
 	return nil
 }
 
@@ -118,7 +123,15 @@ func inMode(p *plan.Plan) string {
 	if p.Mode == nil {
 		return ""
 	}
-	return fmt.Sprintf(" in mode %s (%s datapath)", p.ModeName, datapath(p))
+	return fmt.Sprintf(" in mode %s%s", p.ModeName, inDatapath(datapath(p)))
+}
+
+// inDatapath is empty where no node is left that could have one.
+func inDatapath(datapath string) string {
+	if datapath == "" {
+		return ""
+	}
+	return " (" + datapath + " datapath)"
 }
 
 // datapath says what carries the pods' packets; nodes may differ.
@@ -129,72 +142,6 @@ func datapath(p *plan.Plan) string {
 		used[string(of[n.Namespace])] = true
 	}
 	return strings.Join(slices.Sorted(maps.Keys(used)), "+")
-}
-
-// observer is told how an up goes.
-type observer struct {
-	note    func(string)
-	changes func([]plan.Change) func(plan.Change) // asked once the changes are known
-	settled func(n, all int)                      // agents
-}
-
-// unobserved is for labs that are not what a person waits for.
-var unobserved = observer{
-	note:    func(string) {},
-	changes: func([]plan.Change) func(plan.Change) { return func(plan.Change) {} },
-	settled: func(int, int) {},
-}
-
-// bring does what up is about: it reads what is there and applies the difference.
-func bring(ctx context.Context, p *plan.Plan, r testbed.Record, watch observer) ([]plan.Change, error) {
-	name := p.Cluster.Name
-	if err := testbed.Capacity(p.State); err != nil {
-		return nil, err
-	}
-	lock, err := testbed.Acquire(ctx, name, false)
-	if errors.Is(err, testbed.ErrBusy) {
-		watch.note("Another lab command is working on " + name + "; waiting for it.")
-		lock, err = testbed.Acquire(ctx, name, true)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer lock.Release()
-	actual, err := testbed.Read(ctx, name, p.State)
-	if err != nil {
-		if _, unknown := testbed.Load(name); unknown != nil {
-			err = errors.Join(err, lock.Forget())
-		}
-		return nil, err
-	}
-	firstBuild := actual.Len() == 0
-	changes := plan.Diff(actual, p.State)
-	if err := lock.Save(r); err != nil {
-		if firstBuild {
-			err = errors.Join(err, lock.Forget())
-		}
-		return nil, err
-	}
-	err = testbed.Apply(ctx, changes, watch.changes(changes))
-	if err == nil {
-		if err = testbed.Settle(ctx, p.State, watch.settled); err != nil && ctx.Err() == nil {
-			return nil, fmt.Errorf("lab %s stands, but %w", name, err)
-		}
-	}
-	if err != nil {
-		if !firstBuild {
-			return nil, fmt.Errorf("%w\nlab %s is half changed: \"lab up\" again completes it, \"lab down %[2]s\" removes it", err, name)
-		}
-		lock.Release()
-		if undo := testbed.Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
-			return nil, errors.Join(err, fmt.Errorf("removing what was built: %w", undo))
-		}
-		if ctx.Err() != nil {
-			return nil, errors.New("interrupted; what was built has been removed")
-		}
-		return nil, fmt.Errorf("%w\nwhat was built has been removed", err)
-	}
-	return changes, nil
 }
 
 // stages turns single changes into the steps that a person follows.
@@ -263,6 +210,7 @@ that is not there is no error.`,
 				}
 				names = []string{name}
 			}
+			defer c.working()()
 			removed := []string{}
 			var errs []error
 			for _, name := range names {
