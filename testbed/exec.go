@@ -3,6 +3,7 @@ package testbed
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,21 +18,22 @@ import (
 // can be changed only by a process on its way to becoming another program.
 const EnterArg = "__enter"
 
+// Exit statuses of a program that could not be run, as shells have them.
+const (
+	cannotRun = 126
+	notFound  = 127
+)
+
 // Command prepares a program that runs in a place. There the hostname is the given one and the given names resolve;
 // neither is seen outside, and nothing is written to /etc.
-func Command(p *Place, hosts map[string]string, hostname, name string, args ...string) (*exec.Cmd, error) {
+func Command(p *Place, hosts Names, hostname, name string, args ...string) (*exec.Cmd, error) {
 	fd, err := unix.MemfdCreate("hosts", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
 	}
 	file := os.NewFile(uintptr(fd), "hosts")
-	var names []string
-	for n := range hosts {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		fmt.Fprintf(file, "%s\t%s\n", hosts[n], n)
+	if _, err := file.WriteString(hosts.text()); err != nil {
+		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
@@ -45,28 +47,53 @@ func Command(p *Place, hosts map[string]string, hostname, name string, args ...s
 	return cmd, nil
 }
 
+// text is the names as a hosts file has them.
+func (n Names) text() string {
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(n)) {
+		for _, a := range n[name] {
+			fmt.Fprintf(&text, "%s\t%s\n", a, name)
+		}
+	}
+	return text.String()
+}
+
 // Enter is the other half of Command. It returns only when it fails.
 func Enter(args []string) int {
-	const cannot = 126 // as the shell says it of what it found and could not run
 	if len(args) < 3 {
 		fmt.Fprintln(os.Stderr, "lab: this is for lab itself to call")
 		return 2
 	}
-	path, err := exec.LookPath(args[2])
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "lab: %v\n", err)
-		return 127
+	file := os.NewFile(3, "hosts")
+	hosts, err := io.ReadAll(file)
+	file.Close()
+	code := cannotRun
+	if err == nil {
+		code, err = become(args[0], string(hosts), args[1], os.Environ(), args[2:])
 	}
-	if err := enter(args[0], args[1]); err != nil {
-		fmt.Fprintf(os.Stderr, "lab: entering %s: %v\n", filepath.Base(args[0]), err)
-		return cannot
-	}
-	err = unix.Exec(path, args[2:], os.Environ())
-	fmt.Fprintf(os.Stderr, "lab: %s: %v\n", path, err)
-	return cannot
+	fmt.Fprintf(os.Stderr, "lab: %v\n", err)
+	return code
 }
 
-func enter(namespace, hostname string) error {
+// Become turns this process into a program in a place, as Command would start it. It returns only when it fails, with the
+// exit status that says so.
+func Become(p *Place, hosts Names, hostname string, env []string, name string, args ...string) (code int, err error) {
+	return become(filepath.Join(NetnsDir, p.Name), hosts.text(), hostname, env, append([]string{name}, args...))
+}
+
+func become(namespace, hosts, hostname string, env, argv []string) (code int, err error) {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return notFound, err
+	}
+	if err := enter(namespace, hostname, hosts); err != nil {
+		return cannotRun, fmt.Errorf("entering %s: %w", filepath.Base(namespace), err)
+	}
+	return cannotRun, fmt.Errorf("%s: %w", path, unix.Exec(path, argv, env))
+}
+
+// enter moves the calling thread into a namespace, from which there is no way back.
+func enter(namespace, hostname, hosts string) error {
 	runtime.LockOSThread()
 	ns, err := unix.Open(namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -88,17 +115,11 @@ func enter(namespace, hostname string) error {
 	if unix.Unmount("/sys", unix.MNT_DETACH) == nil {
 		_ = unix.Mount("lab", "/sys", "sysfs", 0, "")
 	}
-	return names()
+	return names(hosts)
 }
 
 // names puts the lab's names before the machine's own, on a file system that only this process sees.
-func names() error {
-	file := os.NewFile(3, "hosts")
-	ours, err := io.ReadAll(file)
-	file.Close()
-	if err != nil {
-		return err
-	}
+func names(ours string) error {
 	machine, err := os.ReadFile("/etc/hosts")
 	if err != nil || len(ours) == 0 {
 		return nil // there is nothing to put them over
@@ -110,7 +131,7 @@ func names() error {
 		return fmt.Errorf("own files: %w", err)
 	}
 	path := filepath.Join(runDir, "hosts")
-	text := strings.TrimRight(string(ours), "\n") + "\n" + string(machine)
+	text := strings.TrimRight(ours, "\n") + "\n" + string(machine)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}

@@ -96,16 +96,61 @@ func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
 				place.Close()
 				return err
 			}
-			lo, err := v.LinkByIndex(loopback)
+			owners[name], err = v.owner()
 			v.close()
 			if err != nil {
-				return fmt.Errorf("namespace %s: %w", name, err)
+				return err
 			}
-			owners[name], _ = plan.ParseOwner(lo.Attrs().Alias)
 		}
 		return nil
 	})
 	return owners, err
+}
+
+// owner reads whose a namespace is; the zero Owner is nobody.
+func (v *visit) owner() (plan.Owner, error) {
+	lo, err := v.LinkByIndex(loopback)
+	if err != nil {
+		return plan.Owner{}, fmt.Errorf("namespace %s: %w", v.place.Name, err)
+	}
+	owner, _ := plan.ParseOwner(lo.Attrs().Alias)
+	return owner, nil
+}
+
+// Only returns the one lab of this machine, where that can be told from names alone: it is the only one with a record, and
+// no namespace is called as another's would be.
+func Only() (lab string, ok bool) {
+	labs := runtimeFolders()
+	if len(labs) != 1 {
+		return "", false
+	}
+	names, err := named("")
+	return labs[0], err == nil && !slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, labs[0]+".") })
+}
+
+// OpenTarget opens the namespace of a machine or pod of a lab; it is an error that wraps fs.ErrNotExist when there is none.
+func OpenTarget(lab, target string) (place *Place, err error) {
+	if place, err = Open(lab + "." + strings.ReplaceAll(target, "/", ".")); err != nil {
+		return nil, err
+	}
+	var owner plan.Owner
+	err = travel(func(t *traveller) error {
+		v, err := t.call(place)
+		if err != nil {
+			return err
+		}
+		defer v.Handle.Close()
+		owner, err = v.owner()
+		return err
+	})
+	if err == nil && (owner.Lab != lab || owner.Machine != target) {
+		err = fmt.Errorf("namespace %s is no part of lab %s: %w", place.Name, lab, os.ErrNotExist)
+	}
+	if err != nil {
+		place.Close()
+		return nil, err
+	}
+	return place, nil
 }
 
 // Down removes a lab, wholly: its namespaces, and what it keeps below /run/lab. progress is told the names of the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,18 @@ func Acquire(ctx context.Context, lab string, wait bool) (*Lock, error) {
 	}
 }
 
+// Busy reports whether a process is changing a lab.
+func Busy(lab string) bool {
+	if _, err := os.Stat(folder(lab)); err != nil {
+		return false
+	}
+	lock, err := try(lab)
+	if err == nil {
+		lock.Release()
+	}
+	return errors.Is(err, ErrBusy)
+}
+
 func try(lab string) (*Lock, error) {
 	path := filepath.Join(folder(lab), "lock")
 	for {
@@ -104,9 +117,13 @@ type Record struct {
 	Source   string            `json:"source"`
 	Vars     map[string]string `json:"vars"`
 	Mode     string            `json:"mode"`
+	Names    Names             `json:"names"`
 	Tool     string            `json:"tool"`
 	Saved    time.Time         `json:"saved"`
 }
+
+// Names are the addresses of a lab's machines and pods, as its programs see them.
+type Names map[string][]netip.Addr
 
 const recordSchema = 1
 

@@ -3,6 +3,7 @@ package testbed_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,7 +131,7 @@ func TestEnter(t *testing.T) {
 	}
 	defer place.Close()
 	enter := func(name string, args ...string) (string, error) {
-		cmd, err := testbed.Command(place, map[string]string{"n2": "192.168.205.2", "p1.n2": "10.42.2.2"}, "n1-p1", name, args...)
+		cmd, err := testbed.Command(place, testbed.Names{"n2": {netip.MustParseAddr("192.168.205.2"), netip.MustParseAddr("fd00::2")}, "p1.n2": {netip.MustParseAddr("10.42.2.2")}}, "n1-p1", name, args...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,6 +145,8 @@ func TestEnter(t *testing.T) {
 	for _, tt := range []struct{ script, want string }{
 		{"uname -n", "n1-p1\n"},
 		{"getent ahosts p1.n2 | head -1 | tr -s ' '", "10.42.2.2 STREAM p1.n2\n"},
+		{"getent ahostsv4 n2 | head -1 | tr -s ' '", "192.168.205.2 STREAM n2\n"},
+		{"getent ahostsv6 n2 | head -1 | tr -s ' '", "fd00::2 STREAM n2\n"},
 		{"grep -c localhost /etc/hosts >/dev/null && echo yes", "yes\n"},
 		{"ls /sys/class/net", "eth0\nlo\n"},
 		{"ls /proc/sys/net/ipv4/conf", "all\ndefault\neth0\nlo\n"},

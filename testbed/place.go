@@ -3,6 +3,7 @@
 package testbed
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,11 +22,12 @@ type Place struct {
 
 // Open opens a named namespace.
 func Open(name string) (*Place, error) {
-	n, err := ns.GetNS(filepath.Join(NetnsDir, name))
+	path := filepath.Join(NetnsDir, name)
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("namespace %s: %w", name, os.ErrNotExist)
+	}
+	n, err := ns.GetNS(path)
 	if err != nil {
-		if os.IsNotExist(err) {
-			return nil, fmt.Errorf("namespace %s: %w", name, os.ErrNotExist)
-		}
 		return nil, fmt.Errorf("namespace %s: %w", name, err)
 	}
 	return &Place{Name: name, ns: n}, nil

@@ -133,7 +133,7 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Mode: p.ModeName, Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -194,10 +194,17 @@ func list(prefix string, names []string) string {
 	return prefix + strings.Join(names, ", ")
 }
 
+func demandRoot(verb string) error {
+	if os.Geteuid() != 0 {
+		return status{failed, fmt.Errorf("%s needs root: it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
+	}
+	return nil
+}
+
 // features asks the kernel; it needs root.
 func features(verb string, load bool) (plan.Features, error) {
-	if os.Geteuid() != 0 {
-		return nil, status{failed, fmt.Errorf("%s needs root: it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
+	if err := demandRoot(verb); err != nil {
+		return nil, err
 	}
 	return testbed.Probe(load)
 }

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
-	"labnet/lab/plan"
 	"labnet/testbed"
 )
 
@@ -78,52 +75,46 @@ names resolve, and the hostname is the machine's.`,
 	return cmd
 }
 
-// enter runs a command in a target and passes its exit status on.
+// enter runs a command in a target and passes its exit status on. What it costs does not depend on the size of the lab.
 func (c *command) enter(cmd *cobra.Command, labName, target, name string, args []string) error {
-	if _, err := features(cmd.Name(), false); err != nil {
+	if err := demandRoot(cmd.Name()); err != nil {
 		return err
 	}
-	labName, err := c.instance(cmd, labName, choice{})
+	only, ok := testbed.Only()
+	if ok && labName == "" {
+		labName = only
+	}
+	record, err := testbed.Load(labName)
 	if err != nil {
-		return err
+		if labName, err = c.instance(cmd, labName, choice{}); err != nil {
+			return err
+		}
+		if record, err = testbed.Load(labName); err != nil {
+			c.say("The lab's names do not resolve: its definition is lost; \"lab up FILE\" writes it again.")
+			record = &testbed.Record{}
+		}
 	}
-	owner, known, err := find(cmd, labName, target)
-	if err != nil {
-		return err
+	place, err := testbed.OpenTarget(labName, target)
+	if errors.Is(err, os.ErrNotExist) {
+		return c.unknownTarget(cmd, labName, target)
 	}
-	if owner == nil {
-		return refuse("lab %s has no %s.%s", labName, target, lab.Suggest(target, known, "It has"))
-	}
-	place, err := testbed.Open(labName + "." + strings.ReplaceAll(target, "/", "."))
 	if err != nil {
 		return err
 	}
 	defer place.Close()
-	hosts, err := c.hosts(cmd, labName)
-	if err != nil {
-		return err
-	}
-	run, err := testbed.Command(place, hosts, strings.ReplaceAll(target, "/", "-"), name, args...)
-	if err != nil {
-		return err
-	}
-	run.Stdin, run.Stdout, run.Stderr = c.in, c.out.Writer, c.err.Writer
-	run.Env = append(os.Environ(), "LAB="+labName, "LAB_TARGET="+target,
+	hostname := strings.ReplaceAll(target, "/", "-")
+	env := append(os.Environ(), "LAB="+labName, "LAB_TARGET="+target,
 		fmt.Sprintf(`PROMPT_COMMAND=PS1="[%s %s] \w \\$ "`, labName, target), fmt.Sprintf("PS1=[%s %s] $ ", labName, target))
-	c.handOver()
-	if err := run.Start(); err != nil {
+	if c.in == os.Stdin && c.out.Writer == os.Stdout && c.err.Writer == os.Stderr {
+		code, err := testbed.Become(place, record.Names, hostname, env, name, args...)
+		return status{code, err}
+	}
+	run, err := testbed.Command(place, record.Names, hostname, name, args...)
+	if err != nil {
 		return err
 	}
-	// A terminal sends its signals to the program too; those that are sent to lab alone are passed on.
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	go func() {
-		for s := range signals { // until lab ends
-			_ = run.Process.Signal(s)
-		}
-	}()
-	err = run.Wait()
+	run.Stdin, run.Stdout, run.Stderr, run.Env = c.in, c.out.Writer, c.err.Writer, env
+	err = run.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return status{code: exit.ExitCode()}
@@ -131,46 +122,23 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 	return err
 }
 
-// find looks a target up among the machines of a running lab.
-func find(cmd *cobra.Command, labName, target string) (found *plan.Owner, known []string, err error) {
+// unknownTarget says which targets there are.
+func (c *command) unknownTarget(cmd *cobra.Command, labName, target string) error {
 	all, err := testbed.Instances(cmd.Context())
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	for _, i := range all {
 		if i.Name != labName {
 			continue
 		}
+		var known []string
 		for _, m := range i.Machines {
 			known = append(known, m.Machine)
-			if m.Machine == target {
-				found = &m
-			}
 		}
+		return refuse("lab %s has no %s.%s", labName, target, lab.Suggest(target, known, "It has"))
 	}
-	return found, known, nil
-}
-
-// hosts names every address of a lab: machines by name, pods as p1.node1.
-func (c *command) hosts(cmd *cobra.Command, labName string) (map[string]string, error) {
-	hosts := map[string]string{}
-	actual, err := testbed.Read(cmd.Context(), labName, &plan.State{})
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range machines(actual) {
-		name := m.Name
-		if node, pod, ok := strings.Cut(name, "/"); ok {
-			name = pod + "." + node
-		}
-		for _, nic := range m.Interfaces {
-			if _, named := hosts[name]; !named && nic.leadsOut(m.Kind) && len(nic.Addresses) > 0 {
-				address, _, _ := strings.Cut(nic.Addresses[0], "/")
-				hosts[name] = address
-			}
-		}
-	}
-	return hosts, nil
+	return refuse("lab %s is not running; \"lab up\" builds it", labName)
 }
 
 func (c *command) completeTarget(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -111,8 +111,7 @@ type command struct {
 	err    *output // everything else
 	format string  // -o
 
-	atWork   atomic.Int32 // what must not be left half done; see working
-	handOver func()       // leaves signals to a program that lab runs
+	atWork atomic.Int32 // what must not be left half done; see working
 }
 
 func (c *command) json() bool { return c.format == "json" }

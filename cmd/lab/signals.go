@@ -56,10 +56,6 @@ func (c *command) interruptible(stdout, stderr io.Writer) (context.Context, func
 			})
 		}
 	}()
-	c.handOver = func() {
-		signal.Notify(pipes, syscall.SIGINT, syscall.SIGQUIT)
-		signal.Stop(signals)
-	}
 	return ctx, func() {
 		signal.Stop(signals)
 		signal.Stop(pipes)

@@ -71,7 +71,7 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 	steps := newProgress(c.err)
 	start := time.Now()
 	watch := testbed.Watch{
-		Busy:    func() { c.say("Another lab command is working on %s; waiting for it.", name) },
+		Busy:    func() { c.waits(name) },
 		Changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
 		Settled: func(n, all int) {
 			if text := fmt.Sprintf("agents (%d)", all); steps.text != text {
@@ -110,6 +110,10 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		c.say("Try: lab status %s · lab check %[1]s · lab exec -l %[1]s %s -- ip route", name, machines[0].Name)
 	}
 	return nil
+}
+
+func (c *command) waits(name string) {
+	c.say("Another lab command is working on %s; waiting for it.", name)
 }
 
 func count(n int, what string) string {
@@ -188,7 +192,7 @@ that is not there is no error.`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := features("down", false); err != nil {
+			if err := demandRoot("down"); err != nil {
 				return err
 			}
 			found, err := testbed.Instances(cmd.Context())
@@ -217,6 +221,9 @@ that is not there is no error.`,
 				was := false
 				for _, i := range found {
 					was = was || i.Name == name
+				}
+				if testbed.Busy(name) {
+					c.waits(name)
 				}
 				if err := testbed.Down(cmd.Context(), name, func(string) {}); err != nil {
 					errs = append(errs, err)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"labnet/lab"
 )
@@ -118,6 +119,31 @@ func (c *Cluster) Endpoints() []Endpoint {
 		}
 	}
 	return all
+}
+
+// Names returns the addresses that the lab's names stand for: of a machine, one of each family, and of a pod likewise, which
+// is named as Kubernetes would, p1.node1.
+func (c *Cluster) Names() map[string][]netip.Addr {
+	names := map[string][]netip.Addr{}
+	add := func(name string, addresses []netip.Prefix) {
+		for _, a := range addresses {
+			same := func(b netip.Addr) bool { return a.Addr().Is6() == b.Is6() }
+			if !slices.ContainsFunc(names[name], same) {
+				names[name] = append(names[name], a.Addr())
+			}
+		}
+	}
+	for _, m := range c.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			add(m.Name, nic.Addresses)
+		}
+	}
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			add(p.Pod.Name+"."+n.Name, p.Addresses)
+		}
+	}
+	return names
 }
 
 // Expectation is what a mode promises of the packets from one endpoint to another.
