@@ -10,6 +10,17 @@ tell   = tee bin/$1.log | awk '/--- SKIP/ {print; getline; print; fflush()} /^(o
 explain = { grep -vE '^(=== |ok|\?|PASS)|--- PASS' bin/$1.log | tail -n 200; exit 1; }
 space := $(subst ,, )
 
+# The release is the newest heading of the changelog.
+RELEASE := $(shell sed -n 's/^\#\# \(v[0-9.]*\)$$/\1/p' CHANGELOG.md | head -n 1)
+ldflags  = -X main.release=$(RELEASE)
+GOARCH ?= $(shell go env GOARCH 2>/dev/null)
+export GOARCH
+PREFIX ?= /usr/local
+out      = dist
+tree     = $(out)/root
+package  = lab_$(RELEASE:v%=%)_$(GOARCH)
+tool     = GOARCH= go tool -modfile=packaging/tools/go.mod
+
 # What is run on Debian's kernel too, which has what the running one may lack: packages, and tests of theirs. Modules that
 # these need are listed in testbed/vm/guest.go.
 vm_packages = ./cmd/lab ./testbed/suite
@@ -17,12 +28,12 @@ vm_tests    = TestDoctorFindsAll TestSwitchImpairs TestImpairmentIsRepaired Test
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
   TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan)
 
-.PHONY: help lab up down check compare test test-vm bench lint update need-go need-root
+.PHONY: help lab up down check compare test test-vm bench lint update tree install uninstall dist need-go need-root
 
 help:        ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 lab: need-go ## build bin/lab
-	@CGO_ENABLED=0 go build -o bin/lab ./cmd/lab
+	@CGO_ENABLED=0 go build -ldflags "$(ldflags)" -o bin/lab ./cmd/lab
 up: lab need-root      ## build the lab LAB in the mode MODE
 	@$(SUDO) bin/lab up $(LAB) $(mode) $(ARGS)
 	@$(SUDO) bin/lab status $(LAB)
@@ -47,6 +58,28 @@ lint: need-go ## gofmt, vet, staticcheck
 	@go vet ./... && go tool staticcheck ./...
 update: need-go ## write the golden files anew
 	@go test ./lab/... ./modes/... -update
+tree: need-go
+	@rm -rf $(tree) && mkdir -p $(tree)/bin $(tree)/share/{man/man8,doc/lab,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $(ldflags)" -o $(tree)/bin/lab ./cmd/lab
+	@GOARCH= go run -tags man -ldflags "$(ldflags)" ./cmd/lab $(tree)/share/man/man8 && gzip -9n $(tree)/share/man/man8/*
+	@GOARCH= go build -ldflags "$(ldflags)" -o $(out)/native ./cmd/lab
+	@$(out)/native completion bash >$(tree)/share/bash-completion/completions/lab
+	@$(out)/native completion zsh >$(tree)/share/zsh/site-functions/_lab
+	@$(out)/native completion fish >$(tree)/share/fish/vendor_completions.d/lab.fish
+	@rm $(out)/native && cp LICENSE NOTICE LICENSES/* CHANGELOG.md README.md $(tree)/share/doc/lab/
+install: tree ## the binary, manual pages and completions, below PREFIX (/usr/local)
+	@cd $(tree) && find . -type f -printf '%P\n' | while read -r f; do \
+	  install -D -m "$$(if [ -x "$$f" ]; then echo 755; else echo 644; fi)" "$$f" "$(DESTDIR)$(PREFIX)/$$f" || exit 1; done
+	@echo "Installed $(DESTDIR)$(PREFIX)/bin/lab"
+uninstall: tree ## what install has put there
+	@cd $(tree) && find . -type f -printf '%P\n' | while read -r f; do rm -f "$(DESTDIR)$(PREFIX)/$$f"; done
+	@for d in share/doc/lab; do rmdir "$(DESTDIR)$(PREFIX)/$$d" 2>/dev/null || true; done
+dist: tree     ## what a release consists of, in dist/: archive, Debian package, SBOM, checksums
+	@rm -f $(out)/lab_*_$(GOARCH).* $(out)/SHA256SUMS
+	@tar -C $(tree) --owner=0 --group=0 --sort=name --transform 's,^\.,$(package),' -czf $(out)/$(package).tar.gz .
+	@TREE=$(tree) VERSION=$(RELEASE) ARCH=$(GOARCH) $(tool) nfpm package -f packaging/nfpm.yaml -p deb -t $(out)/$(package).deb >/dev/null
+	@$(tool) cyclonedx-gomod bin -json -output $(out)/$(package).sbom.json $(tree)/bin/lab 2>/dev/null
+	@cd $(out) && sha256sum lab_* >SHA256SUMS && cat SHA256SUMS
 need-go:
 	@command -v go >/dev/null || { echo "lab is built with Go 1.26 or newer, and there is no go in PATH: see https://go.dev/dl/ or apt install golang"; exit 1; }
 need-root:

@@ -277,16 +277,22 @@ created in your own network for it.`,
 	return cmd
 }
 
-// version is the program's own, from the build.
+// release is set by the Makefile: the newest heading of the changelog.
+var release = "devel"
+
+// version is the release that the program was built from, and the commit where the build knows it.
 func version() string {
+	v := release
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "devel"
+	if !ok {
+		return v
 	}
-	v := strings.Trim(info.Main.Version, "()")
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 && v == "devel" {
+		switch {
+		case s.Key == "vcs.revision" && len(s.Value) >= 12:
 			v += " " + s.Value[:12]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			v += "+changes"
 		}
 	}
 	return v
