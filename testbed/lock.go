@@ -145,7 +145,7 @@ func (l *Lock) Save(r Record) error {
 // Forget removes what was kept, when nothing was built.
 func (l *Lock) Forget() error { return os.RemoveAll(folder(l.lab)) }
 
-// Load reads what a lab was made from.
+// Load reads what a lab was made from. A record of another version of lab is taken for what this one understands of it.
 func Load(lab string) (*Record, error) {
 	text, err := os.ReadFile(filepath.Join(folder(lab), "definition.json"))
 	if err != nil {
@@ -153,10 +153,7 @@ func Load(lab string) (*Record, error) {
 	}
 	r := &Record{}
 	if err := json.Unmarshal(text, r); err != nil {
-		return nil, err
-	}
-	if r.Schema != recordSchema {
-		return nil, fmt.Errorf("it was written by another version of lab (%s)", r.Tool)
+		return nil, fmt.Errorf("the record of lab %s is damaged: %w", lab, err)
 	}
 	return r, nil
 }

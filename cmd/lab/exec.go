@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
+	"labnet/lab/plan"
 	"labnet/testbed"
 )
 
@@ -93,6 +94,13 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 			c.say("The lab's names do not resolve: its definition is lost; \"lab up FILE\" writes it again.")
 			record = &testbed.Record{}
 		}
+	}
+	if record.Names == nil && record.Source != "" { // written by a version that kept no names
+		p, err := c.running(labName, plan.AllFeatures())
+		if err != nil {
+			return err
+		}
+		record.Names = p.Cluster.Names()
 	}
 	place, err := testbed.OpenTarget(labName, target)
 	if errors.Is(err, os.ErrNotExist) {

@@ -29,9 +29,23 @@ func (o Owner) String() string {
 	return fmt.Sprintf("lab=%s machine=%s role=%s %s", o.Lab, o.Machine, o.Role, aliasSchema)
 }
 
-// ParseOwner reads a loopback alias; ok is false when it is not one of ours.
+// ParseOwner reads a loopback alias of this or any other version of lab; ok is false when it is not one of ours.
 func ParseOwner(alias string) (o Owner, ok bool) {
-	if _, err := fmt.Sscanf(alias, "lab=%s machine=%s role=%s "+aliasSchema, &o.Lab, &o.Machine, &o.Role); err != nil {
+	version := ""
+	for _, field := range strings.Fields(alias) {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "lab":
+			o.Lab = value
+		case "machine":
+			o.Machine = value
+		case "role":
+			o.Role = value
+		case "schema":
+			version = value
+		}
+	}
+	if o.Lab == "" || o.Machine == "" || o.Role == "" || version == "" {
 		return Owner{}, false
 	}
 	return o, true
