@@ -182,14 +182,17 @@ func highest(size int) measure {
 	takes := func(cfg traffic.Config) time.Duration {
 		trial := brief(cfg)
 		trial.Window = search.Trial
-		return time.Duration(search.Steps*3/2)*trial.Takes() + brief(cfg).Takes()
+		return time.Duration(search.Steps*3/2+2)*trial.Takes() + brief(cfg).Takes()
 	}
 	return measure{"udp-rate", fmt.Sprintf("size=%d highest", size), takes, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		f, err := traffic.FindRate(ctx, brief(cfg), search)
 		if err != nil {
 			return taken{}, err
 		}
-		if f.Window == 0 {
+		switch {
+		case f.Window == 0 && f.Limit == traffic.LimitedBySender:
+			return taken{}, nil // the machine had no time to send, which tells nothing of the path
+		case f.Window == 0:
 			return taken{readings: []reading{{"packets", 0, "1/s"}, {"loss", 100, "%"}}}, nil // not even the lowest rate
 		}
 		return taken{latency: f.Delay, readings: append([]reading{{"packets", f.Rate(), "1/s"}, {"loss", 100 * f.Loss(), "%"}}, spent(f.Delivery)...)}, nil

@@ -153,52 +153,6 @@ func TestCohort(t *testing.T) {
 	}
 }
 
-func TestFindRate(t *testing.T) {
-	cfg := loopback("127.0.0.1", 100*time.Millisecond)
-	f := Search{Size: 64, Low: 100, High: 5e6, Loss: 0.5, Trial: 50 * time.Millisecond, Steps: 6}
-	start := time.Now()
-	r, err := FindRate(t.Context(), cfg, f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(start); took > f.Takes(cfg)+2*time.Second {
-		t.Errorf("it took %s, not %s", took, f.Takes(cfg))
-	}
-	if len(r.Trials) < 3 || len(r.Trials) > 2*f.Steps+confirmations || r.Limit == LimitedByBound {
-		t.Fatalf("limited by %s after %+v", r.Limit, r.Trials)
-	}
-	// Two that fail, or one that passes, end a step; what follows lies between.
-	passed, failed := 0.0, math.Inf(1)
-	for _, trial := range r.Trials {
-		if trial.Window == cfg.Window {
-			continue
-		}
-		if trial.PerSecond <= passed || trial.PerSecond > failed {
-			t.Errorf("%g is tried between %g and %g", trial.PerSecond, passed, failed)
-		}
-		if trial.Passed {
-			passed = trial.PerSecond
-		} else {
-			failed = trial.PerSecond
-		}
-	}
-	if last := r.Trials[len(r.Trials)-1]; r.Confirmed != last.Passed || last.Window != cfg.Window && passed > 0 {
-		t.Errorf("confirmed: %v, by %+v", r.Confirmed, last)
-	}
-}
-
-func TestFindRateFindsItsBound(t *testing.T) {
-	cfg := loopback("127.0.0.1", 50*time.Millisecond)
-	r, err := FindRate(t.Context(), cfg, Search{Size: 64, Low: 10, High: 20, Loss: 1, Trial: 50 * time.Millisecond, Steps: 5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Of one datagram a stalled machine may skip the one.
-	if first := r.Trials[0]; first.Passed && (r.Limit != LimitedByBound || len(r.Trials) > 1+confirmations || r.Trials[1].PerSecond != 20) {
-		t.Errorf("limited by %s: %+v", r.Limit, r.Trials)
-	}
-}
-
 func TestSchedule(t *testing.T) {
 	for name, what := range map[string]Schedule{
 		"tcp":        {PerSecond: 2000},

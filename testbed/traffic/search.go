@@ -13,7 +13,7 @@ type Search struct {
 	Low, High   float64       // datagrams per second, between which it is looked for
 	Loss        float64       // the greatest share that may be lost: 0.001 is one in a thousand
 	Trial       time.Duration // how long one rate is tried
-	Steps       int           // how many rates are tried at most
+	Steps       int           // how many rates the search takes where no trial is unlucky; one that was costs more
 }
 
 // Found is the highest rate that a search found, and how it got there.
@@ -44,80 +44,105 @@ type Trial struct {
 // offers is the least share of a rate that a sender must have offered for the rate to have been tried at all.
 const offers = 0.95
 
-// close is how near to each other the highest rate that passed and the lowest that failed shall come.
+// near is how near to each other the highest rate that passed and the lowest that failed need not come.
 const near = 1.02
+
+// tries is how often a rate is tried before it counts as failed.
+const tries = 2
+
+// confirmations is how often a rate is lowered that does not hold for the whole window.
+const confirmations = 3
+
+// most is how many rates are tried at most: a failure that was bad luck makes the search go down and come back.
+func (f Search) most() int { return 2*f.Steps + 2 }
 
 // Takes estimates the longest that a search takes.
 func (f Search) Takes(cfg Config) time.Duration {
 	trial := cfg
 	trial.Window = f.Trial
-	return time.Duration(2*f.Steps)*trial.Takes() + time.Duration(confirmations)*cfg.Takes()
+	return tries * (time.Duration(f.most())*trial.Takes() + confirmations*cfg.Takes())
 }
 
-// confirmations is how often a rate is lowered that does not hold for the whole window.
-const confirmations = 3
-
 // FindRate looks for the highest rate at which no more is lost than allowed. It halves the ratio between the highest rate that
-// passed and the lowest that failed, so the rates it can come to are always the same. A rate fails when it fails twice: one
-// loss may be the machine's. What it comes to has to hold for the whole window; where it does not, it is lowered by a
-// twentieth and tried again, a few times. Every trial is in the result.
+// passed and the lowest that failed, so the rates it can come to are always the same. A machine with other work to do makes
+// trials fail, and none pass: what passed is believed at once, and what failed only when it failed twice, and twice again when
+// it is all that stands in the way of a higher rate. What the search comes to has to hold for the whole window; where it does
+// not, it is lowered by a twentieth and tried again, a few times. Every trial is in the result.
 func FindRate(ctx context.Context, cfg Config, f Search) (Found, error) {
-	if !(f.Low > 0) || f.High < f.Low || f.Steps < 1 || f.Trial <= 0 || f.Loss < 0 {
+	if !(f.Low > 0) || f.High < f.Low || f.Steps < 2 || f.Trial <= 0 || f.Loss < 0 {
 		return Found{}, fmt.Errorf("a search from %g to %g per second in %d steps of %s", f.Low, f.High, f.Steps, f.Trial)
 	}
-	var r Found
-	try := func(perSecond float64, window time.Duration) (d Delivery, limit string, err error) {
+	return f.find(cfg.Window, func(perSecond float64, window time.Duration) (Delivery, error) {
 		trial := cfg
 		trial.Window = window
-		if d, err = RunPackets(ctx, trial, Packets{Size: f.Size, PerSecond: perSecond, Batch: f.Batch}); err != nil {
-			return d, "", err
+		return RunPackets(ctx, trial, Packets{Size: f.Size, PerSecond: perSecond, Batch: f.Batch})
+	})
+}
+
+// bound is a rate that failed.
+type bound struct {
+	rate  float64
+	limit string
+}
+
+// find is FindRate for any way of sending.
+func (f Search) find(window time.Duration, send func(perSecond float64, window time.Duration) (Delivery, error)) (Found, error) {
+	var r Found
+	try := func(perSecond float64, window time.Duration) (d Delivery, limit string, err error) {
+		for range tries {
+			if d, err = send(perSecond, window); err != nil {
+				return d, "", err
+			}
+			limit = f.verdict(d)
+			r.Trials = append(r.Trials, Trial{perSecond, window, d.Offered, d.Skipped, d.Received, limit == ""})
+			if limit == "" {
+				break
+			}
 		}
-		switch {
-		case float64(d.Offered) < offers*float64(d.Offered+d.Skipped):
-			limit = LimitedBySender
-		case d.Loss() > f.Loss:
-			limit = LimitedByPath
-		}
-		r.Trials = append(r.Trials, Trial{perSecond, window, d.Offered, d.Skipped, d.Received, limit == ""})
 		return d, limit, nil
 	}
-	r.Limit = LimitedByBound
-	passed, failed := 0.0, math.Inf(1)
-	for step := range f.Steps {
-		rate := f.High
-		switch {
-		case step == 0:
-		case passed == 0 && step == 1:
-			rate = f.Low
-		case passed == 0:
-			return r, nil // not even the lowest
-		default:
-			rate = math.Sqrt(passed * failed)
-		}
-		if failed/max(passed, f.Low) < near {
-			break
+	resolution := max(near, math.Pow(f.High/f.Low, math.Exp2(float64(2-f.Steps)))*(1+1e-9))
+	passed := 0.0
+	var failed []bound // each lower than the one before
+	for range f.most() {
+		rate, doubted := f.High, false
+		if n := len(failed); n > 0 {
+			lowest := failed[n-1].rate
+			switch {
+			case passed == 0 && lowest > f.Low:
+				rate = f.Low
+			case passed == 0 || lowest/passed < resolution:
+				rate, doubted = lowest, true
+			default:
+				rate = math.Sqrt(passed * lowest)
+			}
 		}
 		_, limit, err := try(rate, f.Trial)
-		if err == nil && limit != "" {
-			_, limit, err = try(rate, f.Trial)
-		}
 		if err != nil {
 			return r, err
 		}
-		if limit == "" {
+		switch {
+		case limit == "" && doubted:
+			failed = failed[:len(failed)-1]
+			fallthrough
+		case limit == "":
 			passed = rate
-		} else {
-			failed, r.Limit = rate, limit
+		case !doubted:
+			failed = append(failed, bound{rate, limit})
 		}
-		if passed == f.High {
+		if limit == "" && len(failed) == 0 || limit != "" && doubted {
 			break
 		}
 	}
+	r.Limit = LimitedByBound
+	if n := len(failed); n > 0 {
+		r.Limit = failed[n-1].limit
+	}
 	for range confirmations {
 		if passed == 0 {
-			break
+			break // not even the lowest
 		}
-		d, limit, err := try(passed, cfg.Window)
+		d, limit, err := try(passed, window)
 		if err != nil {
 			return r, err
 		}
@@ -128,4 +153,15 @@ func FindRate(ctx context.Context, cfg Config, f Search) (Found, error) {
 		passed, r.Limit = passed*0.95, limit
 	}
 	return r, nil
+}
+
+// verdict says what a rate failed at, or nothing.
+func (f Search) verdict(d Delivery) string {
+	switch {
+	case float64(d.Offered) < offers*float64(d.Offered+d.Skipped):
+		return LimitedBySender
+	case d.Loss() > f.Loss:
+		return LimitedByPath
+	}
+	return ""
 }
