@@ -44,7 +44,7 @@ check: lab need-root   ## prove with packets that the lab LAB does what its mode
 compare: lab need-root ## measure the modes of LAB against one another; ARGS=--quick for a first look
 	@$(SUDO) bin/lab compare $(LAB) $(ARGS)
 test: lab need-root ## every test that this machine can run; says which were skipped and why
-	@set -o pipefail; $(asroot) go test -p 1 -count=1 -v ./... 2>&1 | $(call tell,test) || $(call explain,test)
+	@set -o pipefail; $(asroot) go test -exec "'$(CURDIR)/testbed/suite/alone'" -timeout 30m -count=1 -v ./... 2>&1 | $(call tell,test) || $(call explain,test)
 test-vm: need-go ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
 	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 25m" -timeout 30m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \

@@ -3,7 +3,6 @@ package labs_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -45,20 +44,21 @@ func TestLabs(t *testing.T) {
 	}
 }
 
-// Every command loads the definition first, so loading must not be felt.
-func TestLoadIsFast(t *testing.T) {
+// Every command loads the definition first, so what loading costs must grow no faster than the lab; BenchmarkLoad tells how
+// long it takes.
+func TestLoadGrowsWithTheLab(t *testing.T) {
 	src, _ := labs.Read("scale")
-	in := lab.Inputs{Vars: map[string]string{"nodes": "300", "pods": "10"}}
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		if _, _, diags := lab.Load("scale.hcl", src, in); diags.HasErrors() {
-			t.Fatal(diags)
-		}
-		best = min(best, time.Since(start))
+	allocations := func(nodes string) float64 {
+		return testing.AllocsPerRun(3, func() {
+			if _, _, diags := lab.Load("scale.hcl", src, lab.Inputs{Vars: map[string]string{"nodes": nodes, "pods": "10"}}); diags.HasErrors() {
+				t.Fatal(diags)
+			}
+		})
 	}
-	if best > 100*time.Millisecond {
-		t.Errorf("300 nodes with 10 pods took %s", best)
+	if few, many := allocations("30"), allocations("300"); many > 12*few {
+		t.Errorf("ten times as many nodes cost %g allocations instead of %g", many, few)
+	} else {
+		t.Logf("30 nodes cost %g allocations, 300 cost %g", few, many)
 	}
 }
 

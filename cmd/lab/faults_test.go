@@ -168,7 +168,7 @@ func leftovers(t *testing.T, name string) []string {
 		}
 		left = append(left, found...)
 	}
-	for range 20 { // one that was only just started finds out by itself
+	for range 100 { // one that was only just started finds out by itself
 		out, _ := exec.Command("pgrep", "-f", testbed.AgentArg+" "+name).Output()
 		if len(out) == 0 {
 			return left
@@ -247,21 +247,25 @@ func TestUpsAtOnce(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	needRoot(t)
 	const name = "faults-interrupt"
-	cmd := again(asLab+"=1", "up", "scale", "--var", "nodes=30", "--name", name)
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		if len(leftovers(t, name+".")) > 3 {
+	for nodes := 30; ; nodes *= 2 {
+		cmd := again(asLab+"=1", "up", "scale", "--var", fmt.Sprintf("nodes=%d", nodes), "--name", name)
+		stderr.Reset()
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for begun := []string(nil); len(begun) <= 3; time.Sleep(time.Millisecond) {
+			begun, _ = filepath.Glob(filepath.Join(testbed.NetnsDir, name+".*"))
+		}
+		cmd.Process.Signal(os.Interrupt)
+		if err := cmd.Wait(); err != nil {
 			break
 		}
-		time.Sleep(time.Millisecond)
-	}
-	cmd.Process.Signal(os.Interrupt)
-	if err := cmd.Wait(); err == nil {
-		t.Skip("it was done before it could be interrupted")
+		must(t, "down", name) // it was done before it could be interrupted
+		if nodes > 100 {
+			t.Fatalf("nobody interrupts the building of %d nodes", nodes)
+		}
 	}
 	if !strings.Contains(stderr.String(), "removed") {
 		t.Errorf("it does not say that what was built is gone: %s", stderr.String())

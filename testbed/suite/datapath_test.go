@@ -125,14 +125,14 @@ func TestOuterHeader(t *testing.T) {
 }
 
 func ping(p *plan.Plan, from, options string) (string, error) {
-	out, err := exec.Command("sh", "-c", fmt.Sprintf("ip netns exec %s.%s ping -c 1 -W 1 %s 10.42.0.65", p.Cluster.Name, from, options)).CombinedOutput()
+	out, err := exec.Command("sh", "-c", fmt.Sprintf("ip netns exec %s.%s ping -c 1 -W 2 %s 10.42.0.65", p.Cluster.Name, from, options)).CombinedOutput()
 	return string(out), err
 }
 
 // sniffed returns what tcpdump says of the first packet of a ping from worker1's pod to master's, seen in a namespace.
 func sniffed(t *testing.T, p *plan.Plan, where, filter, options string) string {
 	t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", p.Cluster.Name+"."+where, "timeout", "5", "tcpdump", "-lnvv", "-c", "1", "-i", "eth0", filter)
+	cmd := exec.Command("ip", "netns", "exec", p.Cluster.Name+"."+where, "timeout", "20", "tcpdump", "-lnvv", "-c", "1", "-i", "eth0", filter)
 	var out, notes bytes.Buffer
 	cmd.Stdout = &out
 	r, err := cmd.StderrPipe()
@@ -247,12 +247,12 @@ func transfer(t *testing.T, from, to *plan.Pod, n int) {
 		sum <- sha256.Sum256(got)
 	}()
 	if err := client.Do(func() error {
-		c, err := net.DialTimeout("tcp", at, 2*time.Second)
+		c, err := net.DialTimeout("tcp", at, 10*time.Second)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		_, err = c.Write(data)
 		return err
 	}); err != nil {
@@ -263,7 +263,7 @@ func transfer(t *testing.T, from, to *plan.Pod, n int) {
 		if got != sha256.Sum256(data) {
 			t.Error("what arrived is not what was sent")
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it does not all arrive")
 	}
 }

@@ -107,8 +107,8 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a firewall table is added", "host-gw", "ip netns exec %s.worker1 nft add table inet mine", "nft delete table inet mine"},
 		{"a firewall rule is deleted", "vxlan", "ip netns exec %s.worker1 nft flush chain ip flannel-ipv4 postrtg", "flannel-ipv4"},
 		{"a rule is added", "vxlan", "ip -n %s.worker1 rule add from 10.42.1.0/24 lookup 100", "rule del"},
-		{"an agent is killed", "udp", "kill -9 $(pgrep -f __agent.%s.worker1.udp); sleep 0.2", "lab agent start"},
-		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; sleep 0.2", "lab agent start"},
+		{"an agent is killed", "udp", "kill -9 $(pgrep -f __agent.%s.worker1.udp); for i in $(seq 200); do pgrep -f __agent.%s.worker1.udp || break; sleep 0.05; done", "lab agent start"},
+		{"an agent's device is deleted", "udp", "ip -n %s.worker1 link del flannel0; for i in $(seq 200); do pgrep -f __agent.%s.worker1.udp || break; sleep 0.05; done", "lab agent start"},
 		{"a tunnel's address is deleted", "udp", "ip -n %s.worker1 address flush dev flannel0", "address add"},
 		{"a qdisc is added", "vxlan", "tc -n %s.worker1 qdisc add dev eth0 root tbf rate 1mbit burst 15000 latency 50ms", "qdisc del"},
 		{"a rule is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 4", "rule add priority 4 from 10.42.0.0/16 fwmark 0x0/0x4040"},
@@ -253,7 +253,7 @@ mode "bgp-rr" {
 		t.Run(mode, func(t *testing.T) {
 			p := planned(t, l, "restart", mode)
 			up(t, p)
-			ping := exec.Command("ip", "netns", "exec", p.Cluster.Name+".n2.p1", "ping", "-q", "-i", "0.01", "-w", "8", p.Cluster.Nodes[2].Pods[0].Address(false).String())
+			ping := exec.Command("ip", "netns", "exec", p.Cluster.Name+".n2.p1", "ping", "-q", "-i", "0.01", "-c", "800", "-W", "5", p.Cluster.Nodes[2].Pods[0].Address(false).String())
 			var out strings.Builder
 			ping.Stdout = &out
 			if err := ping.Start(); err != nil {

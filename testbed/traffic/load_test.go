@@ -118,7 +118,7 @@ func TestPackets(t *testing.T) {
 			if r.Offered == 0 || r.Received != r.Delay.Count() || r.Delay.Percentile(50) <= 0 {
 				t.Errorf("%d offered, %d received, %d in the histogram", r.Offered, r.Received, r.Delay.Count())
 			}
-			if r.Calls > r.Offered || r.Spun <= 0 || r.Spun > cfg.Window+100*time.Millisecond {
+			if r.Calls > r.Offered || r.Spun <= 0 || r.Spun > cfg.Warmup+cfg.Window {
 				t.Errorf("%d calls for %d, spun for %s", r.Calls, r.Offered, r.Spun)
 			}
 		})
@@ -282,8 +282,8 @@ func TestCPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// On a machine that others use too, it gets less than all of its CPU, and they use the other one.
-	if busy := r.CPU.Busy() + r.CPU.Steal; busy < cfg.Window/4 || r.CPU.User <= 0 {
+	// On a machine that others use too, it gets less than all of its CPU, and they use the rest of it.
+	if busy := r.CPU.Busy() + r.CPU.Steal; busy < cfg.Window/4 || r.CPU.User+r.CPU.Nice <= 0 {
 		t.Errorf("%s of CPU time in %s: %+v", busy, cfg.Window, r.CPU)
 	}
 	cfg.Idle = CPU{User: time.Second, Steal: time.Second}

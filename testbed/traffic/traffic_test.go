@@ -28,6 +28,9 @@ func loopback(address string, window time.Duration) Config {
 	}
 }
 
+// hangs is less than a socket waits for what does not come, and more than a busy machine takes for anything.
+const hangs = limit - time.Second
+
 func TestStream(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		t.Run(address, func(t *testing.T) {
@@ -44,7 +47,7 @@ func TestStream(t *testing.T) {
 			if r.Window != cfg.Window {
 				t.Errorf("the window was %s, not %s", r.Window, cfg.Window)
 			}
-			if took > cfg.Takes()+time.Second {
+			if took > cfg.Takes()+hangs {
 				t.Errorf("it took %s, not %s", took, cfg.Takes())
 			}
 			if want := float64(r.Bytes) * 8 / r.Window.Seconds() / 1e9; fmt.Sprintf("%.6f", r.Goodput()) != fmt.Sprintf("%.6f", want) {
@@ -115,7 +118,7 @@ func TestTransactions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Count < 50 || r.Count != r.Latency.Count() || r.Lost != 0 {
+			if r.Count == 0 || r.Count != r.Latency.Count() || r.Lost != 0 {
 				t.Errorf("%d transactions, %d in the histogram, %d lost", r.Count, r.Latency.Count(), r.Lost)
 			}
 			if total(r.Series) != r.Count || len(r.Series.Counts) != 4 {
@@ -130,7 +133,7 @@ func TestTransactions(t *testing.T) {
 			if p50, p99 := r.Percentile(50), r.Percentile(99); p50 <= 0 || p50 > p99 {
 				t.Errorf("p50 is %s, p99 is %s", p50, p99)
 			}
-			if took > cfg.Takes()+time.Second {
+			if took > cfg.Takes()+hangs {
 				t.Errorf("it took %s, not %s", took, cfg.Takes())
 			}
 			if what.Protocol == TCP && (r.Congestion != "cubic" || r.MSS < 1000) {
@@ -149,8 +152,8 @@ func total(s Series) (n int64) {
 
 // A delay that is known must be found in the percentiles: a server that sleeps before one answer in ten.
 func TestTransactionsSeeDelay(t *testing.T) {
-	const delay = 3 * time.Millisecond
-	s := newSession(t.Context(), loopback("127.0.0.1", 300*time.Millisecond))
+	const delay = 25 * time.Millisecond // longer than a busy machine keeps a thread waiting, most of the time
+	s := newSession(t.Context(), loopback("127.0.0.1", 600*time.Millisecond))
 	defer s.close()
 	client, server, err := s.connect()
 	if err != nil {
@@ -257,7 +260,7 @@ func TestCancel(t *testing.T) {
 			if err := <-done; !errors.Is(err, context.Canceled) {
 				t.Errorf("it ended with %v", err)
 			}
-			if took := time.Since(cancelled); took > time.Second {
+			if took := time.Since(cancelled); took > hangs {
 				t.Errorf("it ended %s after it was cancelled", took)
 			}
 		})
@@ -292,7 +295,7 @@ func TestCancelConnect(t *testing.T) {
 			break
 		}
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > hangs {
 		t.Errorf("connect returned %s after the start, 100 ms of which it was not cancelled", took)
 	}
 }

@@ -113,7 +113,7 @@ func TestScheduleThatIsDropped(t *testing.T) {
 
 func TestRetransmits(t *testing.T) {
 	cfg, _, right := veth(t, 300*time.Millisecond)
-	drop(t, right, "tcp flags ! syn", 500)
+	drop(t, right, "tcp flags ! syn", 100)
 	for _, direction := range []Direction{Forward, Both} {
 		r, err := RunStream(t.Context(), cfg, Streams{Count: 2, Direction: direction})
 		if err != nil {
@@ -136,11 +136,15 @@ func TestPacketsThroughABucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	const through = 8e6 / 8 / frame
-	if r.Offered < 1500 {
-		t.Skipf("the machine is too busy to offer more than %d of 3000", r.Offered)
-	}
-	if r.Rate() > 1.03*through || r.Rate() < 0.9*through || r.Overflowed > 0 {
+	if r.Rate() > 1.03*through || r.Overflowed > 0 {
 		t.Errorf("%.0f per second got through, not %.0f: %+v", r.Rate(), through, r)
+	}
+	if r.Skipped > 30 { // the queue may have run empty
+		t.Logf("the machine is busy: %d of 3000 were not offered", r.Skipped)
+		return
+	}
+	if r.Rate() < 0.9*through {
+		t.Errorf("only %.0f per second got through, not %.0f: %+v", r.Rate(), through, r)
 	}
 	if p50 := r.Delay.Percentile(50); p50 < 25*time.Millisecond || p50 > 60*time.Millisecond {
 		t.Errorf("half of them took longer than %s, not 30 ms", p50)
@@ -152,7 +156,7 @@ func TestFindRateOfABucket(t *testing.T) {
 	cfg.Warmup = 100 * time.Millisecond
 	sh(t, "tc -n %s qdisc add dev eth0 root tbf rate 8mbit burst 8000 limit 8000", left)
 	const through = 8e6 / 8 / (14 + 20 + 8 + 1000)
-	f := Search{Size: 1000, Low: 100, High: 10000, Loss: 0.01, Trial: 200 * time.Millisecond, Steps: 10}
+	f := Search{Size: 1000, Low: 100, High: 10000, Loss: 0.01, Trial: 200 * time.Millisecond, Steps: 8}
 	r, err := FindRate(t.Context(), cfg, f)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +233,7 @@ func TestStreamThroughABucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 1448 bytes of 1514 are payload.
-	if got, want := r.Goodput(), 0.2*1448/1514; got > 1.01*want || got < 0.8*want {
+	if got, want := r.Goodput(), 0.2*1448/1514; got > 1.01*want || got < 0.6*want {
 		t.Errorf("%.4f Gbit/s, not %.4f", got, want)
 	}
 }

@@ -83,7 +83,7 @@ func TestCapture(t *testing.T) {
 func first(t *testing.T, c *Capture) Frame {
 	t.Helper()
 	for {
-		raw, err := c.Receive(time.Now().Add(time.Second))
+		raw, err := c.Receive(time.Now().Add(10 * time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

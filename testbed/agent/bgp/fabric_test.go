@@ -343,29 +343,30 @@ func (p *process) rss() (all, own float64) {
 func (f *fabric) monitor(ns string) (removed func() []string) {
 	f.Helper()
 	cmd := exec.Command("ip", "-n", ns, "monitor", "route")
-	var out bytes.Buffer
+	var out record
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
 		f.Fatal(err)
 	}
-	probe := "198.51.100.1" // shows that it listens, and at the end that it has heard all
-	var once sync.Once
-	end := func() {
-		once.Do(func() {
-			f.batch(ns, fmt.Sprintf("route add %s dev lo\nroute del %s dev lo\n", probe, probe))
-			time.Sleep(100 * time.Millisecond)
-			cmd.Process.Signal(syscall.SIGTERM)
-			cmd.Wait()
-		})
-	}
+	end := sync.OnceFunc(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 	f.Cleanup(end)
-	time.Sleep(100 * time.Millisecond)
+	hears := func(probe string) { // all that came before
+		f.Helper()
+		if !eventually(soon, func() bool {
+			f.batch(ns, fmt.Sprintf("route add %s dev lo\nroute del %s dev lo\n", probe, probe))
+			return strings.Contains(out.String(), "Deleted "+probe)
+		}) {
+			f.Fatalf("the monitor of %s does not hear of %s:\n%s", ns, probe, out.String())
+		}
+	}
+	hears("198.51.100.1")
 	return func() []string {
 		f.Helper()
+		hears("198.51.100.2")
 		end()
-		if !strings.Contains(out.String(), "Deleted "+probe) {
-			f.Fatalf("the monitor of %s heard nothing:\n%s", ns, out.String())
-		}
 		var lost []string
 		for line := range strings.Lines(out.String()) {
 			if strings.HasPrefix(line, "Deleted 10.42.") {
@@ -374,4 +375,22 @@ func (f *fabric) monitor(ns string) (removed func() []string) {
 		}
 		return lost
 	}
+}
+
+// record is what a program has said so far.
+type record struct {
+	mutex sync.Mutex
+	text  bytes.Buffer
+}
+
+func (r *record) Write(text []byte) (int, error) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.text.Write(text)
+}
+
+func (r *record) String() string {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return r.text.String()
 }

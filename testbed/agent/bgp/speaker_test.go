@@ -12,7 +12,7 @@ import (
 	"labnet/testbed/agent/bgp"
 )
 
-const soon = 15 * time.Second // longer than anything should take; what it does take is logged
+const soon = time.Minute // longer than anything should take; what it does take is logged
 
 // A speaker that comes back tells its peers late that it has said all, one that passes on what it hears the latest. Only then do
 // they remove what it has not said again.
