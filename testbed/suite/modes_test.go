@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,38 +27,78 @@ func TestModeKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// TestModeChangesInPlace walks through every ordered pair of modes; the pods' namespaces stay.
+// TestModeChangesInPlace walks one lab through every ordered pair of modes; its namespaces stay. When soaked it takes each
+// pair from a new lab, also of modes that no lab is made for.
 func TestModeChangesInPlace(t *testing.T) {
 	labs := map[string]bool{}
 	for _, v := range variants(t) {
 		labs[v.lab] = true
 	}
 	for name := range labs {
+		l := load(t, name)
+		var pairs [][2]string
 		all := modesOf(t, name)
 		for _, v := range all {
 			for _, w := range all {
-				from, to := v.mode, w.mode
 				// No general lab has Hybridnet's overlay, so that one's lab changes from and to all others.
-				if from == to || !v.own && !w.own || v.own != w.own && name != "hybridnet-vxlan" {
-					continue
+				if v.mode != w.mode && (soaked || v.own && w.own || v.own != w.own && name == "hybridnet-vxlan") {
+					pairs = append(pairs, [2]string{v.mode, w.mode})
 				}
-				t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
-					l := load(t, name)
-					before, after := planned(t, l, "changes", from), planned(t, l, "changes", to)
-					up(t, before)
-					was := namespaces(t, before)
-					up(t, after)
-					healthy(t, after)
-					for ns, inode := range namespaces(t, after) {
-						if was[ns] != inode {
-							t.Errorf("namespace %s was made anew", ns)
-						}
-					}
-				})
 			}
+		}
+		at := "" // the mode that the lab is in
+		for _, pair := range walk(pairs, func(mode string) bool { return buildable(t, l, mode) }) {
+			from, to := pair[0], pair[1]
+			t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
+				before, after := built(t, l, "changes", from), built(t, l, "changes", to)
+				if at != from || soaked {
+					removed(t, before)
+					up(t, before)
+				}
+				at = ""
+				was := namespaces(t, before)
+				up(t, after)
+				healthy(t, after)
+				for ns, inode := range namespaces(t, after) {
+					if was[ns] != inode {
+						t.Errorf("namespace %s was made anew", ns)
+					}
+				}
+				if !t.Failed() {
+					at = to
+				}
+			})
+		}
+		if err := testbed.Down(t.Context(), "suite-changes", func(string) {}); err != nil {
+			t.Error(err)
 		}
 	}
 }
+
+// walk orders pairs so that one begins where the one before ended, where that can be. Those that cannot be taken come last.
+func walk(pairs [][2]string, usable func(string) bool) (ordered [][2]string) {
+	rest := slices.Clone(pairs)
+	take := func(fits func(pair [2]string) bool) bool {
+		i := slices.IndexFunc(rest, fits)
+		if i >= 0 {
+			ordered, rest = append(ordered, rest[i]), slices.Delete(rest, i, i+1)
+		}
+		return i >= 0
+	}
+	possible := func(pair [2]string) bool { return usable(pair[0]) && usable(pair[1]) }
+	at := ""
+	for len(rest) > 0 {
+		ok := take(func(pair [2]string) bool { return pair[0] == at && possible(pair) }) || take(possible) ||
+			take(func([2]string) bool { return true })
+		if ok {
+			at = ordered[len(ordered)-1][1]
+		}
+	}
+	return ordered
+}
+
+// soaked says that tests are to take their long forms.
+var soaked = os.Getenv("LAB_SOAK") != ""
 
 // namespaces tells the lab's namespaces apart from others of the same name.
 func namespaces(t *testing.T, p *plan.Plan) map[string]string {

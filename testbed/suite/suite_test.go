@@ -97,6 +97,27 @@ func parse(t testing.TB, name, text string) *lab.Lab {
 // planned plans an instance of a lab, and removes the instance when the test ends.
 func planned(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	t.Helper()
+	p := built(t, l, instance, mode)
+	t.Cleanup(func() { removed(t, p) })
+	return p
+}
+
+func removed(t testing.TB, p *plan.Plan) {
+	t.Helper()
+	if err := testbed.Down(context.Background(), p.Cluster.Name, func(string) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// buildable says whether this kernel has what a mode needs.
+func buildable(t testing.TB, l *lab.Lab, mode string) bool {
+	p, _ := plan.Build(l, plan.Options{Mode: mode, Modes: modes.All, Features: needRoot(t)})
+	return p != nil
+}
+
+// built plans an instance of a lab, where the kernel has what the mode needs.
+func built(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
+	t.Helper()
 	f := needRoot(t)
 	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
 	for _, d := range diags {
@@ -107,11 +128,6 @@ func planned(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	if diags.HasErrors() {
 		t.Fatal(diags)
 	}
-	t.Cleanup(func() {
-		if err := testbed.Down(context.Background(), p.Cluster.Name, func(string) {}); err != nil {
-			t.Error(err)
-		}
-	})
 	return p
 }
 
