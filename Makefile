@@ -8,6 +8,8 @@ SHELL := /bin/bash
 mode  := $(if $(MODE),--mode $(MODE))
 tell   = tee bin/$1.log | awk '/--- SKIP/ {print; getline; print; fflush()} /^(ok|FAIL|panic:)/ {print; fflush()}'
 explain = { grep -vE '^(=== |ok|\?|PASS)|--- PASS' bin/$1.log | tail -n 200; exit 1; }
+# The packages' tests run side by side, each in namespaces of its own.
+gotest = go test -exec "'$(CURDIR)/testbed/suite/alone'" -count=1 -v
 space := $(subst ,, )
 
 # The release is the newest heading of the changelog.
@@ -28,7 +30,7 @@ vm_tests    = TestDoctorFindsAll TestSwitchImpairs TestImpairmentIsRepaired Test
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
   TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan)
 
-.PHONY: help lab up down check compare test test-vm bench lint update tree install uninstall dist need-go need-root
+.PHONY: help lab up down check compare test soak test-vm bench lint update tree install uninstall dist need-go need-root
 
 help:        ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,8 +45,11 @@ check: lab need-root   ## prove with packets that the lab LAB does what its mode
 	@$(SUDO) bin/lab check $(LAB) $(ARGS)
 compare: lab need-root ## measure the modes of LAB against one another; ARGS=--quick for a first look
 	@$(SUDO) bin/lab compare $(LAB) $(ARGS)
+soak: lab need-root ## the long forms of the tests, which take an hour or more; what came of it is written below docs/soak
+	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 $(gotest) -timeout 24h ./... 2>&1 | $(call tell,soak); failed=$$?; \
+	  .ci/soaked bin/soak.log >docs/soak/$$(date -u +%F).md; [ $$failed = 0 ] || $(call explain,soak)
 test: lab need-root ## every test that this machine can run; says which were skipped and why
-	@set -o pipefail; $(asroot) go test -exec "'$(CURDIR)/testbed/suite/alone'" -timeout 30m -count=1 -v ./... 2>&1 | $(call tell,test) || $(call explain,test)
+	@set -o pipefail; $(asroot) $(gotest) -timeout 30m ./... 2>&1 | $(call tell,test) || $(call explain,test)
 test-vm: need-go ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
 	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 25m" -timeout 30m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \

@@ -199,6 +199,36 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestTwins compares a mode with itself again and again, for real. A difference is found in five of a hundred at most; that
+// there are more than six in forty by chance is one case in three hundred.
+func TestTwins(t *testing.T) {
+	if !suite.Soaked {
+		t.Skip("takes minutes: make soak runs this")
+	}
+	const comparisons = 40
+	cfg := tiny(up(t, "vxlan"), up(t, "vxlan"))
+	cfg.Variants[1].Mode = "vxlan again"
+	cfg.Twin, cfg.Rounds = "vxlan again", 10
+	alarms := 0
+	for seed := range comparisons {
+		cfg.Seed = uint64(seed + 1)
+		r, err := Run(t.Context(), cfg, silent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		judged := slices.DeleteFunc(r.Control, func(c report.Control) bool { return c.Adjusted == nil })
+		if len(judged) == 0 {
+			t.Fatalf("nothing is said of the twins: %+v", r.Control)
+		}
+		if slices.ContainsFunc(judged, func(c report.Control) bool { return *c.Adjusted < 0.05 }) {
+			alarms++
+		}
+	}
+	if t.Logf("%d of %d comparisons find a difference between twins", alarms, comparisons); alarms > 6 {
+		t.Error("that is too often")
+	}
+}
+
 // TestWires takes a comparison through all wire models. Where the rate is the limit, the ratio is that of the headers.
 func TestWires(t *testing.T) {
 	wires := []Wire{Wires[2], Wires[3]} // super, shaped

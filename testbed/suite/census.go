@@ -50,6 +50,9 @@ func Census(prefix string) string {
 	return b.String()
 }
 
+// Soaked says that tests are to take their long forms, as make soak wants them.
+var Soaked = os.Getenv("LAB_SOAK") != ""
+
 // byHand is the argument with which a test stands in for the program in the scripts of plans.
 const byHand = "__byhand"
 

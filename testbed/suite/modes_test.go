@@ -41,7 +41,7 @@ func TestModeChangesInPlace(t *testing.T) {
 		for _, v := range all {
 			for _, w := range all {
 				// No general lab has Hybridnet's overlay, so that one's lab changes from and to all others.
-				if v.mode != w.mode && (soaked || v.own && w.own || v.own != w.own && name == "hybridnet-vxlan") {
+				if v.mode != w.mode && (Soaked || v.own && w.own || v.own != w.own && name == "hybridnet-vxlan") {
 					pairs = append(pairs, [2]string{v.mode, w.mode})
 				}
 			}
@@ -51,7 +51,7 @@ func TestModeChangesInPlace(t *testing.T) {
 			from, to := pair[0], pair[1]
 			t.Run(name+"/"+from+"→"+to, func(t *testing.T) {
 				before, after := built(t, l, "changes", from), built(t, l, "changes", to)
-				if at != from || soaked {
+				if at != from || Soaked {
 					removed(t, before)
 					up(t, before)
 				}
@@ -96,9 +96,6 @@ func walk(pairs [][2]string, usable func(string) bool) (ordered [][2]string) {
 	}
 	return ordered
 }
-
-// soaked says that tests are to take their long forms.
-var soaked = os.Getenv("LAB_SOAK") != ""
 
 // namespaces tells the lab's namespaces apart from others of the same name.
 func namespaces(t *testing.T, p *plan.Plan) map[string]string {
