@@ -6,7 +6,8 @@ SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 asroot = $(SUDO) env "PATH=$$PATH" "HOME=$$HOME"
 SHELL := /bin/bash
 mode  := $(if $(MODE),--mode $(MODE))
-tell   = tee bin/$1.log | awk '/--- SKIP/ {print; getline; print; fflush()} /^(ok|FAIL|panic:)/ {print; fflush()}'
+tell   = tee bin/$1.log | awk '/^=== (RUN|NAME|CONT)/ {test=$$3} /^ +[a-z0-9_]+\.go:[0-9]+: / {why[test]=$$0} \
+  /--- SKIP/ {print; print why[$$3]} /^(ok|FAIL|panic:)/ {print} {fflush()}'
 explain = { grep -vE '^(=== |ok|\?|PASS)|--- PASS' bin/$1.log | tail -n 200; exit 1; }
 # The packages' tests run side by side, each in namespaces of its own.
 gotest = go test -exec "'$(CURDIR)/testbed/suite/alone'" -count=1 -v
