@@ -161,6 +161,9 @@ func TestSchedule(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := loopback("127.0.0.1", 200*time.Millisecond)
 			r, err := RunSchedule(t.Context(), cfg, what)
+			for try := 1; err == nil && what.Protocol == UDP && r.Lost() > 0 && try < 5; try++ { // a server that gets no CPU for long
+				r, err = RunSchedule(t.Context(), cfg, what)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
