@@ -397,9 +397,19 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rest.Rounds != 5 || len(rest.Resumed) != 1 || len(rest.Samples) != len(whole.Samples) || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
-		t.Errorf("%d rounds, resumed %v, %d samples instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, len(rest.Samples), len(whole.Samples), rest.Order, whole.Order)
+	if rest.Rounds != 5 || len(rest.Resumed) != 1 || medians(rest) != 5*2 || medians(whole) != 5*2 || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
+		t.Errorf("%d rounds, resumed %v, %d medians instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, medians(rest), medians(whole), rest.Order, whole.Order)
 	}
+}
+
+// medians counts the round trips' medians: one for each round and mode. A p99 is there only where there were enough of them.
+func medians(r *report.Results) (n int) {
+	for _, s := range r.Samples {
+		if s.Metric == "p50" {
+			n++
+		}
+	}
+	return n
 }
 
 // TestWitness holds the engine against iperf3 where that is installed.
