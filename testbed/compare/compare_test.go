@@ -145,7 +145,8 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"tcp-stream goodput", "tcp-stream cpu", "tcp-stream retransmits", "tcp-stream drops", "tcp-rr p50", "tcp-rr rate", "tcp-rr cpu", "tcp-rr drops"} {
-		if n := numbers[name]; n != 2*3*3 {
+		always := !strings.HasSuffix(name, "p50") && !strings.HasSuffix(name, "cpu") && !strings.HasSuffix(name, "retransmits") // these need traffic
+		if n := numbers[name]; n == 0 || n > 2*3*3 || always && n != 2*3*3 {
 			t.Errorf("%d of %s, not one for each round, mode and path", n, name)
 		}
 	}
@@ -185,7 +186,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("no device %s in %v", want, seen)
 		}
 	}
-	if len(r.Passes) != 2 || len(r.Histograms) != 2*3*3 || len(r.Series) != 2*3*3*2 || len(r.Ceiling) == 0 {
+	if len(r.Passes) != 2 || len(r.Histograms) != numbers["tcp-rr p50"] || len(r.Series) != 2*3*3*2 || len(r.Ceiling) == 0 {
 		t.Errorf("%d passes, %d histograms, %d series, %d numbers of the ceiling", len(r.Passes), len(r.Histograms), len(r.Series), len(r.Ceiling))
 	}
 	for _, c := range r.Checks {
@@ -397,15 +398,15 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rest.Rounds != 5 || len(rest.Resumed) != 1 || medians(rest) != 5*2 || medians(whole) != 5*2 || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
-		t.Errorf("%d rounds, resumed %v, %d medians instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, medians(rest), medians(whole), rest.Order, whole.Order)
+	if rest.Rounds != 5 || len(rest.Resumed) != 1 || measured(rest) != 5*2 || measured(whole) != 5*2 || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
+		t.Errorf("%d rounds, resumed %v, %d measurements instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, measured(rest), measured(whole), rest.Order, whole.Order)
 	}
 }
 
-// medians counts the round trips' medians: one for each round and mode. A p99 is there only where there were enough of them.
-func medians(r *report.Results) (n int) {
+// measured counts what was measured, by the one number that every measurement of round trips gives.
+func measured(r *report.Results) (n int) {
 	for _, s := range r.Samples {
-		if s.Metric == "p50" {
+		if s.Metric == "rate" {
 			n++
 		}
 	}
