@@ -129,7 +129,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Warnings) > 0 || r.Rounds != 2 || r.Asked != 2 || r.Baseline != "host-gw" || r.Machine.Kernel == "" || r.Machine.CPUs == 0 || kept != 2 ||
+	warnings := slices.DeleteFunc(slices.Clone(r.Warnings), func(w string) bool { return r.Machine.CPUs == 1 && strings.Contains(w, "share one CPU") })
+	if len(warnings) > 0 || r.Rounds != 2 || r.Asked != 2 || r.Baseline != "host-gw" || r.Machine.Kernel == "" || r.Machine.CPUs == 0 || kept != 2 ||
 		!slices.Equal(r.Modes, []string{"host-gw", "vxlan"}) || r.Twin == nil || r.Twin.Of != "host-gw" || len(r.Retries) > 0 {
 		t.Errorf("%+v", r)
 	}
