@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -126,9 +125,9 @@ func (c *command) fmt() *cobra.Command {
 func (c *command) format1(name string, check bool) (changed bool, err error) {
 	var was []byte
 	if name == "-" {
-		was, err = io.ReadAll(c.in)
+		was, err = lab.Read(c.in)
 	} else {
-		was, err = os.ReadFile(name)
+		was, err = lab.ReadFile(name)
 	}
 	if err != nil {
 		return false, status{refused, err}
