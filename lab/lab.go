@@ -231,7 +231,8 @@ type ModeBlock struct {
 	Body  hcl.Body
 	Eval  *hcl.EvalContext
 	Range hcl.Range
-	At    Ranges // "use"
+	Whole hcl.Range // with the body
+	At    Ranges    // "use"
 }
 
 // Compare says what a comparison measures.

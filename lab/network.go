@@ -62,7 +62,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		}
 		_, rest, diags := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "use"}}})
 		l.report(diags...)
-		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), At: f.at})
+		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), Whole: b.Range(), At: f.at})
 	}
 	return modes
 }

@@ -2,7 +2,9 @@ package lab
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -15,57 +17,90 @@ type Files map[string]*hcl.File
 // columns unless that is zero.
 func (f Files) Print(w io.Writer, diags hcl.Diagnostics, width uint, color bool) error {
 	for _, d := range diags {
-		files := f
+		var text strings.Builder
+		files, before := f, 0
 		if d.Subject != nil && f[d.Subject.Filename] != nil {
-			d, files = f.excerpt(d)
+			d, files, before = f.excerpt(d)
 		}
-		if err := hcl.NewDiagnosticTextWriter(w, files, width, color).WriteDiagnostic(d); err != nil {
+		if err := hcl.NewDiagnosticTextWriter(&text, files, width, color).WriteDiagnostic(d); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, renumber(text.String(), d, before)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// renumber adds the number of lines before an excerpt to those in a printed diagnostic.
+func renumber(text string, d *hcl.Diagnostic, before int) string {
+	if before == 0 {
+		return text
+	}
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		place := fmt.Sprintf("  on %s line ", d.Subject.Filename)
+		rest, ok := strings.CutPrefix(line, fmt.Sprintf("%s%d", place, d.Subject.Start.Line))
+		if !ok {
+			continue
+		}
+		lines[i] = fmt.Sprintf("%s%d%s", place, d.Subject.Start.Line+before, rest)
+		for j := i + 1; j < len(lines) && lines[j] != "\n"; j++ { // HCL shows no line that is empty
+			number, rest, _ := strings.Cut(lines[j], ": ")
+			n, _ := strconv.Atoi(strings.TrimSpace(number))
+			lines[j] = fmt.Sprintf("%4d: %s", n+before, rest)
+		}
+		break
+	}
+	return strings.Join(lines, "")
+}
+
 // maxExcerpt is how many bytes of a file are shown with a diagnostic.
 const maxExcerpt = 2000
 
-// excerpt returns the diagnostic as it is to be printed, and its file with as much as it may show: the lines it is about,
-// or where these are too long the beginning of its place.
-func (f Files) excerpt(d *hcl.Diagnostic) (*hcl.Diagnostic, Files) {
+// excerpt makes of a file only what is shown with a diagnostic: the lines it is about, or where these are too long the
+// beginning of its place. HCL's own writer would go through the whole file for every diagnostic.
+func (f Files) excerpt(d *hcl.Diagnostic) (short *hcl.Diagnostic, files Files, linesBefore int) {
 	file := f[d.Subject.Filename]
 	src := file.Bytes
-	from, to := min(d.Subject.Start.Byte, len(src)), min(d.Subject.End.Byte, len(src))
+	at := func(b int) int { return min(b, len(src)) }
+	lineStart := func(b int) int { return 1 + bytes.LastIndexByte(src[:b], '\n') }
+	lineEnd := func(b int) int {
+		if i := bytes.IndexByte(src[b:], '\n'); i >= 0 {
+			return b + i
+		}
+		return len(src)
+	}
+	copied, subject := *d, *d.Subject
+	copied.Subject = &subject
+	around := hcl.RangeOver(subject, subject)
 	if d.Context != nil {
-		from, to = min(from, d.Context.Start.Byte), max(to, min(d.Context.End.Byte, len(src)))
+		around = hcl.RangeOver(subject, *d.Context)
 	}
-	from = 1 + bytes.LastIndexByte(src[:from], '\n')
-	if i := bytes.IndexByte(src[to:], '\n'); i >= 0 {
-		to += i
-	} else {
-		to = len(src)
+	from, to := lineStart(at(around.Start.Byte)), lineEnd(at(around.End.Byte))
+	first := around.Start.Line
+	text, cut := src[from:to], 0
+	if to-from > maxExcerpt {
+		const beside = 60
+		start := at(subject.Start.Byte)
+		end := min(at(subject.End.Byte), start+beside, lineEnd(start))
+		from, to = max(lineStart(start), start-beside), min(lineEnd(end), end+beside)
+		text, cut = []byte("… "+string(src[from:to])+" …"), len("… ")
+		subject.End.Byte, subject.End.Line = end, subject.Start.Line
+		first, copied.Context = subject.Start.Line, nil
 	}
-	if to-from <= maxExcerpt {
-		return d, f
+	shift := func(r *hcl.Range) *hcl.Range {
+		s := *r
+		for _, p := range []*hcl.Pos{&s.Start, &s.End} {
+			p.Byte, p.Line = p.Byte-from+cut, p.Line-first+1
+		}
+		return &s
 	}
-	const around = 60
-	start := min(d.Subject.Start.Byte, len(src))
-	end := min(d.Subject.End.Byte, start+around, len(src))
-	if i := bytes.IndexByte(src[start:end], '\n'); i >= 0 {
-		end = start + i
+	copied.Subject = shift(&subject)
+	if copied.Context != nil {
+		copied.Context = shift(copied.Context)
 	}
-	from = max(1+bytes.LastIndexByte(src[:start], '\n'), start-around)
-	to = min(end+around, len(src))
-	if i := bytes.IndexByte(src[end:to], '\n'); i >= 0 {
-		to = end + i
-	}
-	before := strings.Repeat("\n", d.Subject.Start.Line-1) + "… "
-	short := &hcl.File{Bytes: []byte(before + string(src[from:to]) + " …"), Nav: shifted{file.Nav, from - len(before)}}
-	at := *d.Subject
-	at.Start.Byte, at.End.Byte = at.Start.Byte-from+len(before), end-from+len(before)
-	at.End.Line = at.Start.Line
-	copied := *d
-	copied.Subject, copied.Context = &at, nil
-	return &copied, Files{at.Filename: short}
+	return &copied, Files{subject.Filename: {Bytes: text, Nav: shifted{file.Nav, from - cut}}}, first - 1
 }
 
 // shifted says of an excerpt what block it is in.

@@ -38,8 +38,11 @@ func (c *command) validate() *cobra.Command {
 			var p *plan.Plan
 			if !diags.HasErrors() {
 				var more hcl.Diagnostics
-				p, more = plan.Build(l, plan.Options{Mode: ch.mode, Modes: modes.All, Features: plan.AllFeatures()})
-				diags = append(diags, more...)
+				p, more = plan.Validate(cmd.Context(), l, plan.Options{Mode: ch.mode, Modes: modes.All, Features: plan.AllFeatures()})
+				diags = lab.Limit(append(diags, more...))
+			}
+			if err := cmd.Context().Err(); err != nil {
+				return fmt.Errorf("interrupted")
 			}
 			if c.json() {
 				if err := c.document(diagnosticsDocument(diags)); err != nil {
