@@ -20,7 +20,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(e *testscript.Env) error {
 			if strings.HasSuffix(e.WorkDir, "-life") || strings.HasSuffix(e.WorkDir, "-nothing") {
-				e.Defer(func() { _ = testbed.Down(context.Background(), "faults-"+e.WorkDir[strings.LastIndex(e.WorkDir, "-")+1:], func(string) {}) })
+				e.Defer(func() {
+					_ = testbed.Down(context.Background(), "faults-"+e.WorkDir[strings.LastIndex(e.WorkDir, "-")+1:], func(string) {})
+				})
 			}
 			e.Vars = append(e.Vars, asLab+"=1", "LAB="+os.Args[0])
 			return nil
