@@ -15,12 +15,116 @@ import (
 	"labnet/labs"
 )
 
-// TestHostileLabs puts wrong values into every expression of every shipped lab, and plans what is still a lab in every mode.
-// LAB_SOAK=1 tries all of them, which takes minutes.
+// everything has what no shipped lab has.
+const everything = `
+lab "everything" { about = "x" }
+variable "n" {
+  type        = map(number)
+  default     = { a = 10, b = 11 }
+  description = "x"
+}
+locals {
+  lan = cidrsubnet("192.168.0.0/16", 8, length(var.n))
+}
+switch "lan" {
+  subnet = [local.lan, "fd00:205::/64"]
+  mtu    = 1500
+  rate   = "100mbit"
+  delay  = "20ms"
+  jitter = "2ms"
+  loss   = "0.1%"
+  wire   = "nic"
+  vlan "20" { subnet = ["10.20.0.0/24", "fd00:20::/64"] }
+}
+switch "wan" { subnet = "172.16.0.0/30" }
+router "gw" {
+  on "lan" {}
+  on "lan" { vlan = 20 }
+  on "wan" { address = "172.16.0.1" }
+  route {
+    to  = "10.99.0.0/16"
+    via = "172.16.0.2"
+  }
+}
+node "n" {
+  for_each = var.n
+  on "lan" {
+    address = cidrhost(local.lan, each.value)
+    name    = "ens192"
+    trunk   = [20]
+  }
+  gateway  = [cidrhost(local.lan, 1), "fd00:205::1"]
+  pods     = 1
+  pod_cidr = [cidrsubnet("10.42.0.0/16", 8, each.value), "fd00:42:0:${each.value}::/64"]
+  pod "web" { address = format("10.42.%d.80", each.value) }
+}
+node "e" {
+  count    = 2
+  datapath = "ebpf"
+  on "lan" {}
+  pods = count.index + 1
+}
+host "h" {
+  count = 1
+  on "lan" { vlan = 20 }
+  gateway = "10.20.0.1"
+}
+network "pods" {
+  cidr = ["10.42.0.0/16", "fd00:42::/48"]
+  mode = "calico"
+  mtu  = 1380
+}
+mode "calico" {
+  use    = "vxlan"
+  like   = "calico"
+  vni    = 77
+  port   = 4000
+  direct = true
+}
+mode "ipip" {
+  like   = "calico"
+  direct = true
+}
+mode "udp" { port = 9000 }
+mode "bgp" {
+  as         = 64600
+  reflectors = ["e1", "n-a"]
+}
+mode "rack" {
+  use     = "bgp"
+  like    = "hybridnet"
+  peer    = "gw"
+  peer_as = 65000
+}
+mode "macvlan" {
+  vlan    = 20
+  gateway = ["10.42.0.1", "fd00:42::1"]
+}
+mode "vlan" {
+  vlan    = 20
+  gateway = "10.42.0.1"
+}
+mode "ipvlan" { like = "l3s" }
+compare {
+  modes    = ["calico", "host-gw"]
+  paths    = ["cross-node"]
+  measures = ["tcp-rr"]
+  rounds   = 6
+}
+`
+
+// TestHostileLabs puts wrong values into every expression of every shipped lab, and of one that has everything, and plans what
+// is still a lab in every mode. LAB_SOAK=1 tries all of them, which takes minutes.
 func TestHostileLabs(t *testing.T) {
 	tried, right := 0, 0
-	for _, name := range labs.Names() {
-		src, _ := labs.Read(name)
+	for _, name := range append(labs.Names(), "everything") {
+		src, shipped := labs.Read(name)
+		if !shipped {
+			src = []byte(everything)
+		}
+		if bear(t, name, src, small[name]) == 0 {
+			t.Errorf("%s: no mode can be planned", name)
+		}
 		for m := range hostile.Mutants(name, src) {
 			if !m.Sampled(29) {
 				continue
