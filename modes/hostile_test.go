@@ -2,7 +2,10 @@ package modes
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +139,25 @@ func TestHostileLabs(t *testing.T) {
 	t.Logf("%d definitions, %d plans", tried, right)
 	if tried < 500 || right < 500 {
 		t.Error("too few to mean anything")
+	}
+}
+
+// TestHostileTogether puts several wrong values into a lab at once: what is wrong in one place must not hide behind another.
+func TestHostileTogether(t *testing.T) {
+	tries := 300
+	if os.Getenv("LAB_SOAK") == "1" {
+		tries = 20_000
+	}
+	random := rand.New(rand.NewPCG(8, 8))
+	names := slices.DeleteFunc(append(labs.Names(), "everything", "everything"), func(n string) bool { return n == "scale" })
+	for range tries {
+		name := names[random.IntN(len(names))]
+		src, shipped := labs.Read(name)
+		if !shipped {
+			src = []byte(everything)
+		}
+		m := hostile.Several(random, name, src)
+		bear(t, m.Name, m.Text, nil)
 	}
 }
 

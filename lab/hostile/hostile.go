@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"iter"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -43,9 +45,38 @@ type Mutant struct {
 
 // Mutants replaces each expression of a definition, also those inside others, by each of the values.
 func Mutants(name string, src []byte) iter.Seq[Mutant] {
+	return func(yield func(Mutant) bool) {
+		for _, at := range expressions(name, src) {
+			for _, v := range values {
+				m := replace(src, at, v)
+				m.Text = append(m.Text, declared...)
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Several replaces several expressions, chosen at random.
+func Several(random *rand.Rand, name string, src []byte) Mutant {
+	all := Mutant{Text: append(slices.Clone(src), declared...)}
+	for range 2 + random.IntN(3) {
+		places := expressions(name, all.Text)
+		if len(places) == 0 {
+			break // what was put there ends a string
+		}
+		m := replace(all.Text, places[random.IntN(len(places))], values[random.IntN(len(values))])
+		all.Name, all.Text = all.Name+" "+m.Name, m.Text
+	}
+	return all
+}
+
+// expressions finds all expressions of a definition; there are none where it is no HCL.
+func expressions(name string, src []byte) []hcl.Range {
 	file, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
 	if diags.HasErrors() {
-		panic(diags)
+		return nil
 	}
 	var places []hcl.Range
 	seen := map[hcl.Range]bool{}
@@ -56,15 +87,13 @@ func Mutants(name string, src []byte) iter.Seq[Mutant] {
 		}
 		return nil
 	})
-	return func(yield func(Mutant) bool) {
-		for _, at := range places {
-			for _, v := range values {
-				text := string(src[:at.Start.Byte]) + v + string(src[at.End.Byte:]) + declared
-				if !yield(Mutant{fmt.Sprintf("%s:%d:%d %.40s", name, at.Start.Line, at.Start.Column, v), []byte(text)}) {
-					return
-				}
-			}
-		}
+	return places
+}
+
+func replace(src []byte, at hcl.Range, by string) Mutant {
+	return Mutant{
+		Name: fmt.Sprintf("%s:%d:%d %.40s", at.Filename, at.Start.Line, at.Start.Column, by),
+		Text: slices.Concat(src[:at.Start.Byte], []byte(by), src[at.End.Byte:]),
 	}
 }
 
