@@ -235,10 +235,14 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 
 // Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
 func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
+	var gateways []netip.Addr
+	for _, cidr := range c.CIDRs() {
+		gateways = append(gateways, s.Gateway(c, cidr))
+	}
 	for _, p := range n.Pods {
 		OnUplink(c, st, p, link)
 		for i, a := range p.Addresses {
-			if gateway := s.Gateway(c, c.CIDRs()[i]); gateway.IsValid() {
+			if gateway := gateways[i]; gateway.IsValid() {
 				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
 			}
 		}
