@@ -2,6 +2,7 @@ package lab
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -10,17 +11,19 @@ import (
 )
 
 // fields reads the attributes of one block in one scope. The readers report what is wrong and return false then, as they
-// do for an attribute that was left out or is null.
+// do for an attribute that was left out. One that is null counts as left out, so it has no place either.
 type fields struct {
-	l    *loader
-	body *hclsyntax.Body
-	ctx  *hcl.EvalContext
-	at   Ranges
+	l     *loader
+	shape *shape
+	body  *hclsyntax.Body
+	ctx   *hcl.EvalContext
+	at    Ranges
 }
 
-func (l *loader) fields(body *hclsyntax.Body, ctx *hcl.EvalContext) *fields {
-	f := &fields{l: l, body: body, ctx: ctx, at: Ranges{}}
+func (l *loader) fields(s *shape, body *hclsyntax.Body, ctx *hcl.EvalContext) *fields {
+	f := &fields{l: l, shape: s, body: body, ctx: ctx, at: Ranges{}}
 	if body != nil {
+		l.report(l.budget.charge(1, missing(body))...)
 		for name, a := range body.Attributes {
 			f.at[name] = a.SrcRange
 		}
@@ -39,12 +42,26 @@ func (f *fields) value(a *hclsyntax.Attribute) (cty.Value, bool) {
 }
 
 func (f *fields) get(name string) (cty.Value, hcl.Range, bool) {
+	v, at, there, _ := f.find(name)
+	return v, at, there
+}
+
+// find reads an attribute that may be left out; right is false only when it is wrong.
+func (f *fields) find(name string) (v cty.Value, at hcl.Range, there, right bool) {
 	a := f.body.Attributes[name]
 	if a == nil {
-		return cty.NilVal, hcl.Range{}, false
+		return cty.NilVal, hcl.Range{}, false, true
 	}
-	v, ok := f.value(a)
-	return v, a.Expr.Range(), ok && !v.IsNull()
+	at = a.Expr.Range()
+	if v, right = f.value(a); right && v.IsNull() {
+		delete(f.at, name)
+		if slices.Contains(f.shape.required, name) {
+			f.l.errorf(at, "Missing attribute", "%s needs the attribute %q, and null counts as left out.", upper(f.shape.a), name)
+			right = false
+		}
+		return v, at, false, right
+	}
+	return v, at, right, right
 }
 
 // text reads a string; numbers are not taken for one, because what looks like a number is often one that was meant to
@@ -54,11 +71,17 @@ func (f *fields) text(name string) (string, hcl.Range, bool) {
 	if !ok {
 		return "", at, false
 	}
+	text, ok := f.asText(name, v, at)
+	return text, at, ok
+}
+
+// asText takes a value for a string.
+func (f *fields) asText(name string, v cty.Value, at hcl.Range) (string, bool) {
 	if v.Type() != cty.String {
 		f.l.errorf(at, "Wrong type", "%q is to be a string in quotes, not %s.", name, kindOf(v))
-		return "", at, false
+		return "", false
 	}
-	return v.AsString(), at, true
+	return v.AsString(), true
 }
 
 func (f *fields) number(name string, low, high float64, unit string) (float64, hcl.Range, bool) {
@@ -113,14 +136,9 @@ func (f *fields) asInteger(name string, v cty.Value, at hcl.Range, low, high int
 
 // optional reads a whole number that may be left out, as 0 then; false only when it is wrong.
 func (f *fields) optional(name string, low, high int) (n int, at hcl.Range, right bool) {
-	a := f.body.Attributes[name]
-	if a == nil {
-		return 0, hcl.Range{}, true
-	}
-	v, ok := f.value(a)
-	at = a.Expr.Range()
-	if !ok || v.IsNull() {
-		return 0, at, ok
+	v, at, there, right := f.find(name)
+	if !there {
+		return 0, at, right
 	}
 	n, right = f.asInteger(name, v, at, low, high, "")
 	return n, at, right
@@ -154,19 +172,14 @@ type element struct {
 // elements reads a list, or a single value as a list of one. It returns false only when that is wrong; left out, there are
 // none.
 func (f *fields) elements(name string) (elements []element, right bool) {
-	a := f.body.Attributes[name]
-	if a == nil {
-		return nil, true
-	}
-	v, ok := f.value(a)
-	at := a.Expr.Range()
-	if !ok || v.IsNull() {
-		return nil, ok
+	v, at, there, right := f.find(name)
+	if !there {
+		return nil, right
 	}
 	if ty := v.Type(); !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
 		return []element{{v, at}}, true
 	}
-	exprs, _ := hcl.ExprList(a.Expr)
+	exprs, _ := hcl.ExprList(f.body.Attributes[name].Expr)
 	if len(exprs) != v.LengthInt() {
 		exprs = nil
 	}

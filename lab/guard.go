@@ -21,7 +21,8 @@ func guard(filename string, src []byte) hcl.Diagnostics {
 		return hcl.Diagnostics{{
 			Severity: hcl.DiagError,
 			Summary:  "File too large",
-			Detail:   fmt.Sprintf("%s has %d bytes; a definition may have %d. Use count or for_each instead of repeating blocks.", filename, len(src), maxSource),
+			Detail:   fmt.Sprintf("%s has more than %d bytes, and a definition may have no more. Use count or for_each instead of repeating blocks.", filename, maxSource),
+			Subject:  &hcl.Range{Filename: filename, Start: hcl.InitialPos, End: hcl.InitialPos},
 		}}
 	}
 	tokens, _ := hclsyntax.LexConfig(src, filename, hcl.InitialPos)

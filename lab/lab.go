@@ -131,6 +131,21 @@ type Impairment struct {
 	Loss   float64 // per cent
 }
 
+// Netem names what of it the kernel's netem does.
+func (i Impairment) Netem() []string {
+	var names []string
+	if i.Delay > 0 {
+		names = append(names, "delay")
+	}
+	if i.Jitter > 0 {
+		names = append(names, "jitter")
+	}
+	if i.Loss > 0 {
+		names = append(names, "loss")
+	}
+	return names
+}
+
 // Kind says what a machine is for.
 type Kind string
 
@@ -216,12 +231,14 @@ type ModeBlock struct {
 	Body  hcl.Body
 	Eval  *hcl.EvalContext
 	Range hcl.Range
-	At    Ranges // "use"
+	Whole hcl.Range // with the body
+	At    Ranges    // "use"
 }
 
 // Compare says what a comparison measures.
 type Compare struct {
 	Modes    []string
+	ModesAt  []hcl.Range // where each of them stands
 	Paths    []string
 	Measures []string
 	Rounds   int // 0: left out

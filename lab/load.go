@@ -3,7 +3,6 @@ package lab
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -19,15 +18,6 @@ type Inputs struct {
 	Environ  []string          // as of os.Environ; LAB_VAR_name=value is used
 }
 
-// Files are the sources that diagnostics point into, by the name in their ranges.
-type Files map[string]*hcl.File
-
-// Print writes diagnostics for a person, each with its place and the lines it is about. Details are wrapped at width
-// columns unless that is zero.
-func (f Files) Print(w io.Writer, diags hcl.Diagnostics, width uint, color bool) error {
-	return hcl.NewDiagnosticTextWriter(w, f, width, color).WriteDiagnostics(diags)
-}
-
 // Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
 // an error among them. The Files hold what was read, for printing the diagnostics.
 func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics) {
@@ -36,6 +26,8 @@ func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics)
 		budget:   newBudget(),
 		broken:   map[*hclsyntax.Attribute]bool{},
 		reported: map[mistake]bool{},
+		kept:     tally{},
+		dropped:  tally{},
 	}
 	body := l.parse(filename, src)
 	if body == nil {
@@ -54,7 +46,8 @@ type loader struct {
 	files    Files
 	diags    hcl.Diagnostics
 	reported map[mistake]bool
-	dropped  int
+	kept     tally
+	dropped  tally
 	budget   *budget
 
 	broken map[*hclsyntax.Attribute]bool // refers to what does not exist: not to be evaluated
@@ -73,9 +66,6 @@ type mistake struct {
 	at      hcl.Range
 }
 
-// maxDiagnostics is more than anybody reads.
-const maxDiagnostics = 100
-
 func (l *loader) report(diags ...*hcl.Diagnostic) {
 	for _, d := range diags {
 		key := mistake{summary: d.Summary}
@@ -85,14 +75,30 @@ func (l *loader) report(diags ...*hcl.Diagnostic) {
 		if l.reported[key] {
 			continue
 		}
-		if len(l.diags) == maxDiagnostics {
-			l.dropped++
+		if l.kept[d.Severity] == maxDiagnostics {
+			l.dropped[d.Severity]++
 			continue
 		}
 		l.reported[key] = true
+		l.kept[d.Severity]++
 		l.diags = append(l.diags, d)
 	}
 }
+
+// heard reports whether a mistake is known already, or would be left out: then nobody needs to find words for it.
+func (l *loader) heard(summary string, at hcl.Range) bool {
+	if l.reported[mistake{summary, at}] {
+		return true
+	}
+	full := l.kept[hcl.DiagError] == maxDiagnostics
+	if full {
+		l.dropped[hcl.DiagError]++
+	}
+	return full
+}
+
+// exhausted reports whether the lab is too large, or the file too much work, for anything more to be made.
+func (l *loader) exhausted() bool { return l.spaces > maxSpaces || l.budget.spent != nil }
 
 func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 	l.report(&hcl.Diagnostic{
@@ -135,14 +141,7 @@ func (l *loader) sorted() hcl.Diagnostics {
 		}
 		return cmp.Or(cmp.Compare(x.Filename, y.Filename), cmp.Compare(x.Start.Byte, y.Start.Byte))
 	})
-	if l.dropped > 0 {
-		l.diags = append(l.diags, &hcl.Diagnostic{
-			Severity: hcl.DiagError,
-			Summary:  "Too many mistakes",
-			Detail:   fmt.Sprintf("The file has %d more. Mend the ones above first.", l.dropped),
-		})
-	}
-	return l.diags
+	return limit(l.diags, l.dropped)
 }
 
 // parse returns nil when the text is not HCL: what the parser could save of a broken file would only mislead.
@@ -157,10 +156,20 @@ func (l *loader) parse(filename string, src []byte) *hclsyntax.Body {
 }
 
 func parse(filename string, src []byte) (*hcl.File, hcl.Diagnostics) {
-	if diags := guard(filename, src); diags.HasErrors() {
+	diags := guard(filename, src)
+	if len(src) > maxSource {
+		return &hcl.File{}, diags // nobody wants to see it
+	}
+	if diags.HasErrors() {
 		return &hcl.File{Bytes: src}, diags
 	}
-	return hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
+	f, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
+	if diags.HasErrors() {
+		if d := foreign(filename, src); d != nil {
+			diags = hcl.Diagnostics{d}
+		}
+	}
+	return f, diags
 }
 
 // lab decodes the whole file: the order of the steps is the order in which they need one another.
@@ -222,7 +231,7 @@ func (l *loader) header(blocks []*hclsyntax.Block, whole hcl.Range) *Lab {
 		lab.Name = b.Labels[0]
 		l.checkName("lab", lab.Name, b.LabelRanges[0])
 	}
-	f := l.fields(b.Body, l.eval)
+	f := l.fields(file.blocks["lab"], b.Body, l.eval)
 	lab.About, _, _ = f.text("about")
 	return lab
 }

@@ -12,7 +12,7 @@ import (
 // locals returns the object "local". Locals refer to one another in any order, so each is evaluated after those it needs.
 func (l *loader) locals(attrs map[string]*hclsyntax.Attribute) cty.Value {
 	values := map[string]cty.Value{}
-	f := l.fields(nil, l.eval.NewChild())
+	f := l.fields(file.blocks["locals"], nil, l.eval.NewChild())
 	f.ctx.Variables = map[string]cty.Value{}
 	needs := map[string][]string{}
 	for name, a := range attrs {

@@ -58,13 +58,13 @@ type instance struct {
 
 // machines decodes a node, router or host block into as many machines as it stands for.
 func (l *loader) machines(b *hclsyntax.Block) []*Machine {
-	if l.spaces > maxSpaces {
+	if l.exhausted() {
 		return nil
 	}
 	instances, at := l.instances(b)
 	var machines []*Machine
 	for _, in := range instances {
-		if l.spaces > maxSpaces {
+		if l.exhausted() {
 			break
 		}
 		spaces := l.spaces
@@ -84,26 +84,52 @@ func (l *loader) instances(b *hclsyntax.Block) ([]instance, hcl.Range) {
 		return nil, b.TypeRange
 	}
 	name, at := b.Labels[0], b.LabelRanges[0]
-	f := l.fields(b.Body, l.eval)
+	alone := []instance{{name: name, ctx: l.eval}}
+	f := l.fields(file.blocks[b.Type], b.Body, l.eval)
 	count, each := b.Body.Attributes["count"], b.Body.Attributes["for_each"]
 	switch {
 	case count != nil && each != nil:
 		l.clash(each.NameRange, count.NameRange, "Both count and for_each", "A block is repeated by one of them. Remove the other, at %s.")
 		return nil, at
 	case count != nil:
-		instances, ok := f.counted(name)
+		n, numberAt, there, right := f.find("count")
+		if !there && right {
+			l.unrepeated(b.Body, "count", numberAt)
+			return alone, at
+		}
+		instances, ok := f.counted(name, n, numberAt, right)
 		if !ok {
 			instances = []instance{{ctx: f.child("count", map[string]cty.Value{"index": cty.UnknownVal(cty.Number)}), dry: true}}
 		}
 		return instances, at
 	case each != nil:
-		instances, ok := f.forEach(name)
+		v, valueAt, there, right := f.find("for_each")
+		if !there && right {
+			l.unrepeated(b.Body, "each", valueAt)
+			return alone, at
+		}
+		instances, ok := f.forEach(name, v, valueAt, right)
 		if !ok {
 			instances = []instance{{ctx: f.child("each", map[string]cty.Value{"key": cty.DynamicVal, "value": cty.DynamicVal}), dry: true}}
 		}
 		return instances, each.Expr.Range()
 	}
-	return []instance{{name: name, ctx: l.eval}}, at
+	return alone, at
+}
+
+// unrepeated reports what refers to count or each in a block whose count or for_each is null, and so left out.
+func (l *loader) unrepeated(body *hclsyntax.Body, root string, null hcl.Range) {
+	for _, a := range attributes(body) {
+		for _, t := range a.Expr.Variables() {
+			if t.RootName() == root && !l.broken[a] {
+				l.broken[a] = true
+				l.clash(t.SourceRange(), null, "Nothing to count", "%s exists only in a block that is repeated, and null counts as left out, at %s.", root)
+			}
+		}
+	}
+	for _, b := range body.Blocks {
+		l.unrepeated(b.Body, root, null)
+	}
 }
 
 func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
@@ -112,8 +138,11 @@ func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
 	return ctx
 }
 
-func (f *fields) counted(name string) ([]instance, bool) {
-	n, _, ok := f.integer("count", 0, maxCount, "")
+func (f *fields) counted(name string, v cty.Value, at hcl.Range, right bool) ([]instance, bool) {
+	if !right {
+		return nil, false
+	}
+	n, ok := f.asInteger("count", v, at, 0, maxCount, "")
 	if !ok {
 		return nil, false
 	}
@@ -124,9 +153,8 @@ func (f *fields) counted(name string) ([]instance, bool) {
 	return instances, true
 }
 
-func (f *fields) forEach(name string) ([]instance, bool) {
-	v, at, ok := f.get("for_each")
-	if !ok {
+func (f *fields) forEach(name string, v cty.Value, at hcl.Range, right bool) ([]instance, bool) {
+	if !right {
 		return nil, false
 	}
 	ty := v.Type()
@@ -152,7 +180,7 @@ func (f *fields) forEach(name string) ([]instance, bool) {
 		}
 		if key.IsNull() {
 			f.l.errorf(at, "Wrong type", "for_each has a key that is null.")
-			continue
+			return nil, false
 		}
 		instances = append(instances, instance{name: name + "-" + key.AsString(), ctx: f.child("each", map[string]cty.Value{"key": key, "value": value})})
 	}
@@ -160,10 +188,13 @@ func (f *fields) forEach(name string) ([]instance, bool) {
 }
 
 func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine {
-	f := l.fields(b.Body, in.ctx)
+	f := l.fields(file.blocks[b.Type], b.Body, in.ctx)
 	m := &Machine{Kind: Kind(b.Type), Name: in.name, Range: b.DefRange(), At: f.at}
 	named := !in.dry && l.claim(b.Type, in.name, at)
 	for _, inner := range b.Body.Blocks {
+		if l.exhausted() {
+			break
+		}
 		switch inner.Type {
 		case "on":
 			l.on(m, inner, in.ctx)
@@ -186,12 +217,15 @@ func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine
 }
 
 func (l *loader) on(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
-	f := l.fields(b.Body, ctx)
+	f := l.fields(on, b.Body, ctx)
 	addrs, places, _ := f.addresses("address")
 	if len(b.Labels) == 0 {
 		return
 	}
 	s, ok := l.switches[b.Labels[0]]
+	if !ok && l.heard("Unknown switch", b.LabelRanges[0]) {
+		return
+	}
 	if !ok {
 		l.errorf(b.LabelRanges[0], "Unknown switch", "There is no switch %q.%s", shorten(b.Labels[0]), Suggest(b.Labels[0], slices.Sorted(maps.Keys(l.switches)), "There are"))
 		return
@@ -277,7 +311,7 @@ func (l *loader) port(f *fields, i *Interface) bool {
 }
 
 func (l *loader) route(m *Machine, b *hclsyntax.Block, ctx *hcl.EvalContext) {
-	f := l.fields(b.Body, ctx)
+	f := l.fields(route, b.Body, ctx)
 	r := &Route{Range: b.DefRange(), At: f.at}
 	to, toAt, hasTo := f.text("to")
 	via, viaAt, hasVia := f.text("via")

@@ -51,7 +51,7 @@ func shorten(s string) string {
 // Suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
 func Suggest(given string, known []string, intro string) string {
 	best, least := "", 3
-	for _, k := range known {
+	for _, k := range known[:min(len(known), 500)] {
 		if d := distance(strings.ToLower(given), k, least); d < least && d < len(k) {
 			best, least = k, d
 		}

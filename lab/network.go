@@ -16,7 +16,7 @@ func (l *loader) network(blocks []*hclsyntax.Block) *Network {
 	}
 	l.once(blocks)
 	b := blocks[0]
-	f := l.fields(b.Body, l.eval)
+	f := l.fields(file.blocks["network"], b.Body, l.eval)
 	n := &Network{Mode: DefaultMode, Range: b.DefRange(), At: f.at}
 	if len(b.Labels) > 0 {
 		n.Name = b.Labels[0]
@@ -42,7 +42,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 	var modes []*ModeBlock
 	first := map[string]hcl.Range{}
 	for _, b := range blocks {
-		f := l.fields(b.Body, l.eval)
+		f := l.fields(file.blocks["mode"], b.Body, l.eval)
 		use, useAt, hasUse := f.text("use")
 		if hasUse {
 			l.checkName("mode", use, useAt)
@@ -62,7 +62,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		}
 		_, rest, diags := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "use"}}})
 		l.report(diags...)
-		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), At: f.at})
+		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), Whole: b.Range(), At: f.at})
 	}
 	return modes
 }
@@ -70,7 +70,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 // evaluates reports the settings whose expressions are wrong, so that those of a mode that is not asked for are not found
 // wrong only when it is.
 func (l *loader) evaluates(body *hclsyntax.Body) {
-	f := l.fields(body, l.eval)
+	f := l.fields(file.blocks["mode"], body, l.eval)
 	for _, a := range attributes(body) {
 		f.value(a)
 	}
@@ -102,19 +102,18 @@ func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {
 	}
 	l.once(blocks)
 	b := blocks[0]
-	f := l.fields(b.Body, l.eval)
+	f := l.fields(file.blocks["compare"], b.Body, l.eval)
 	c := &Compare{Range: b.DefRange(), At: f.at}
-	c.Modes = f.words("modes", "mode", nil)
-	c.Paths = f.words("paths", "path", paths)
-	c.Measures = f.words("measures", "measure", measures)
+	c.Modes, c.ModesAt = f.words("modes", "mode", nil)
+	c.Paths, _ = f.words("paths", "path", paths)
+	c.Measures, _ = f.words("measures", "measure", measures)
 	c.Rounds, _, _ = f.integer("rounds", 1, maxRounds, "")
 	return c
 }
 
 // words reads a list of different words out of those that are known.
-func (f *fields) words(name, what string, known []string) []string {
+func (f *fields) words(name, what string, known []string) (words []string, places []hcl.Range) {
 	items, _ := f.list(name)
-	var words []string
 	first := map[string]hcl.Range{}
 	for _, it := range items {
 		if at, ok := first[it.text]; ok {
@@ -128,9 +127,9 @@ func (f *fields) words(name, what string, known []string) []string {
 		case !slices.Contains(known, it.text):
 			f.l.errorf(it.at, "Unknown "+what, "There is no %s %q.%s", what, shorten(it.text), Suggest(it.text, known, "There are"))
 		}
-		words = append(words, it.text)
+		words, places = append(words, it.text), append(places, it.at)
 	}
-	return words
+	return words, places
 }
 
 // word reads one of the words that are known.

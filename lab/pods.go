@@ -22,10 +22,13 @@ func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 	}
 	taken := map[string]hcl.Range{}
 	for _, inner := range b.Body.Blocks {
+		if l.exhausted() {
+			return
+		}
 		if inner.Type != "pod" || len(inner.Labels) == 0 {
 			continue
 		}
-		pf := l.fields(inner.Body, f.ctx)
+		pf := l.fields(pod, inner.Body, f.ctx)
 		p := &Pod{Name: inner.Labels[0], Range: inner.DefRange(), At: pf.at}
 		p.Addresses, _, _ = pf.addresses("address")
 		at := inner.LabelRanges[0]

@@ -19,7 +19,7 @@ const (
 )
 
 func (l *loader) segment(b *hclsyntax.Block) *Switch {
-	f := l.fields(b.Body, l.eval)
+	f := l.fields(file.blocks["switch"], b.Body, l.eval)
 	s := &Switch{MTU: defaultMTU, Range: b.DefRange(), At: f.at}
 	s.Subnets = f.subnets()
 	l.vlans(s, b)
@@ -36,11 +36,13 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 		}
 	}
 	s.Wire = cmp.Or(f.word("wire", "wire model", Wires), WireSuper)
-	s.Impair = Impairment{Rate: f.rate("rate"), Delay: f.duration("delay"), Jitter: f.duration("jitter"), Loss: f.percent("loss")}
-	if at, ok := f.at["jitter"]; ok && s.Impair.Jitter > 0 {
-		if _, has := f.at["delay"]; !has {
+	delay, right := f.duration("delay")
+	jitter, _ := f.duration("jitter")
+	s.Impair = Impairment{Rate: f.rate("rate"), Delay: delay, Jitter: jitter, Loss: f.percent("loss")}
+	if at := f.at["jitter"]; jitter > 0 && right {
+		if delay == 0 {
 			l.errorf(at, "Jitter without delay", "Jitter varies a delay. Add one: delay = \"10ms\".")
-		} else if s.Impair.Delay > 0 && s.Impair.Jitter > s.Impair.Delay {
+		} else if jitter > delay {
 			l.errorf(at, "Jitter greater than delay", "A delay of %s cannot vary by %s: some packets would arrive before they were sent.", s.Impair.Delay, s.Impair.Jitter)
 		}
 	}
@@ -73,7 +75,7 @@ func (l *loader) vlans(s *Switch, b *hclsyntax.Block) {
 		if inner.Type != "vlan" {
 			continue
 		}
-		f := l.fields(inner.Body, l.eval)
+		f := l.fields(file.blocks["switch"].blocks["vlan"], inner.Body, l.eval)
 		v := &VLAN{Range: inner.DefRange(), At: f.at, Subnets: f.subnets()}
 		if len(inner.Labels) == 0 {
 			continue

@@ -48,11 +48,15 @@ func (f *fields) rate(name string) uint64 {
 	return 0
 }
 
-// duration reads a time such as "10ms".
-func (f *fields) duration(name string) time.Duration {
-	text, at, ok := f.text(name)
+// duration reads a time such as "10ms", which is 0 where it was left out; right is false only when it is wrong.
+func (f *fields) duration(name string) (d time.Duration, right bool) {
+	v, at, there, right := f.find(name)
+	if !there {
+		return 0, right
+	}
+	text, ok := f.asText(name, v, at)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 	switch {
@@ -63,9 +67,9 @@ func (f *fields) duration(name string) time.Duration {
 	case d%time.Microsecond != 0:
 		f.l.errorf(at, "Time too fine", "The kernel delays in steps of 1us; %s is no multiple of it.", d)
 	default:
-		return d
+		return d, true
 	}
-	return 0
+	return 0, false
 }
 
 // percent reads a share such as "1%", or 1 for the same.

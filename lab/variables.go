@@ -3,7 +3,6 @@ package lab
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -66,7 +65,7 @@ func (l *loader) variables(blocks map[string]*hclsyntax.Block, in Inputs) cty.Va
 }
 
 func (l *loader) variable(name string, b *hclsyntax.Block, from *given) cty.Value {
-	f := l.fields(b.Body, &hcl.EvalContext{Functions: functions()})
+	f := l.fields(file.blocks["variable"], b.Body, &hcl.EvalContext{Functions: functions()})
 	f.text("description")
 	ty := cty.DynamicPseudoType
 	if a := b.Body.Attributes["type"]; a != nil {
@@ -169,7 +168,7 @@ func (l *loader) inputs(blocks map[string]*hclsyntax.Block, in Inputs) map[strin
 	}
 	for _, path := range in.VarFiles {
 		for name, g := range l.varFile(path) {
-			if l.declared(name, blocks, g.at) {
+			if l.declared(name, blocks, g.at) && !g.value.IsNull() {
 				from[name] = g
 			}
 		}
@@ -200,7 +199,7 @@ func (l *loader) declared(name string, blocks map[string]*hclsyntax.Block, at hc
 }
 
 func (l *loader) varFile(path string) map[string]*given {
-	src, err := os.ReadFile(path)
+	src, err := ReadFile(path)
 	if err != nil {
 		l.report(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Cannot read a file of variables", Detail: fmt.Sprintf("%s.", err)})
 		return nil

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -113,80 +112,6 @@ func golden(t *testing.T, file, got string) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (go test ./modes -update writes it anew):\n%s", file, diff)
 	}
-}
-
-// FuzzBuild: whatever a definition says, planning it in any mode ends soon, without a panic.
-func FuzzBuild(f *testing.F) {
-	for _, name := range labs.Names() {
-		text, _ := labs.Read(name)
-		for _, mode := range All.Names() {
-			f.Add(text, mode)
-		}
-	}
-	f.Add([]byte(`lab "x" {}
-switch "s" {
-  subnet = ["10.0.0.0/30", "fd00::/127"]
-  mtu    = 1280
-}
-node "a" {
-  on "s" {}
-  pod_cidr = "10.9.0.0/29"
-  pods     = 5
-}
-network "p" { cidr = ["10.9.0.0/28", "fd01::/120"] }
-mode "vxlan" {
-  like = "calico"
-  vni  = 16777215
-}`), "vxlan")
-	f.Add([]byte(`lab "x" {}
-switch "s" { subnet = "10.0.0.0/29" }
-node "n" {
-  count = 3
-  on "s" {}
-  pods = 1
-}
-network "p" { cidr = "10.9.0.0/29" }
-mode "vxlan" { like = "hybridnet" }`), "vxlan")
-	f.Add([]byte(`lab "x" {}
-switch "s" { subnet = "10.0.0.0/29" }
-node "n" {
-  count = 2
-  on "s" { name = "cni0" }
-  pods = 2
-  pod "p2" { address = cidrhost("10.9.0.0/24", 5 + 256 * count.index) }
-}
-network "p" {
-  cidr = "10.9.0.0/16"
-  mtu  = 1440
-}`), "ipip")
-	f.Fuzz(func(t *testing.T, text []byte, mode string) {
-		defer time.AfterFunc(20*time.Second, func() { panic("it hangs") }).Stop()
-		l, _, diags := lab.Load("fuzz.hcl", text, lab.Inputs{Vars: map[string]string{}})
-		if diags.HasErrors() {
-			return
-		}
-		if len(l.Machines) > 50 {
-			return // plans grow with the square of the nodes; that is no mistake
-		}
-		p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: plan.AllFeatures()})
-		if diags.HasErrors() {
-			return
-		}
-		if changes := plan.Diff(p.State, p.State); len(changes) > 0 {
-			t.Errorf("a plan differs from itself: %v", changes[0])
-		}
-		for _, c := range plan.Diff(&plan.State{}, p.State) {
-			c.Lines()
-		}
-		ends := p.Cluster.Endpoints()
-		for _, from := range ends[:min(len(ends), 10)] {
-			for _, to := range ends[:min(len(ends), 10)] {
-				if from.Namespace != to.Namespace && from.Address.Is6() == to.Address.Is6() {
-					p.Expect(from, to)
-				}
-			}
-		}
-	})
 }
 
 // TestNetworkInsideASubnet: pods may have addresses of an underlay subnet only where the mode puts them on that segment.

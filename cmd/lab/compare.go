@@ -180,6 +180,9 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	if err != nil {
 		return err
 	}
+	if len(l.Of(lab.Node)) == 0 {
+		return refuse("lab %s has no nodes, so there is nothing to compare", l.Name)
+	}
 	all := len(want.Modes) == 0
 	if all {
 		want.Modes = modes.All.Names()

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,14 +62,14 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 	switch {
 	case arg == "-":
 		s.name = "<stdin>"
-		s.text, err = io.ReadAll(c.in)
+		s.text, err = lab.Read(c.in)
 	case arg == "":
 		var here []string
 		if here, err = filepath.Glob("*.hcl"); err == nil {
 			switch len(here) {
 			case 1:
 				s.name = here[0]
-				s.text, err = os.ReadFile(here[0])
+				s.text, err = lab.ReadFile(here[0])
 			case 0:
 				return nil, refuse("no FILE was given, and this folder has no *.hcl file; give one, or the name of a shipped lab: %s", strings.Join(labs.Names(), ", "))
 			default:
@@ -79,7 +78,7 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 		}
 	default:
 		s.name = arg
-		s.text, err = os.ReadFile(arg)
+		s.text, err = lab.ReadFile(arg)
 		if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(arg, os.PathSeparator) {
 			text, ok := labs.Read(arg)
 			if !ok {

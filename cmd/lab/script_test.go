@@ -19,8 +19,10 @@ func TestScripts(t *testing.T) {
 			return cond == "root" && os.Geteuid() == 0, nil
 		},
 		Setup: func(e *testscript.Env) error {
-			if strings.HasSuffix(e.WorkDir, "-life") {
-				e.Defer(func() { _ = testbed.Down(context.Background(), "faults-life", func(string) {}) })
+			if strings.HasSuffix(e.WorkDir, "-life") || strings.HasSuffix(e.WorkDir, "-nothing") {
+				e.Defer(func() {
+					_ = testbed.Down(context.Background(), "faults-"+e.WorkDir[strings.LastIndex(e.WorkDir, "-")+1:], func(string) {})
+				})
 			}
 			e.Vars = append(e.Vars, asLab+"=1", "LAB="+os.Args[0])
 			return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,7 +24,8 @@ func (c *command) validate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate [FILE]",
 		Short: "Report every mistake of a definition",
-		Long:  "Reports every mistake of a definition, each with its place. It needs no root and touches nothing.",
+		Long: `Reports the mistakes of a definition, each with its place, in every mode that it speaks of: the network's, those of
+compare, and the settings of other mode blocks. It needs no root and touches nothing.`,
 		Example: `  lab validate lab.hcl
   lab validate lab.hcl -o json           # for editors`,
 		Args:              atMost(1),
@@ -39,8 +39,11 @@ func (c *command) validate() *cobra.Command {
 			var p *plan.Plan
 			if !diags.HasErrors() {
 				var more hcl.Diagnostics
-				p, more = plan.Build(l, plan.Options{Mode: ch.mode, Modes: modes.All, Features: plan.AllFeatures()})
-				diags = append(diags, more...)
+				p, more = plan.Validate(cmd.Context(), l, plan.Options{Mode: ch.mode, Modes: modes.All, Features: plan.AllFeatures()})
+				diags = lab.Limit(append(diags, more...))
+			}
+			if err := cmd.Context().Err(); err != nil {
+				return fmt.Errorf("interrupted")
 			}
 			if c.json() {
 				if err := c.document(diagnosticsDocument(diags)); err != nil {
@@ -126,9 +129,9 @@ func (c *command) fmt() *cobra.Command {
 func (c *command) format1(name string, check bool) (changed bool, err error) {
 	var was []byte
 	if name == "-" {
-		was, err = io.ReadAll(c.in)
+		was, err = lab.Read(c.in)
 	} else {
-		was, err = os.ReadFile(name)
+		was, err = lab.ReadFile(name)
 	}
 	if err != nil {
 		return false, status{refused, err}

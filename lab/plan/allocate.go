@@ -2,8 +2,10 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -14,21 +16,20 @@ import (
 func AllocateBlocks(c *Cluster, bits4, bits6, reserved int) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, cidr := range c.CIDRs() {
-		taken := map[*Node]netip.Prefix{}
+		asked := map[*Node]netip.Prefix{}
 		for _, n := range c.Nodes {
 			for _, p := range n.Machine.PodCIDRs {
 				if p.Addr().Is6() == cidr.Addr().Is6() {
-					taken[n] = p
+					asked[n] = p
 				}
 			}
 		}
-		length, pods := blockBits(c, cidr, bits4, bits6, reserved), 0
-		next := netip.PrefixFrom(cidr.Addr(), length)
+		length := blockBits(c, cidr, bits4, bits6, reserved)
+		free := blocks{within: cidr, next: netip.PrefixFrom(cidr.Addr(), length), taken: slices.SortedFunc(maps.Values(asked), netip.Prefix.Compare)}
 		for _, n := range c.Nodes {
-			pods = max(pods, len(n.Pods))
-			block, ok := taken[n]
+			block, ok := asked[n]
 			if !ok {
-				block, ok = free(cidr, &next, taken)
+				block, ok = free.take()
 			}
 			if !ok {
 				diags = append(diags, &hcl.Diagnostic{
@@ -39,7 +40,6 @@ func AllocateBlocks(c *Cluster, bits4, bits6, reserved int) hcl.Diagnostics {
 				})
 				break
 			}
-			taken[n] = block
 			if room := hosts(block) - reserved; len(n.Pods) > room {
 				subject := n.At.Of("pod_cidr", n.Range)
 				diags = append(diags, &hcl.Diagnostic{
@@ -69,22 +69,33 @@ func blockBits(c *Cluster, cidr netip.Prefix, bits4, bits6, reserved int) int {
 	return min(width, max(length, cidr.Bits()+bits.Len(uint(max(len(c.Nodes), 1)-1))))
 }
 
-// free moves next over the blocks that overlap one that is taken.
-func free(cidr netip.Prefix, next *netip.Prefix, taken map[*Node]netip.Prefix) (netip.Prefix, bool) {
-search:
-	for cidr.Contains(next.Addr()) {
-		block := *next
-		last := Last(block)
-		*next = netip.PrefixFrom(last.Next(), block.Bits())
-		for _, t := range taken {
-			if t.Overlaps(block) {
-				continue search
-			}
+// blocks are those of one length that are free in a CIDR.
+type blocks struct {
+	within netip.Prefix
+	next   netip.Prefix
+	taken  []netip.Prefix // in order; they share no address with one another
+}
+
+// take returns the lowest block that is free. What is taken is jumped over as a whole, however many blocks it holds.
+func (b *blocks) take() (netip.Prefix, bool) {
+	for b.within.Contains(b.next.Addr()) {
+		block := b.next
+		b.next = after(block, block.Bits())
+		for len(b.taken) > 0 && Last(b.taken[0]).Less(block.Addr()) {
+			b.taken = b.taken[1:]
 		}
-		return block, true
+		if len(b.taken) == 0 || !b.taken[0].Overlaps(block) {
+			return block, true
+		}
+		if t := b.taken[0]; t.Bits() < block.Bits() {
+			b.next = after(t, block.Bits())
+		}
 	}
 	return netip.Prefix{}, false
 }
+
+// after is the prefix of that length which begins where another ends; it is not valid where the addresses end.
+func after(p netip.Prefix, bits int) netip.Prefix { return netip.PrefixFrom(Last(p).Next(), bits) }
 
 // hosts counts a block's addresses, up to a number no lab reaches.
 func hosts(p netip.Prefix) int { return 1 << min(p.Addr().BitLen()-p.Bits(), 30) }

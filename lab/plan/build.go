@@ -30,17 +30,59 @@ type Plan struct {
 	State    *State
 }
 
-// Build plans a lab. It reports everything that is wrong, and then returns no plan.
-func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
-	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{}}
+// maxObjects is how many objects a lab may have in the kernel: with as many, planning takes seconds and a gigabyte.
+const maxObjects = 1 << 20
+
+// Build plans a lab. It reports what is wrong, and then returns no plan.
+func Build(l *lab.Lab, opt Options) (p *Plan, diags hcl.Diagnostics) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case tooLarge:
+			p, diags = nil, append(diags, oversized(l, opt))
+		default:
+			panic(r)
+		}
+		diags = lab.Limit(diags)
+	}()
+	return build(l, opt)
+}
+
+func oversized(l *lab.Lab, opt Options) *hcl.Diagnostic {
+	d := &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: "Lab too large", Subject: l.Range.Ptr(),
+		Detail: fmt.Sprintf("Lab %q has more than %d links, addresses, routes and the like. Use fewer machines.", l.Name, maxObjects),
+	}
+	if n := l.Network; n != nil {
+		d.Subject = n.At.Of("mode", n.Range).Ptr()
+		d.Detail = fmt.Sprintf("In mode %s the lab has more than %d links, addresses, routes and the like; with %d nodes that each know every other one they are many. Use fewer nodes.",
+			cmp.Or(opt.Mode, n.Mode), maxObjects, len(l.Of(lab.Node)))
+	}
+	return d
+}
+
+func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
+	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{most: maxObjects}}
 	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
 	p.Cluster.Features = opt.Features
 	decoded, diags := opt.Modes.decode(l)
+	if l.Compare != nil {
+		for i, name := range l.Compare.Modes {
+			if _, known := decoded[name]; !known {
+				diags = append(diags, unknownMode(l, opt, name, l.Compare.ModesAt[i].Ptr()))
+			}
+		}
+	}
 	switch {
 	case l.Network != nil:
 		p.ModeName = cmp.Or(opt.Mode, l.Network.Mode)
-		if p.Mode = decoded[p.ModeName]; p.Mode == nil {
-			diags = append(diags, unknownMode(l, opt, p.ModeName, decoded))
+		var known bool
+		if p.Mode, known = decoded[p.ModeName]; !known {
+			var at *hcl.Range // none where the command line names it
+			if opt.Mode == "" {
+				at = l.Network.At.Of("mode", l.Network.Range).Ptr()
+			}
+			diags = append(diags, unknownMode(l, opt, p.ModeName, at))
 		}
 	case opt.Mode != "":
 		diags = append(diags, &hcl.Diagnostic{
@@ -155,7 +197,8 @@ func joins(p *Plan) hcl.Diagnostics {
 	return diags
 }
 
-// Decode reads every mode block of the lab, also those that are not used now, and the modes that have none.
+// decode reads every mode block of the lab, also those that are not used now, and the modes that have none. One that is
+// wrong is nil.
 func (m Modes) decode(l *lab.Lab) (map[string]Mode, hcl.Diagnostics) {
 	var diags hcl.Diagnostics
 	decoded := map[string]Mode{}
@@ -166,6 +209,7 @@ func (m Modes) decode(l *lab.Lab) (map[string]Mode, hcl.Diagnostics) {
 	}
 	for _, b := range l.Modes {
 		mode := m.Get(b.Use)
+		decoded[b.Name] = nil
 		if mode == nil {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
@@ -176,28 +220,26 @@ func (m Modes) decode(l *lab.Lab) (map[string]Mode, hcl.Diagnostics) {
 			continue
 		}
 		set, more := mode.Decode(b.Body, b.Eval)
-		diags = append(diags, more...)
-		decoded[b.Name] = set
+		if diags = append(diags, more...); !more.HasErrors() {
+			decoded[b.Name] = set
+		}
 	}
 	return decoded, diags
 }
 
-func unknownMode(l *lab.Lab, opt Options, name string, decoded map[string]Mode) *hcl.Diagnostic {
+func unknownMode(l *lab.Lab, opt Options, name string, at *hcl.Range) *hcl.Diagnostic {
 	names := opt.Modes.Names()
 	for _, b := range l.Modes {
 		if !slices.Contains(names, b.Name) {
 			names = append(names, b.Name)
 		}
 	}
-	d := &hcl.Diagnostic{
+	return &hcl.Diagnostic{
 		Severity: hcl.DiagError,
 		Summary:  "Unknown mode",
 		Detail:   fmt.Sprintf("There is no mode %q.%s", name, lab.Suggest(name, names, "This lab knows")),
+		Subject:  at,
 	}
-	if opt.Mode == "" {
-		d.Subject = l.Network.At.Of("mode", l.Network.Range).Ptr()
-	}
-	return d
 }
 
 type need struct {
@@ -225,10 +267,8 @@ func underlayNeeds(l *lab.Lab) []need {
 		if s.Impair.Rate > 0 {
 			needs = append(needs, need{Need{Feature: FeatureTBF}, "the rate of " + by, s.At.Of("rate", s.Range)})
 		}
-		for _, a := range []string{"delay", "jitter", "loss"} {
-			if at, ok := s.At[a]; ok {
-				needs = append(needs, need{Need{Feature: FeatureNetem}, "the " + a + " of " + by, at})
-			}
+		for _, a := range s.Impair.Netem() {
+			needs = append(needs, need{Need{Feature: FeatureNetem}, "the " + a + " of " + by, s.At.Of(a, s.Range)})
 		}
 	}
 	return needs

@@ -18,8 +18,10 @@ type Cluster struct {
 
 	Features Features // of the kernel that it is planned for
 
-	wireModel string // for all switches; empty: their own
-	rateLimit uint64 // bit/s, likewise
+	ipv6      bool                // something in the lab has an IPv6 address
+	own       map[*lab.Switch]int // ownVLANs
+	wireModel string              // for all switches; empty: their own
+	rateLimit uint64              // bit/s, likewise
 }
 
 // Wire returns the wire model of a switch.
@@ -81,7 +83,7 @@ func (c *Cluster) PodMTU(room int) int {
 func (c *Cluster) NamespaceOf(machine string) string { return c.Name + "." + machine }
 
 func newCluster(l *lab.Lab, name string) *Cluster {
-	c := &Cluster{Lab: l, Name: name}
+	c := &Cluster{Lab: l, Name: name, ipv6: speaksIPv6(l), own: ownVLANs(l)}
 	for i, m := range l.Of(lab.Node) {
 		n := &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: i}
 		for j, p := range m.Pods {

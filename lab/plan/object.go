@@ -69,7 +69,12 @@ type Object interface {
 type State struct {
 	objects map[Key]Object
 	clashes map[Key]bool // while a mode plans: the machines' interfaces, and whether it wanted one of their names
+	most    int          // that it may have; 0: any number
+	text    int          // of configurations, as so many objects
 }
+
+// tooLarge is what Add panics with when a state has more objects than it may: whoever plans need not look after every one.
+type tooLarge struct{}
 
 // Add puts an object into the state. Two different objects of one key are a mistake in the program, but for devices whose
 // names the definition chose.
@@ -87,6 +92,12 @@ func (s *State) Add(objects ...Object) {
 			panic(fmt.Sprintf("plan: two objects for %s: %v and %v", k, was, o))
 		}
 		s.objects[k] = o
+		if a, ok := o.(Agent); ok {
+			s.text += len(a.Config) / 64
+		}
+		if s.most > 0 && len(s.objects)+s.text > s.most {
+			panic(tooLarge{})
+		}
 	}
 }
 

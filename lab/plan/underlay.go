@@ -74,15 +74,18 @@ func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 
 // SpeaksIPv6 reports whether anything in the lab has an IPv6 address. Where nothing has, IPv6 is off: every link-local
 // address costs entries in the one neighbour table that all namespaces of the machine share.
-func (c *Cluster) SpeaksIPv6() bool {
-	for _, sw := range c.Lab.Switches {
-		for _, subnet := range sw.Subnets {
-			if subnet.Addr().Is6() {
-				return true
-			}
+func (c *Cluster) SpeaksIPv6() bool { return c.ipv6 }
+
+// speaksIPv6 looks at every range that an address of a lab can be of: the subnets of switches and of their VLANs, and the
+// pod network.
+func speaksIPv6(l *lab.Lab) bool {
+	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+	for _, s := range l.Segments() {
+		if slices.ContainsFunc(s.Subnets(), is6) {
+			return true
 		}
 	}
-	return slices.ContainsFunc(c.CIDRs(), func(p netip.Prefix) bool { return p.Addr().Is6() })
+	return l.Network != nil && slices.ContainsFunc(l.Network.CIDRs, is6)
 }
 
 func off(b bool) string {
@@ -101,7 +104,7 @@ func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, 
 	switch {
 	case len(sw.VLANs) == 0:
 	case f[FeatureVLANFiltering]:
-		plug.VLANs = PortVLANs(vlansOf(nic))
+		plug.VLANs = PortVLANs(vlansOf(nic, c.own[sw]))
 	default:
 		guard(s, far, nic)
 	}
@@ -122,13 +125,24 @@ func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, 
 	}
 }
 
-// vlansOf lists the VLANs of the port that an interface is plugged into. To the bridge the switch's own segment is a VLAN too:
-// the first number that no VLAN of the switch has.
-func vlansOf(nic *lab.Interface) []PortVLAN {
-	own := 1
-	for nic.Switch.VLAN(own) != nil {
-		own++
+// ownVLANs says by which number the bridge of each switch knows the switch's own segment, which is a VLAN to it too: the first
+// that no VLAN of the switch has.
+func ownVLANs(l *lab.Lab) map[*lab.Switch]int {
+	own := map[*lab.Switch]int{}
+	for _, sw := range l.Switches {
+		taken := map[int]bool{}
+		for _, v := range sw.VLANs {
+			taken[v.ID] = true
+		}
+		for own[sw] = 1; taken[own[sw]]; {
+			own[sw]++
+		}
 	}
+	return own
+}
+
+// vlansOf lists the VLANs of the port that an interface is plugged into; own is that of the switch's own segment.
+func vlansOf(nic *lab.Interface, own int) []PortVLAN {
 	list := []PortVLAN{{ID: cmp.Or(nic.VLAN, own), PVID: true, Untagged: true}}
 	for _, id := range nic.Trunk {
 		list = append(list, PortVLAN{ID: id})
@@ -166,7 +180,7 @@ func shape(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 // loss are those of one crossing. The rate is limited at both ends.
 func impair(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 	i := sw.Impair
-	if i.Delay == 0 && i.Jitter == 0 && i.Loss == 0 {
+	if len(i.Netem()) == 0 {
 		return shape(c, sw)
 	}
 	return Qdisc{

@@ -44,15 +44,9 @@ const (
 type Mode struct {
 	like       like
 	as         uint32
-	reflectors []name // of nodes
-	peer       name   // of a router
+	reflectors []attach.Word // of nodes
+	peer       attach.Word   // of a router
 	peerAS     uint32
-}
-
-// name is a machine's, and where it was written.
-type name struct {
-	text string
-	at   hcl.Range
 }
 
 // like is whose arrangement a cluster has.
@@ -100,7 +94,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 			diags = append(diags, more...)
 		}
 		if set.Peer != nil {
-			m.peer = name{*set.Peer, set.PeerRange}
+			m.peer = attach.Word{Text: *set.Peer, At: set.PeerRange}
 		}
 	} else if set.Peer != nil || set.PeerAS != nil {
 		at := set.PeerRange
@@ -113,10 +107,10 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		m.as, more = number(*set.AS, set.ASRange)
 		diags = append(diags, more...)
 	}
-	m.reflectors, more = names(set.Reflectors, ctx)
+	m.reflectors, more = attach.Words(set.Reflectors, ctx, "a node")
 	diags = append(diags, more...)
 	if _, tor := m.like.(hybridnet); tor && len(m.reflectors) > 0 {
-		diags = append(diags, wrong(m.reflectors[0].at, "Hybridnet's nodes need no reflector", "They speak with the router only, and with like = \"hybridnet\" there is nothing to reflect. Take reflectors out."))
+		diags = append(diags, wrong(m.reflectors[0].At, "Hybridnet's nodes need no reflector", "They speak with the router only, and with like = \"hybridnet\" there is nothing to reflect. Take reflectors out."))
 	}
 	return m, diags
 }
@@ -128,25 +122,6 @@ func number(as int, at hcl.Range) (uint32, hcl.Diagnostics) {
 			fmt.Sprintf("An AS number is from 1 to 4294967294, not %d. 64512 to 65534 are for private use (RFC 6996).", as))}
 	}
 	return uint32(as), nil
-}
-
-// names reads a list of names, each with its place.
-func names(list hcl.Expression, ctx *hcl.EvalContext) ([]name, hcl.Diagnostics) {
-	if list == nil {
-		return nil, nil
-	}
-	var texts []string
-	diags := gohcl.DecodeExpression(list, ctx, &texts)
-	items, more := hcl.ExprList(list)
-	var out []name
-	for i, t := range texts {
-		at := list.Range()
-		if !more.HasErrors() && i < len(items) {
-			at = items[i].Range()
-		}
-		out = append(out, name{t, at})
-	}
-	return out, diags
 }
 
 func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {

@@ -99,7 +99,7 @@ func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnos
 				continue
 			}
 			names = append(names, r.Name)
-			if m.peer.text == "" || m.peer.text == r.Name {
+			if m.peer.Text == "" || m.peer.Text == r.Name {
 				router, uplink = r, nic
 			}
 		}
@@ -109,9 +109,9 @@ func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnos
 	case len(names) == 0:
 		return nil, nil, hcl.Diagnostics{wrong(network.At.Of("mode", network.Range), "No router to speak with",
 			"With like = \"hybridnet\" the nodes speak BGP with a router of their segment, and there is none. Add a router, or use like = \"calico\".")}
-	case m.peer.text != "" && router == nil:
-		return nil, nil, hcl.Diagnostics{wrong(m.peer.at, "Unknown router", fmt.Sprintf("There is no router %q on the nodes' segment.%s", m.peer.text, lab.Suggest(m.peer.text, names, "There are")))}
-	case m.peer.text == "" && len(names) > 1:
+	case m.peer.Text != "" && router == nil:
+		return nil, nil, hcl.Diagnostics{wrong(m.peer.At, "Unknown router", fmt.Sprintf("There is no router %q on the nodes' segment.%s", m.peer.Text, lab.Suggest(m.peer.Text, names, "There are")))}
+	case m.peer.Text == "" && len(names) > 1:
 		return nil, nil, hcl.Diagnostics{wrong(network.At.Of("mode", network.Range), "Which router?",
 			fmt.Sprintf("The nodes speak BGP with one router of their segment, and there are %d. Name it: mode \"bgp\" { peer = %q }.", len(names), names[0]))}
 	}

@@ -3,7 +3,6 @@ package bgp
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -29,17 +28,18 @@ type side interface {
 func (k mesh) plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	reflects := map[*plan.Node]bool{}
+	nodes := map[string]*plan.Node{}
+	var all []string
+	for _, n := range c.Nodes {
+		nodes[n.Name], all = n, append(all, n.Name)
+	}
 	for _, r := range m.reflectors {
-		i := slices.IndexFunc(c.Nodes, func(n *plan.Node) bool { return n.Name == r.text })
-		if i < 0 {
-			var all []string
-			for _, n := range c.Nodes {
-				all = append(all, n.Name)
-			}
-			diags = append(diags, wrong(r.at, "Unknown node", fmt.Sprintf("There is no node %q to be a route reflector.%s", r.text, lab.Suggest(r.text, all, "There are"))))
+		n, ok := nodes[r.Text]
+		if !ok {
+			diags = append(diags, wrong(r.At, "Unknown node", fmt.Sprintf("There is no node %q to be a route reflector.%s", r.Text, lab.Suggest(r.Text, all, "There are"))))
 			continue
 		}
-		reflects[c.Nodes[i]] = true
+		reflects[n] = true
 	}
 	if diags.HasErrors() {
 		return diags

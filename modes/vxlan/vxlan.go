@@ -98,7 +98,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		VNIRange    hcl.Range `hcl:"vni,attr_value_range"`
 		Port        *int      `hcl:"port"`
 		PortRange   hcl.Range `hcl:"port,attr_value_range"`
-		Direct      bool      `hcl:"direct,optional"`
+		Direct      *bool     `hcl:"direct"`
 		DirectRange hcl.Range `hcl:"direct,attr_value_range"`
 	}
 	diags := gohcl.DecodeBody(body, ctx, &set)
@@ -114,7 +114,7 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		return nil, append(diags, wrong(set.LikeRange, "Unknown system",
 			fmt.Sprintf("There is no vxlan like %q.%s", name, lab.Suggest(name, []string{"flannel", "calico", "hybridnet"}, "It can be like"))))
 	}
-	m := Mode{kind.like, kind.vni, kind.port, set.Direct, lab.Ranges{}}
+	m := Mode{kind.like, kind.vni, kind.port, set.Direct != nil && *set.Direct, lab.Ranges{}}
 	if set.VNI != nil {
 		m.vni, m.at["vni"] = *set.VNI, set.VNIRange
 		if m.vni < 1 || m.vni > 1<<24-1 {

@@ -7,8 +7,6 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
-	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -237,10 +235,14 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 
 // Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
 func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
+	var gateways []netip.Addr
+	for _, cidr := range c.CIDRs() {
+		gateways = append(gateways, s.Gateway(c, cidr))
+	}
 	for _, p := range n.Pods {
 		OnUplink(c, st, p, link)
 		for i, a := range p.Addresses {
-			if gateway := s.Gateway(c, c.CIDRs()[i]); gateway.IsValid() {
+			if gateway := gateways[i]; gateway.IsValid() {
 				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
 			}
 		}
@@ -292,11 +294,11 @@ func DecodeShared(mode string, body hcl.Body, ctx *hcl.EvalContext, likes ...str
 			report(set.VLANAt, "VLAN out of range", "A VLAN has a number from 1 to 4094 (IEEE 802.1Q), not %d.", s.VLAN)
 		}
 	}
-	words, more := textOrList(set.Gateway, ctx)
+	words, more := Words(set.Gateway, ctx, "an address")
 	diags = append(diags, more...)
-	at := set.Gateway.Range()
-	s.At["gateway"] = at
-	for _, word := range words {
+	for _, w := range words {
+		word, at := w.Text, w.At
+		s.At["gateway"] = set.Gateway.Range()
 		a, err := netip.ParseAddr(word)
 		switch {
 		case err != nil || a.Zone() != "" || a.Is4In6():
@@ -308,29 +310,6 @@ func DecodeShared(mode string, body hcl.Body, ctx *hcl.EvalContext, likes ...str
 		}
 	}
 	return s, like, diags
-}
-
-// textOrList reads a string, or a list of strings.
-func textOrList(e hcl.Expression, ctx *hcl.EvalContext) ([]string, hcl.Diagnostics) {
-	v, diags := e.Value(ctx)
-	if diags.HasErrors() || v.IsNull() {
-		return nil, diags
-	}
-	if v.Type() == cty.String {
-		v = cty.ListVal([]cty.Value{v})
-	}
-	list, err := convert.Convert(v, cty.List(cty.String))
-	if err != nil || !list.IsWhollyKnown() {
-		at := e.Range()
-		return nil, append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Wrong type", Detail: "This is to be an address in quotes, or a list of them.", Subject: &at})
-	}
-	var words []string
-	for it := list.ElementIterator(); it.Next(); {
-		if _, e := it.Element(); !e.IsNull() {
-			words = append(words, e.AsString())
-		}
-	}
-	return words, diags
 }
 
 // OnSegment is the MTU that a segment leaves pods on it: all of it, with or without a tag.
