@@ -46,7 +46,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 			if c.json() {
 				err = c.document(r)
 			} else {
-				r.Text(c.out, colour(c.out))
+				r.Text(c.out, width(c.out), colour(c.out))
 			}
 			if err == nil && !r.OK {
 				return status{code: answer}
@@ -56,6 +56,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 	}
 	cmd.Flags().IntVar(&opt.Pairs, "pairs", 400, "try at most this many pairs")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	completeFlag(cmd, "name", runningLabs)
 	ch.inputFlags(cmd)
 	return cmd
 }
