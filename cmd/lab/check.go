@@ -11,7 +11,7 @@ func (c *command) check() *cobra.Command {
 	opt := check.Options{}
 	cmd := &cobra.Command{
 		Use:   "check [FILE|NAME]",
-		Short: "Prove with real packets that a running lab does what its mode promises",
+		Short: "Prove with real packets that a lab does what its mode promises",
 		Long: `Sends real packets through a running lab and holds them against what its mode promises: pods reach pods and nodes
 reach pods; the receiver sees the sender's own address; a packet of exactly the promised MTU passes whole and one
 byte more does not; and what is on the underlay is the promised encapsulation.

@@ -51,7 +51,7 @@ func (c *command) compare() *cobra.Command {
 	var out, resume string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
-		Short: "Build the lab in each mode, measure the modes against one another, report",
+		Short: "Build the lab in each mode, measure them against one another",
 		Long: `Builds a private instance of the lab in each mode, and one of the first mode once more, to see what is found between
 equals. Proves on the wire that each mode is what it says, and measures them in interleaved rounds: in every round each
 mode is measured once, in a fresh random order. What is compared are medians of whole rounds and the ratio to the first

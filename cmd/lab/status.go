@@ -74,7 +74,7 @@ func (c *command) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status [FILE|NAME]",
 		Aliases: []string{"ls", "inspect"},
-		Short:   "Show running labs, their machines and interfaces, and what has drifted",
+		Short:   "Show running labs, their machines and interfaces, and drift",
 		Long: `Shows what is really there, read from the kernel, and where that differs from the definition. Without an argument it
 lists all running labs.`,
 		Example: `  sudo lab status

@@ -28,7 +28,7 @@ const gap = "  "
 // columns lays a table out. Where the last column has no room, no column is aligned, and rows are broken between cells.
 func columns(rows []row, width int) string {
 	var widths []int
-	word := 0 // the longest of the last column
+	word, longest := 0, 0 // of the last column
 	for _, r := range rows {
 		last := len(r.cells) - 1
 		for i, cell := range r.cells[:last] {
@@ -37,6 +37,7 @@ func columns(rows []row, width int) string {
 			}
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
+		longest = max(longest, utf8.RuneCountInString(r.cells[last]))
 		for _, w := range strings.Fields(r.cells[last]) {
 			word = max(word, utf8.RuneCountInString(w))
 		}
@@ -47,7 +48,7 @@ func columns(rows []row, width int) string {
 	}
 	var b strings.Builder
 	for _, r := range rows {
-		if at+min(max(word, 24), width/2) > width {
+		if at+max(word, min(longest, 24)) > width {
 			b.WriteString(r.loose(width))
 			continue
 		}
@@ -56,9 +57,10 @@ func columns(rows []row, width int) string {
 		for i, cell := range r.cells[:last] {
 			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)) + gap
 		}
-		for i, part := range strings.Split(ansi.WrapSoft(r.cells[last], width-at), "\n") {
+		stem := utf8.RuneCountInString(r.below)
+		for i, part := range strings.Split(ansi.WrapSoft(r.cells[last], width-max(at, stem)), "\n") {
 			if i > 0 {
-				line = r.below + strings.Repeat(" ", max(0, at-utf8.RuneCountInString(r.below)))
+				line = r.below + strings.Repeat(" ", max(0, at-stem))
 			}
 			b.WriteString(strings.TrimRight(line+part, " ") + "\n")
 		}

@@ -55,7 +55,7 @@ func (c *command) validate() *cobra.Command {
 			for _, n := range p.Cluster.Nodes {
 				pods += len(n.Pods)
 			}
-			fmt.Fprintf(c.out, "%s is right: lab %s%s; switches %d, machines %d, pods %d.\n", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods)
+			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is right: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
 			return nil
 		},
 	}
