@@ -340,7 +340,7 @@ func (c *command) show(d labDocument, whole bool) {
 		rows = nil
 		for i, a := range d.Agents {
 			if i == 20 && !whole {
-				rows = append(rows, row{cells: []string{fmt.Sprintf("  … and %d more", len(d.Agents)-i)}})
+				rows = append(rows, row{cells: []string{fmt.Sprintf("  … and %d more", len(d.Agents)-i), "", "", ""}})
 				break
 			}
 			text, more := a.said()
