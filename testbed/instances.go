@@ -30,7 +30,7 @@ func Instances(ctx context.Context) ([]Instance, error) {
 		return nil, err
 	}
 	byName := map[string]*Instance{}
-	for _, dir := range runtimeFolders() {
+	for _, dir := range Recorded() {
 		byName[dir] = &Instance{Name: dir}
 	}
 	for _, name := range sortedNames(owners) {
@@ -120,7 +120,7 @@ func (v *visit) owner() (plan.Owner, error) {
 // Only returns the one lab of this machine, where that can be told from names alone: it is the only one with a record, and
 // no namespace is called as another's would be.
 func Only() (lab string, ok bool) {
-	labs := runtimeFolders()
+	labs := Recorded()
 	if len(labs) != 1 {
 		return "", false
 	}

@@ -23,7 +23,8 @@ func isFolderName(lab string) bool {
 	return lab != "" && lab != "." && lab != ".." && !strings.ContainsRune(lab, filepath.Separator)
 }
 
-func runtimeFolders() []string {
+// Recorded lists the labs that keep something below /run/lab. Anybody may ask.
+func Recorded() []string {
 	entries, _ := os.ReadDir(runDir)
 	var names []string
 	for _, e := range entries {

@@ -38,8 +38,10 @@ func Probe(load bool) (plan.Features, error) {
 			}
 			if err := p.try(h); err == nil {
 				f[p.feature] = true
-			} else if errors.Is(err, unix.EPERM) && p.feature != plan.FeatureEBPF {
-				return fmt.Errorf("probing the kernel for %s: %w (a container without CAP_NET_ADMIN?)", p.feature, err)
+			} else if errors.Is(err, unix.EPERM) && p.feature == plan.FeatureEBPF {
+				f[plan.BPFRefused] = true
+			} else if errors.Is(err, unix.EPERM) {
+				return fmt.Errorf("probing the kernel for %s: %w", p.feature, err)
 			}
 		}
 		return nil

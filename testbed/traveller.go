@@ -49,7 +49,7 @@ func travel(f func(*traveller) error) error {
 		if !t.stray {
 			runtime.UnlockOSThread()
 		}
-		done <- err
+		done <- explain(err)
 	}()
 	return <-done
 }

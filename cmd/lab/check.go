@@ -11,7 +11,7 @@ func (c *command) check() *cobra.Command {
 	opt := check.Options{}
 	cmd := &cobra.Command{
 		Use:   "check [FILE|NAME]",
-		Short: "Prove with real packets that a running lab does what its mode promises",
+		Short: "Prove with real packets that a lab does what its mode promises",
 		Long: `Sends real packets through a running lab and holds them against what its mode promises: pods reach pods and nodes
 reach pods; the receiver sees the sender's own address; a packet of exactly the promised MTU passes whole and one
 byte more does not; and what is on the underlay is the promised encapsulation.
@@ -46,7 +46,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 			if c.json() {
 				err = c.document(r)
 			} else {
-				r.Text(c.out, colour(c.out))
+				r.Text(c.out, width(c.out), colour(c.out))
 			}
 			if err == nil && !r.OK {
 				return status{code: answer}
@@ -56,6 +56,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 	}
 	cmd.Flags().IntVar(&opt.Pairs, "pairs", 400, "try at most this many pairs")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	completeFlag(cmd, "name", runningLabs)
 	ch.inputFlags(cmd)
 	return cmd
 }

@@ -51,7 +51,7 @@ func (c *command) compare() *cobra.Command {
 	var out, resume string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
-		Short: "Build the lab in each mode, measure the modes against one another, report",
+		Short: "Build the lab in each mode, measure them against one another",
 		Long: `Builds a private instance of the lab in each mode, and one of the first mode once more, to see what is found between
 equals. Proves on the wire that each mode is what it says, and measures them in interleaved rounds: in every round each
 mode is measured once, in a fresh random order. What is compared are medians of whole rounds and the ratio to the first
@@ -108,9 +108,11 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
 	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
-	for name, words := range map[string][]string{"modes": modes.All.Names(), "paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames(), "engine": compare.Engines} {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	completeList(cmd, "modes", ch.variants)
+	for name, words := range map[string][]string{"paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames()} {
+		completeList(cmd, name, func([]string) []string { return words })
 	}
+	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(compare.Engines, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("out")
 	_ = cmd.MarkFlagDirname("resume")
 	return cmd
@@ -331,7 +333,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 	if err := errors.Join(err, cfg.Keep(results), results.SavePage(out), own(out)); err != nil {
 		return err
 	}
-	if err := results.Write(c.out, c.format, colour(c.out)); err != nil {
+	if err := results.Write(c.out, c.format, width(c.out), colour(c.out)); err != nil {
 		return err
 	}
 	c.say("To look at: %s. Rendered again by: lab report %s", filepath.Join(out, report.PageName), out)

@@ -45,7 +45,8 @@ func (ch *choice) allFlags(cmd *cobra.Command) {
 	ch.inputFlags(cmd)
 	cmd.Flags().StringVar(&ch.mode, "mode", "", "connect the pods in this `mode`, whatever the file says")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "call this instance of the lab `name`")
-	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(modes.All.Names(), cobra.ShellCompDirectiveNoFileComp))
+	ch.modeCompletion(cmd)
+	completeFlag(cmd, "name", runningLabs)
 }
 
 // find finds the definition that arg means.
@@ -139,10 +140,10 @@ func (s *source) record(p *plan.Plan) testbed.Record {
 func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	r, err := testbed.Load(name)
 	if err != nil {
-		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; \"lab up FILE\" writes it again", name, err)
+		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; %s", name, err, writesAgain)
 	}
 	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}
-	return c.build(s, choice{mode: r.Mode, instance: r.Instance}, f)
+	return c.build(s, choice{mode: r.Mode, instance: name}, f)
 }
 
 // instance finds the running lab that arg means: its name, or a definition whose lab runs. Where both could be meant an
@@ -206,23 +207,6 @@ func features(verb string, load bool) (plan.Features, error) {
 		return nil, err
 	}
 	return testbed.Probe(load)
-}
-
-// completeDefinition offers shipped labs and files; completeInstance also running labs.
-func completeDefinition(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return labs.Names(), cobra.ShellCompDirectiveDefault
-}
-
-func completeInstance(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	names := labs.Names()
-	if all, err := testbed.Instances(cmd.Context()); err == nil {
-		for _, i := range all {
-			if !slices.Contains(names, i.Name) {
-				names = append(names, i.Name)
-			}
-		}
-	}
-	return names, cobra.ShellCompDirectiveDefault
 }
 
 func first(args []string) string {

@@ -30,7 +30,7 @@ hostname is the machine's; nothing of that is written to /etc. The exit status i
 			}
 			return nil
 		},
-		ValidArgsFunction: c.completeTarget,
+		ValidArgsFunction: completeTarget(&labName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line := commandLine(args)
 			return c.enter(cmd, labName, args[0], line[0], line[1:])
@@ -38,6 +38,7 @@ hostname is the machine's; nothing of that is written to /etc. The exit status i
 	}
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
+	completeFlag(cmd, "lab", runningLabs)
 	return cmd
 }
 
@@ -63,7 +64,7 @@ names resolve, and the hostname is the machine's.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: c.completeTarget,
+		ValidArgsFunction: completeTarget(&labName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sh := os.Getenv("SHELL")
 			if sh == "" {
@@ -73,6 +74,7 @@ names resolve, and the hostname is the machine's.`,
 		},
 	}
 	cmd.Flags().StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
+	completeFlag(cmd, "lab", runningLabs)
 	return cmd
 }
 
@@ -91,7 +93,7 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 			return err
 		}
 		if record, err = testbed.Load(labName); err != nil {
-			c.say("The lab's names do not resolve: its definition is lost; \"lab up FILE\" writes it again.")
+			c.say("The lab's names do not resolve: %s.", unrecorded(err))
 			record = &testbed.Record{}
 		}
 	}
@@ -147,23 +149,4 @@ func (c *command) unknownTarget(cmd *cobra.Command, labName, target string) erro
 		return refuse("lab %s has no %s.%s", labName, target, lab.Suggest(target, known, "It has"))
 	}
 	return refuse("lab %s is not running; \"lab up\" builds it", labName)
-}
-
-func (c *command) completeTarget(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	all, err := testbed.Instances(cmd.Context())
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var targets []string
-	for _, i := range all {
-		for _, m := range i.Machines {
-			if m.Role != "switch" {
-				targets = append(targets, m.Machine)
-			}
-		}
-	}
-	return targets, cobra.ShellCompDirectiveNoFileComp
 }

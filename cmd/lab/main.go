@@ -187,6 +187,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 			return nil
 		},
 	}
+	c.fitHelp(root)
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "text", "output `format`: text or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,8 +16,8 @@ func (c *command) plan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [FILE]",
 		Short: "Show what up would change, as the commands that would do it",
-		Long: `Shows what "lab up" would change, as ip, bridge, tc, nft and sysctl commands. Without root nothing can be read, and
-the plan is what builds the lab from nothing. With --shell it is a script that does so.`,
+		Long: `Shows what "lab up" would change, as ip, bridge, tc, nft and sysctl commands. Without root, or
+where a container lacks the capability, nothing can be read, and the plan is what builds the lab from nothing. With --shell it is a script that does so.`,
 		Example: `  lab plan three-node
   lab plan three-node --mode vxlan
   lab plan three-node --shell > build.sh
@@ -30,11 +29,13 @@ the plan is what builds the lab from nothing. With --shell it is a script that d
 			if err != nil {
 				return err
 			}
-			f, root := plan.AllFeatures(), os.Geteuid() == 0
-			if root {
-				if f, err = testbed.Probe(false); err != nil {
-					return err
-				}
+			f, err := testbed.Probe(false)
+			unasked := mute(err)
+			if unasked != "" {
+				f, err = plan.AllFeatures(), nil
+			}
+			if err != nil {
+				return err
 			}
 			p, err := c.build(s, ch, f)
 			if err != nil {
@@ -43,12 +44,17 @@ the plan is what builds the lab from nothing. With --shell it is a script that d
 			actual := &plan.State{}
 			switch {
 			case shell:
-			case root:
-				if actual, err = testbed.Read(cmd.Context(), p.Cluster.Name, p.State); err != nil {
+			case unasked != "":
+				c.say("%s: this is the plan from nothing, for a kernel that has everything.", unasked)
+			default:
+				actual, err = testbed.Read(cmd.Context(), p.Cluster.Name, p.State)
+				if unread := mute(err); unread != "" {
+					c.say("%s: this is the plan from nothing.", unread)
+					actual, err = &plan.State{}, nil
+				}
+				if err != nil {
 					return err
 				}
-			default:
-				c.say("Not root: this is the plan from nothing, for a kernel that has everything.")
 			}
 			changes := plan.Diff(actual, p.State)
 			switch {

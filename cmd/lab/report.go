@@ -26,6 +26,7 @@ a row for every sample; as JSON; or in Go's benchmark format, for benchstat. All
 			}
 			return nil
 		},
+		ValidArgsFunction: completeFolders(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.render(&format, report.Formats); err != nil {
 				return err
@@ -34,7 +35,7 @@ a row for every sample; as JSON; or in Go's benchmark format, for benchstat. All
 			if err != nil {
 				return status{refused, err}
 			}
-			return r.Write(c.out, format, colour(c.out))
+			return r.Write(c.out, format, width(c.out), colour(c.out))
 		},
 	}
 	renderFlag(cmd, &format, report.Formats)
@@ -59,6 +60,7 @@ different questions and are refused; --force shows them all the same, and says w
 			}
 			return nil
 		},
+		ValidArgsFunction: completeFolders(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.render(&format, report.DiffFormats); err != nil {
 				return err
@@ -76,7 +78,7 @@ different questions and are refused; --force shows them all the same, and says w
 				return refuse("%s and %s are not recordings of the same thing:\n  %s\n--force puts them side by side all the same",
 					args[0], args[1], strings.Join(d.Disagreements, "\n  "))
 			}
-			return d.Write(c.out, format, colour(c.out))
+			return d.Write(c.out, format, width(c.out), colour(c.out))
 		},
 	}
 	renderFlag(cmd, &format, report.DiffFormats)

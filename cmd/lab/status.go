@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +23,9 @@ type interfaceDocument struct {
 	Kind      string   `json:"kind"`
 	MTU       int      `json:"mtu"`
 	Addresses []string `json:"addresses"`
+	// Of a veth: whose the other end is, and what it is called there.
+	Peer          string `json:"peer,omitempty"`
+	PeerInterface string `json:"peer_interface,omitempty"`
 }
 
 // leadsOut reports whether it is one that the machine is reached by: a pod's own, or of the machine's veths one with an address.
@@ -71,7 +74,7 @@ func (c *command) status() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "status [FILE|NAME]",
 		Aliases: []string{"ls", "inspect"},
-		Short:   "Show running labs, their machines and interfaces, and what has drifted",
+		Short:   "Show running labs, their machines and interfaces, and drift",
 		Long: `Shows what is really there, read from the kernel, and where that differs from the definition. Without an argument it
 lists all running labs.`,
 		Example: `  sudo lab status
@@ -125,23 +128,31 @@ lists all running labs.`,
 		},
 	}
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	completeFlag(cmd, "name", runningLabs)
 	ch.inputFlags(cmd)
 	return cmd
 }
 
-// inspect reads a running lab. Where its definition is lost, or no longer right, only the drift stays unknown.
+// inspect reads a running lab. Where its record is lost or damaged, or its definition no longer right, only the drift stays
+// unknown.
 func (c *command) inspect(ctx context.Context, name string, f plan.Features) (labDocument, error) {
 	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
-		doc.Note = "its definition is lost; \"lab up FILE\" writes it again"
+		doc.Note = unrecorded(err)
 	} else {
 		doc.Mode, doc.File = r.Mode, r.File
 		p, err := c.running(name, f)
-		if err != nil {
-			return doc, err
+		switch {
+		case ctx.Err() != nil:
+			return doc, ctx.Err()
+		case err != nil && errors.As(err, &status{}):
+			doc.Note = "its definition, as recorded below /run/lab, is not right; " + writesAgain
+		case err != nil:
+			doc.Note = err.Error()
+		default:
+			want = p.State
 		}
-		want = p.State
 	}
 	actual, err := testbed.Read(ctx, name, want)
 	if err != nil {
@@ -167,6 +178,16 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 		}
 	}
 	return doc, nil
+}
+
+const writesAgain = "\"lab up FILE\" writes it again"
+
+// unrecorded says why the record of a lab cannot be used.
+func unrecorded(err error) string {
+	if errors.Is(err, os.ErrNotExist) {
+		return "its definition is lost; " + writesAgain
+	}
+	return err.Error() + "; " + writesAgain
 }
 
 // agents asks the agents of a machine how they are. One that says nothing is there all the same.
@@ -225,7 +246,11 @@ func machines(s *plan.State) []machineDocument {
 	for _, o := range objects {
 		switch o := o.(type) {
 		case plan.Link:
-			interfaces[[2]string{o.Namespace, o.Name}] = &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
+			nic := &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
+			if m := byNamespace[o.Peer.Namespace]; m != nil {
+				nic.Peer, nic.PeerInterface = m.Name, o.Peer.Name
+			}
+			interfaces[[2]string{o.Namespace, o.Name}] = nic
 		case plan.Address:
 			if i := interfaces[[2]string{o.Namespace, o.Link}]; i != nil {
 				i.Addresses = append(i.Addresses, o.Prefix.String())
@@ -274,7 +299,8 @@ func (c *command) show(d labDocument, whole bool) {
 		}
 		mode = "  mode " + d.Mode + inDatapath(strings.Join(slices.Sorted(maps.Keys(used)), "+"))
 	}
-	fmt.Fprintf(c.out, "%s%s\n", d.Name, mode)
+	room := width(c.out)
+	fmt.Fprintln(c.out, hang(d.Name+mode, room, 2))
 	pods := map[string][]machineDocument{}
 	var top []machineDocument
 	for _, m := range d.Machines {
@@ -284,8 +310,7 @@ func (c *command) show(d labDocument, whole bool) {
 			top = append(top, m)
 		}
 	}
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	var rows []row
 	for i, m := range top {
 		branch, stem := "├─ ", "│  "
 		if i == len(top)-1 {
@@ -296,44 +321,41 @@ func (c *command) show(d labDocument, whole bool) {
 		if len(own) > 0 {
 			below += "│"
 		}
-		line(w, branch+m.Name, below, m)
+		rows = append(rows, lines(branch+m.Name, below, m)...)
 		if len(d.Machines) > 40 && !whole && len(own) > 0 {
-			fmt.Fprintf(w, "%s└─ %d pods\t\t\t\t\n", stem, len(own))
+			rows = append(rows, row{cells: []string{fmt.Sprintf("%s└─ %d pods", stem, len(own)), ""}})
 			continue
 		}
 		for j, p := range own {
-			twig := "├─ "
+			twig, under := "├─ ", "│  "
 			if j == len(own)-1 {
-				twig = "└─ "
+				twig, under = "└─ ", "   "
 			}
-			line(w, stem+twig+p.Name[strings.IndexByte(p.Name, '/')+1:], stem, p)
+			rows = append(rows, lines(stem+twig+p.Name[strings.IndexByte(p.Name, '/')+1:], stem+under, p)...)
 		}
 	}
-	w.Flush()
-	for l := range strings.Lines(text.String()) {
-		fmt.Fprintln(c.out, strings.TrimRight(l, " \n"))
-	}
+	fmt.Fprint(c.out, columns(rows, room))
 	if len(d.Agents) > 0 {
 		fmt.Fprintln(c.out, "Agents:")
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		rows = nil
 		for i, a := range d.Agents {
 			if i == 20 && !whole {
-				fmt.Fprintf(w, "  … and %d more\n", len(d.Agents)-i)
+				rows = append(rows, row{cells: []string{fmt.Sprintf("  … and %d more", len(d.Agents)-i), "", "", ""}})
 				break
 			}
-			text, lines := a.said()
-			fmt.Fprintf(w, "  %s\t%s\tprocess %d\t%s\n", a.Machine, a.Name, a.PID, text)
-			if !whole || len(d.Agents)*len(lines) > 200 {
+			text, more := a.said()
+			rows = append(rows, row{cells: []string{"  " + a.Machine, a.Name, fmt.Sprintf("process %d", a.PID), text}})
+			if !whole || len(d.Agents)*len(more) > 200 {
 				continue
 			}
-			for _, l := range lines {
-				fmt.Fprintf(w, "\t\t\t  %s\n", l)
+			for _, l := range more {
+				rows = append(rows, row{cells: []string{"", "", "", l}, below: "  "})
 			}
 		}
-		w.Flush()
+		fmt.Fprint(c.out, columns(rows, room))
 	}
 	if d.Note != "" {
-		fmt.Fprintln(c.out, "Drift is unknown: "+d.Note+".")
+		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))
 	}
 	if n := len(d.Drift); n > 0 {
 		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %s:\n", count(n, "change"))
@@ -347,8 +369,9 @@ func (c *command) show(d labDocument, whole bool) {
 	}
 }
 
-// line writes a machine with the interfaces that have something to say: a node's ends of its pods' veths have not.
-func line(w io.Writer, label, below string, m machineDocument) {
+// lines are a machine with the interfaces that have something to say: a node's ends of its pods' veths are named where the
+// pods are, as ip(8) would: eth0@veth1a2b3c4d.
+func lines(label, below string, m machineDocument) (rows []row) {
 	if m.Kind == "switch" {
 		ports := 0
 		for _, nic := range m.Interfaces {
@@ -356,18 +379,22 @@ func line(w io.Writer, label, below string, m machineDocument) {
 				ports++
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d ports\t\t\n", label, m.Kind, ports)
-		return
+		return []row{{cells: []string{label, m.Kind, fmt.Sprintf("%d ports", ports), "", ""}, below: below}}
 	}
 	kind := m.Kind
 	for _, nic := range m.Interfaces {
 		if nic.Kind == "veth" && len(nic.Addresses) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\tmtu %d\t%s\n", label, kind, nic.Name, nic.MTU, strings.Join(nic.Addresses, " "))
+		name := nic.Name
+		if kind == "pod" && nic.Peer != "" {
+			name += "@" + nic.PeerInterface
+		}
+		rows = append(rows, row{cells: []string{label, kind, name, fmt.Sprintf("mtu %d", nic.MTU), strings.Join(nic.Addresses, " ")}, below: below})
 		label, kind = below, ""
 	}
 	if kind != "" {
-		fmt.Fprintf(w, "%s\t%s\t\t\t\n", label, kind)
+		rows = append(rows, row{cells: []string{label, kind, "", "", ""}, below: below})
 	}
+	return rows
 }

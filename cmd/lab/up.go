@@ -250,6 +250,7 @@ that is not there is no error.`,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "remove every lab of this machine")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
+	completeFlag(cmd, "name", runningLabs)
 	ch.inputFlags(cmd)
 	return cmd
 }

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/modes"
-	"labnet/testbed"
 )
 
 func (c *command) validate() *cobra.Command {
@@ -61,12 +58,13 @@ compare, and the settings of other mode blocks. It needs no root and touches not
 			for _, n := range p.Cluster.Nodes {
 				pods += len(n.Pods)
 			}
-			fmt.Fprintf(c.out, "%s is right: lab %s%s; switches %d, machines %d, pods %d.\n", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods)
+			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is right: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
 			return nil
 		},
 	}
 	ch.inputFlags(cmd)
 	cmd.Flags().StringVar(&ch.mode, "mode", "", "check for this `mode`")
+	ch.modeCompletion(cmd)
 	return cmd
 }
 
@@ -101,6 +99,9 @@ func (c *command) fmt() *cobra.Command {
 		Long:  `Rewrites definitions in the usual form and prints the names of those it changed. "-" formats standard input to standard output.`,
 		Example: `  lab fmt                                # all *.hcl of this folder
   lab fmt --check lab.hcl                # exit with 3 when it is not formatted`,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"hcl"}, cobra.ShellCompDirectiveFilterFileExt
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				var err error
@@ -154,30 +155,6 @@ func (c *command) format1(name string, check bool) (changed bool, err error) {
 	return changed, err
 }
 
-// replace writes a file anew, so that a full disk loses nothing.
-func replace(name string, text []byte) error {
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".lab-fmt-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := tmp.Write(text); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	if err := os.Chmod(tmp.Name(), info.Mode().Perm()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), name)
-}
-
 func (c *command) modes() *cobra.Command {
 	return &cobra.Command{
 		Use:     "modes",
@@ -196,88 +173,14 @@ func (c *command) modes() *cobra.Command {
 				}
 				return c.document(map[string]any{"schema": schema, "modes": list})
 			}
-			w := tabwriter.NewWriter(c.out, 0, 0, 3, ' ', 0)
+			var rows []row
 			for _, m := range modes.All {
-				fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Mode.About())
+				rows = append(rows, row{cells: []string{m.Name, m.Mode.About()}})
 			}
-			return w.Flush()
+			_, err := fmt.Fprint(c.out, columns(rows, width(c.out)))
+			return err
 		},
 	}
-}
-
-func (c *command) doctor() *cobra.Command {
-	var load bool
-	cmd := &cobra.Command{
-		Use:   "doctor",
-		Short: "Say what this kernel can do, mode by mode",
-		Long: `Says what this kernel and user can do, mode by mode, and the remedy for what they cannot. Nothing is loaded or
-created in your own network for it.`,
-		Example: "  sudo lab doctor",
-		Args:    atMost(0),
-		RunE: func(*cobra.Command, []string) error {
-			root := os.Geteuid() == 0
-			f := plan.Features{}
-			if root {
-				var err error
-				if f, err = testbed.Probe(load); err != nil {
-					return err
-				}
-			}
-			type mode struct {
-				Mode     string        `json:"mode"`
-				OK       bool          `json:"ok"`
-				Datapath plan.Datapath `json:"datapath"`
-				Missing  []string      `json:"missing"`
-				Remedy   string        `json:"remedy"`
-			}
-			all := true
-			list := []mode{}
-			for _, m := range modes.All {
-				d := mode{Mode: m.Name, OK: root, Datapath: plan.Kernel, Missing: []string{}}
-				if !root {
-					d.Remedy = "Run as root: \"sudo lab doctor\"."
-				}
-				set, _ := m.Mode.Decode(hcl.EmptyBody(), nil)
-				needs := append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...)
-				for _, n := range needs {
-					switch {
-					case n.Feature == plan.FeatureTUN && f[n.Feature]:
-						d.Datapath = plan.User
-					case !root || f[n.Feature]:
-					case f.Meets(n):
-						d.Datapath = plan.EBPF
-					default:
-						d.OK, d.Datapath = false, ""
-						d.Missing = append(d.Missing, string(n.Feature))
-						d.Remedy = strings.TrimSpace(d.Remedy + " " + n.Feature.Remedy())
-					}
-				}
-				all = all && d.OK
-				list = append(list, d)
-			}
-			kernel := testbed.Kernel()
-			if c.json() {
-				return c.document(map[string]any{"schema": schema, "kernel": kernel, "root": root, "modes": list, "features": f})
-			}
-			fmt.Fprintf(c.out, "Linux %s, %s\n\n", kernel, map[bool]string{true: "root", false: "not root: the kernel cannot be asked"}[root])
-			w := tabwriter.NewWriter(c.out, 0, 0, 3, ' ', 0)
-			for _, d := range list {
-				mark := "✓"
-				if !d.OK {
-					mark = "✗"
-				}
-				fmt.Fprintf(w, " %s %s\t%s\t%s\n", mark, d.Mode, d.Datapath, d.Remedy)
-			}
-			for _, n := range []plan.Feature{plan.FeatureTBF, plan.FeatureNetem} {
-				if root && !f[n] {
-					fmt.Fprintf(w, " ✗ %s\t\t%s\n", map[plan.Feature]string{plan.FeatureTBF: "rate", plan.FeatureNetem: "delay, jitter, loss"}[n], n.Remedy())
-				}
-			}
-			return w.Flush()
-		},
-	}
-	cmd.Flags().BoolVar(&load, "load-modules", false, "load kernel modules that are missing")
-	return cmd
 }
 
 // release is set by the Makefile: the newest heading of the changelog.

@@ -117,7 +117,7 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  fmt.Sprintf("The kernel has no %s", n.Feature),
-				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, n.Remedy()),
+				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, opt.Features.Remedy(n.Need)),
 				Subject:  n.at.Ptr(),
 			})
 		}
@@ -246,14 +246,6 @@ type need struct {
 	Need
 	by string
 	at hcl.Range
-}
-
-// Remedy is that of the feature, and of what would stand in for it.
-func (n Need) Remedy() string {
-	if n.Or == "" {
-		return n.Feature.Remedy()
-	}
-	return fmt.Sprintf("%s Or let %s stand in for it: %s", n.Feature.Remedy(), n.Or, n.Or.Remedy())
 }
 
 func underlayNeeds(l *lab.Lab) []need {

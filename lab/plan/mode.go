@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"github.com/hashicorp/hcl/v2"
 
 	"labnet/lab"
@@ -80,6 +82,8 @@ const (
 	FeatureBridgeNetfilter Feature = "br_netfilter"
 	// FeatureEBPF is all that the eBPF datapath needs: ifb devices, clsact and tc programs.
 	FeatureEBPF Feature = "ebpf"
+	// BPFRefused is why a kernel that has the rest of FeatureEBPF lacks it: bpf(2) is not permitted.
+	BPFRefused Feature = "bpf_refused"
 )
 
 // features lists all of them.
@@ -88,8 +92,8 @@ var features = []Feature{
 	FeatureNFTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF,
 }
 
-// Remedy says what a person does about a kernel that lacks the feature.
-func (f Feature) Remedy() string {
+// remedy says what a person does about a kernel that lacks the feature.
+func (f Feature) remedy() string {
 	switch f {
 	case FeatureTBF:
 		return "Load the module with \"modprobe sch_tbf\", or use a kernel built with CONFIG_NET_SCH_TBF."
@@ -107,6 +111,17 @@ func (f Feature) Remedy() string {
 
 // Features says what a kernel has.
 type Features map[Feature]bool
+
+// Remedy says what a person does about a need that is not met, by the feature or by what would stand in for it.
+func (f Features) Remedy(n Need) string {
+	switch {
+	case f[BPFRefused] && (n.Feature == FeatureEBPF || n.Or == FeatureEBPF):
+		return "The system call bpf() is refused (EPERM), or eBPF would stand in for it: let the container's seccomp profile and capabilities (CAP_BPF) permit it; in a user namespace it never is."
+	case n.Or == "":
+		return n.Feature.remedy()
+	}
+	return fmt.Sprintf("%s Or let %s stand in for it: %s", n.Feature.remedy(), n.Or, n.Or.remedy())
+}
 
 // Meets reports whether the kernel has what is needed, or what stands in for it.
 func (f Features) Meets(n Need) bool { return f[n.Feature] || f[n.Or] }

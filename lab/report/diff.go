@@ -173,11 +173,11 @@ func rankSum(a, b []float64) float64 {
 // DiffFormats are what a difference can be rendered as.
 var DiffFormats = []string{"text", "md", "json"}
 
-// Write renders the difference in one of the formats.
-func (d *Diff) Write(out io.Writer, format string, color bool) error {
+// Write renders the difference in one of the formats; columns and color are for text.
+func (d *Diff) Write(out io.Writer, format string, columns int, color bool) error {
 	switch format {
 	case "text":
-		return d.text(out, color)
+		return d.text(out, columns, color)
 	case "md":
 		return d.markdown(out)
 	case "json":
@@ -250,8 +250,8 @@ func (d *Diff) heading() []string {
 	return []string{of("A", d.A), of("B", d.B), verdict}
 }
 
-func (d *Diff) text(out io.Writer, color bool) error {
-	w := &writer{color: color}
+func (d *Diff) text(out io.Writer, columns int, color bool) error {
+	w := &writer{columns: columns, color: color}
 	for _, line := range d.heading() {
 		w.WriteString(w.paint(wrap(line, columns), text.Bold) + "\n")
 	}
@@ -260,7 +260,7 @@ func (d *Diff) text(out io.Writer, color bool) error {
 	}
 	d.tables(func(g grid) {
 		w.title(g.Caption)
-		w.table(g.table(), 1)
+		w.grid(g)
 	})
 	if len(d.Only) > 0 {
 		w.WriteString("\n")

@@ -80,7 +80,7 @@ func TestDisagreements(t *testing.T) {
 			}
 			for _, format := range DiffFormats {
 				var out strings.Builder
-				if err := d.Write(&out, format, false); err != nil {
+				if err := d.Write(&out, format, 80, false); err != nil {
 					t.Error(err)
 				}
 				for _, s := range d.Disagreements {

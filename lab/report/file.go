@@ -42,7 +42,7 @@ func (r *Results) save(dir, name, format string) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	err = errors.Join(r.Write(f, format, false), f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(r.Write(f, format, 0, false), f.Chmod(0o644), f.Sync(), f.Close())
 	if err != nil {
 		return err
 	}

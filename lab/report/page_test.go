@@ -33,7 +33,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	var page bytes.Buffer
-	if err := r.Write(&page, "html", false); err != nil {
+	if err := r.Write(&page, "html", 0, false); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "report.html")

@@ -43,11 +43,11 @@ func listed[T any](list []T) []T {
 // Formats are what Write can render.
 var Formats = []string{"text", "md", "csv", "html", "json", "bench"}
 
-// Write renders the results in one of the formats.
-func (r *Results) Write(w io.Writer, format string, color bool) error {
+// Write renders the results in one of the formats; columns and color are for text.
+func (r *Results) Write(w io.Writer, format string, columns int, color bool) error {
 	switch format {
 	case "text":
-		return r.text(w, color)
+		return r.text(w, columns, color)
 	case "md":
 		return r.markdown(w)
 	case "csv":

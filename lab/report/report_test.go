@@ -40,10 +40,13 @@ func first(r *Results, rounds int) *Results {
 	return r
 }
 
+// columns is what is rendered where no terminal says otherwise.
+const columns = 100
+
 func render(t *testing.T, r *Results, format string, color bool) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := r.Write(&b, format, color); err != nil {
+	if err := r.Write(&b, format, columns, color); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -96,12 +99,46 @@ func TestTextFits(t *testing.T) {
 	}
 	long.Modes[5] = "a mode whose name is as long as a sentence"
 	long.Derive()
-	for _, r := range []*Results{first(read(t), 3), read(t), full(), long, first(full(), 3)} {
-		r.Warnings = []string{strings.Repeat("much to say, ", 30)}
-		for line := range strings.Lines(render(t, r, "text", false)) {
+	fits := func(what, text string, columns int) {
+		for line := range strings.Lines(text) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > columns {
-				t.Errorf("%d columns: %s", n, line)
+				t.Errorf("%s: %d columns, not %d: %s", what, n, columns, line)
 			}
+		}
+	}
+	all := []*Results{first(read(t), 3), read(t), full(), long, first(full(), 3)}
+	for _, columns := range []int{80, 93, columns, 132} {
+		for i, r := range all {
+			r.Warnings = []string{strings.Repeat("much to say, ", 30)}
+			var text, diff strings.Builder
+			if err := errors.Join(r.Write(&text, "text", columns, false), Compare(all[(i+1)%len(all)], r).Write(&diff, "text", columns, false)); err != nil {
+				t.Fatal(err)
+			}
+			fits(fmt.Sprint("results ", i), text.String(), columns)
+			fits(fmt.Sprint("difference ", i), diff.String(), columns)
+		}
+	}
+}
+
+// TestNarrowTablesSayAll: a table that is folded shows every cell of the wide one, and the names in each part.
+func TestNarrowTablesSayAll(t *testing.T) {
+	g := grid{Header: []string{"mode"}}
+	row := []string{"vxlan"}
+	for i := range 30 {
+		g.Header, row = append(g.Header, fmt.Sprintf("head%d.", i)), append(row, strings.Repeat("x", i)+fmt.Sprintf("cell%d.", i))
+	}
+	g.add(row...)
+	for width := 40; width < 200; width += 20 {
+		w := &writer{columns: width}
+		w.grid(g)
+		text := w.String()
+		for i := range 30 {
+			if strings.Count(text, fmt.Sprintf("head%d.", i)) != 1 || strings.Count(text, fmt.Sprintf("cell%d.", i)) != 1 {
+				t.Errorf("%d columns: column %d is not shown once:\n%s", width, i, text)
+			}
+		}
+		if parts := strings.Count(text, "\n\n") + 1; strings.Count(text, "vxlan") != parts || strings.Count(text, "mode") != parts {
+			t.Errorf("%d columns: not every part has the names:\n%s", width, text)
 		}
 	}
 }
@@ -291,7 +328,7 @@ func thin[T any](rng *rand.Rand, list *[]T, share float64) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if err := read(t).Write(io.Discard, "pdf", false); err == nil {
+	if err := read(t).Write(io.Discard, "pdf", 0, false); err == nil {
 		t.Error("pdf is no format")
 	}
 }

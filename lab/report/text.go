@@ -11,13 +11,11 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// columns is what a mail or a log can bear.
-const columns = 100
-
 // writer renders for a terminal.
 type writer struct {
 	strings.Builder
-	color bool
+	columns int
+	color   bool
 }
 
 func (w *writer) paint(s string, colors ...text.Color) string {
@@ -29,7 +27,7 @@ func (w *writer) paint(s string, colors ...text.Color) string {
 
 // title begins a part.
 func (w *writer) title(s string) {
-	fmt.Fprintf(w, "\n%s\n", w.paint(wrap(s, columns), text.Bold))
+	fmt.Fprintf(w, "\n%s\n", w.paint(wrap(s, w.columns), text.Bold))
 }
 
 // table writes a table, indented, its header faint.
@@ -44,13 +42,13 @@ func (w *writer) table(t table.Writer, headLines int) {
 
 // item writes one line of a list.
 func (w *writer) item(mark, s string, colors ...text.Color) {
-	fmt.Fprintf(w, "  %s %s\n", w.paint(mark, colors...), hang(s, 4))
+	fmt.Fprintf(w, "  %s %s\n", w.paint(mark, colors...), w.hang(s, 4))
 }
 
 // text writes what a person reads in a terminal: what was compared, one overview for each wire model, what speaks against
 // believing it, and then every number.
-func (r *Results) text(out io.Writer, color bool) error {
-	w := &writer{color: color}
+func (r *Results) text(out io.Writer, columns int, color bool) error {
+	w := &writer{columns: columns, color: color}
 	for i, line := range r.heading() {
 		if line = wrap(line, columns); i == 0 {
 			line = w.paint(line, text.Bold)
@@ -66,7 +64,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 	views := r.wireViews()
 	for _, v := range views {
 		w.title(v.title(v.Main))
-		for i, part := range parts(r.rows(), v.Overview) {
+		for i, part := range parts(r.rows(), v.Overview, columns) {
 			if i > 0 {
 				w.WriteString("\n")
 			}
@@ -75,11 +73,11 @@ func (r *Results) text(out io.Writer, color bool) error {
 		}
 	}
 	if len(views) > 0 {
-		w.WriteString("  " + hang(r.legend(), 2) + "\n")
+		w.WriteString("  " + w.hang(r.legend(), 2) + "\n")
 	}
 	if g := r.expectedGrid(); len(g.Rows) > 0 {
 		w.title(g.Caption)
-		w.table(g.table(), 1)
+		w.grid(g)
 	}
 	r.textValidity(w)
 	for _, v := range views {
@@ -89,8 +87,8 @@ func (r *Results) text(out io.Writer, color bool) error {
 				title += ", wire model " + v.Name
 			}
 			w.title(title)
-			w.table(g.section.fitting().table(), 1)
-			for _, part := range parts(r.rows(), r.beside(g)) {
+			w.grid(g.section.fitting(columns - 2))
+			for _, part := range parts(r.rows(), r.beside(g), columns) {
 				w.WriteString("\n")
 				t, lines := r.overviewTable(part, w)
 				w.table(t, lines)
@@ -100,7 +98,7 @@ func (r *Results) text(out io.Writer, color bool) error {
 	r.textProof(w)
 	if lines := r.ceilings(); len(lines) > 0 {
 		w.title("The generator itself, over loopback")
-		w.WriteString("  " + hang(strings.Join(lines, "; "), 2) + "\n")
+		w.WriteString("  " + w.hang(strings.Join(lines, "; "), 2) + "\n")
 	}
 	fmt.Fprintf(w, "\n%s\n", wrap(r.limits(), columns))
 	_, err := io.WriteString(out, w.String())
@@ -173,7 +171,7 @@ func (r *Results) beside(g group) []column {
 }
 
 // parts breaks columns into as many tables as the width takes.
-func parts(rows []string, all []column) [][]column {
+func parts(rows []string, all []column, width int) [][]column {
 	label := 4
 	for _, row := range rows {
 		label = max(label, min(modeWidth, utf8.RuneCountInString(row)))
@@ -181,18 +179,18 @@ func parts(rows []string, all []column) [][]column {
 	var parts [][]column
 	left := 0
 	for _, c := range all {
-		width := 0
+		needs := 0
 		for _, line := range c.Head {
-			width = max(width, utf8.RuneCountInString(line))
+			needs = max(needs, utf8.RuneCountInString(line))
 		}
 		for _, cell := range c.Cells {
-			width = max(width, utf8.RuneCountInString(cell.Text))
+			needs = max(needs, utf8.RuneCountInString(cell.Text))
 		}
-		if width += 2; len(parts) == 0 || width > left {
+		if needs += 2; len(parts) == 0 || needs > left {
 			parts = append(parts, nil)
-			left = columns - 2 - label - 2
+			left = width - 2 - label - 2
 		}
-		left -= width
+		left -= needs
 		parts[len(parts)-1] = append(parts[len(parts)-1], c)
 	}
 	return parts
@@ -237,8 +235,8 @@ func (r *Results) overviewTable(part []column, w *writer) (table.Writer, int) {
 }
 
 // hang wraps a text that begins at a column, and lets what follows begin there too.
-func hang(s string, at int) string {
-	return strings.ReplaceAll(wrap(s, columns-at), "\n", "\n"+strings.Repeat(" ", at))
+func (w *writer) hang(s string, at int) string {
+	return strings.ReplaceAll(wrap(s, w.columns-at), "\n", "\n"+strings.Repeat(" ", at))
 }
 
 // wrap breaks a text between words, and leaves no blanks at the ends of lines.
@@ -250,8 +248,8 @@ func wrap(s string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-// modeWidth is how much of a mode's name stands in one line.
-const modeWidth = 20
+// How much of a mode's name, and of any other cell, stands in one line.
+const modeWidth, cellWidth = 20, 44
 
 // plain is an empty table without lines: names to the left, numbers to the right.
 func plain(width int) table.Writer {
@@ -263,7 +261,7 @@ func plain(width int) table.Writer {
 	t.SetStyle(style)
 	configs := []table.ColumnConfig{{Number: 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft, WidthMax: modeWidth}}
 	for i := 1; i < width; i++ {
-		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 44})
+		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: cellWidth})
 	}
 	t.SetColumnConfigs(configs)
 	return t
@@ -284,11 +282,11 @@ func (g grid) table() table.Writer {
 }
 
 // fitting is a section's table. Where it is too wide, it goes without the intervals of what the ratios are made of.
-func (s section) fitting() grid {
+func (s section) fitting(width int) grid {
 	g := s.grid()
 	for {
 		at := slices.Index(g.Header, "95 % interval")
-		if at < 0 || text.LongestLineLen(g.table().Render()) <= columns-2 {
+		if at < 0 || text.LongestLineLen(g.table().Render()) <= width {
 			return g
 		}
 		g.Header = slices.Delete(slices.Clone(g.Header), at, at+1)
@@ -296,6 +294,35 @@ func (s section) fitting() grid {
 			g.Rows[i] = slices.Delete(g.Rows[i], at, at+1)
 		}
 	}
+}
+
+// grid writes a grid, below itself where it is too wide: each part begins with the names.
+func (w *writer) grid(g grid) {
+	for from := 1; from < len(g.Header); {
+		to, width := from, w.columns-2-g.width(0)
+		for to < len(g.Header) && (to == from || width >= g.width(to)) {
+			width -= g.width(to)
+			to++
+		}
+		part := grid{Header: append(g.Header[:1:1], g.Header[from:to]...)}
+		for _, row := range g.Rows {
+			part.Rows = append(part.Rows, append(row[:1:1], row[from:to]...))
+		}
+		if from > 1 {
+			w.WriteString("\n")
+		}
+		w.table(part.table(), 1)
+		from = to
+	}
+}
+
+// width is that of a column, with the blanks behind it.
+func (g grid) width(column int) int {
+	width := utf8.RuneCountInString(g.Header[column])
+	for _, row := range g.Rows {
+		width = max(width, utf8.RuneCountInString(row[column].Text))
+	}
+	return 2 + min(width, map[bool]int{true: modeWidth, false: cellWidth}[column == 0])
 }
 
 func cells(of []string) table.Row {

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	ansi "github.com/jedib0t/go-pretty/v6/text"
 
 	"labnet/lab/plan"
 )
@@ -86,6 +87,9 @@ func TestSampleCovers(t *testing.T) {
 	}
 }
 
+// columns is what is rendered where no terminal says otherwise.
+const columns = 100
+
 func example() *Report {
 	return &Report{
 		Schema: 1, Lab: "three-node", Mode: "vxlan", Pairs: 400, TotalPairs: 7140, Sampled: true, Seconds: 1.25,
@@ -120,12 +124,39 @@ Tried a sample of 400 of its 7140 pairs in 1.2 s; --pairs tries more.
 		}
 	}
 	var coloured strings.Builder
-	example().Text(&coloured, true)
+	example().Text(&coloured, columns, true)
 	if !strings.Contains(coloured.String(), "\x1b[31m✗\x1b[0m") {
 		t.Errorf("no colour: %q", coloured.String())
 	}
 	if got := text(&Report{Lab: "empty", OK: true}); !strings.Contains(got, "nothing to check") {
 		t.Error(got)
+	}
+}
+
+// TestTextFits: whatever the names and addresses are. Only a command stays whole, to be copied.
+func TestTextFits(t *testing.T) {
+	long := strings.Repeat("n", 63)
+	r := example()
+	r.Lab, r.Mode, r.Sampled = long, long, true
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for _, name := range Names {
+			r.Checks = append(r.Checks, Check{Name: name, From: long + "/p1000", To: long + "/p1001", Family: family,
+				Expected: "fd00:1111:2222:3333:4444:5555:6666:7777 answers " + strings.Repeat("word ", 40), Seen: "nothing", Detail: "look at `" + strings.Repeat("ip ", 60) + "`"})
+		}
+	}
+	for _, columns := range []int{80, 100, 132} {
+		for _, color := range []bool{false, true} {
+			var b strings.Builder
+			r.Text(&b, columns, color)
+			for line := range strings.Lines(b.String()) {
+				if n := ansi.StringWidthWithoutEscSequences(strings.TrimSuffix(line, "\n")); n > columns && !strings.Contains(line, "`") {
+					t.Errorf("%d columns, not %d: %s", n, columns, line)
+				}
+			}
+			if n := strings.Count(b.String(), long+"/p1000"); n != 2*len(Names) {
+				t.Errorf("%d failures are named, of %d", n, 2*len(Names))
+			}
+		}
 	}
 }
 

@@ -119,7 +119,7 @@ func TestHealthy(t *testing.T) {
 
 func text(r *Report) string {
 	var b strings.Builder
-	r.Text(&b, false)
+	r.Text(&b, columns, false)
 	return b.String()
 }
 

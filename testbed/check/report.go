@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	ansi "github.com/jedib0t/go-pretty/v6/text"
 )
 
 // Report is what a check found.
@@ -50,11 +52,21 @@ var about = map[string]string{
 	Wire:   "the underlay carries the promised encapsulation",
 }
 
-// columns is how wide the text is at most.
-const columns = 100
+// Text writes a line a check, and then every failure in full, in lines of at most so many columns.
+func (r *Report) Text(w io.Writer, columns int, color bool) {
+	var whole strings.Builder
+	r.text(&whole, columns, color)
+	for line := range strings.Lines(whole.String()) {
+		if ansi.StringWidthWithoutEscSequences(line) > columns {
+			rest := strings.TrimLeft(line, " ")
+			margin := strings.Repeat(" ", len(line)-len(rest))
+			line = margin + strings.Join(wrap(strings.TrimSuffix(rest, "\n"), columns-len(margin)-2), "\n  "+margin) + "\n"
+		}
+		_, _ = io.WriteString(w, line)
+	}
+}
 
-// Text writes a line a check, and then every failure in full.
-func (r *Report) Text(w io.Writer, color bool) {
+func (r *Report) text(w io.Writer, columns int, color bool) {
 	passed, total := map[string]int{}, map[string]int{}
 	dual := map[string]bool{}
 	for _, c := range r.Checks {
@@ -117,9 +129,9 @@ func mark(ok, color bool) string {
 
 // wrap breaks a text into lines of at most width characters, as far as its words allow. A command in backquotes is one
 // word, so that it can be copied.
-func wrap(text string, width int) []string {
+func wrap(s string, width int) []string {
 	quoted := false
-	words := strings.FieldsFunc(text, func(c rune) bool {
+	words := strings.FieldsFunc(s, func(c rune) bool {
 		quoted = quoted != (c == '`')
 		return c == ' ' && !quoted
 	})

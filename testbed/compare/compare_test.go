@@ -196,7 +196,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := r.Write(&out, "text", false); err != nil {
+	if err := r.Write(&out, "text", 100, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -308,7 +308,7 @@ func TestEveryMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range report.Formats {
-		if err := r.Write(io.Discard, format, false); err != nil {
+		if err := r.Write(io.Discard, format, 100, false); err != nil {
 			t.Errorf("%s: %v", format, err)
 		}
 	}

@@ -217,7 +217,7 @@ func TestSabotageIsSeen(t *testing.T) {
 				}
 			}
 			var b strings.Builder
-			r.Text(&b, false)
+			r.Text(&b, 100, false)
 			t.Errorf("no %s check failed:\n%s", tt.want, b.String())
 		})
 	}

@@ -176,7 +176,7 @@ func healthy(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	if r := checked(t, p); !r.OK {
 		var b strings.Builder
-		r.Text(&b, false)
+		r.Text(&b, 100, false)
 		t.Fatalf("%s in mode %s does not do what it promises:\n%s", p.Cluster.Name, p.ModeName, b.String())
 	}
 }

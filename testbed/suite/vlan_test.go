@@ -273,7 +273,7 @@ i=$((i+1)); done; done`
 				}
 			}
 			var b strings.Builder
-			r.Text(&b, false)
+			r.Text(&b, 100, false)
 			t.Errorf("no %s check failed:\n%s", tt.want, b.String())
 		})
 	}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/spf13/cobra"
+
+	"labnet/lab"
+	"labnet/labs"
+	"labnet/modes"
+	"labnet/testbed"
+)
+
+// What a shell offers. It is asked for without sudo as well; then it is what files tell.
+
+// completeDefinition offers shipped labs and files; completeInstance also running labs.
+func completeDefinition(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return labs.Names(), cobra.ShellCompDirectiveDefault
+}
+
+func completeInstance(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := append(runningLabs(cmd), labs.Names()...)
+	slices.Sort(names)
+	return slices.Compact(names), cobra.ShellCompDirectiveDefault
+}
+
+// completeFolders offers folders for so many arguments.
+func completeFolders(most int) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+}
+
+func completeFlag(cmd *cobra.Command, flag string, words func(*cobra.Command) []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return words(cmd), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// completeList completes the last word of a list with commas, and offers none twice.
+func completeList(cmd *cobra.Command, flag string, words func(args []string) []string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		before := typed[:strings.LastIndexByte(typed, ',')+1]
+		var all []string
+		for _, word := range words(args) {
+			if !strings.Contains(","+before, ","+word+",") {
+				all = append(all, before+word)
+			}
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func (ch *choice) modeCompletion(cmd *cobra.Command) {
+	_ = cmd.RegisterFlagCompletionFunc("mode", func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return ch.variants(args), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// variants are the modes that the definition knows: all there are, and those with a block of their own. It need not be
+// right as a whole; it is being written.
+func (ch *choice) variants(args []string) []string {
+	names := modes.All.Names()
+	if first(args) == "-" {
+		return names
+	}
+	s, err := (&command{in: strings.NewReader("")}).find(first(args), choice{})
+	if err != nil {
+		return names
+	}
+	file, _ := hclsyntax.ParseConfig(s.text, s.name, hcl.InitialPos)
+	if file == nil {
+		return names
+	}
+	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+		if b.Type == "mode" && len(b.Labels) == 1 && !slices.Contains(names, b.Labels[0]) {
+			names = append(names, b.Labels[0])
+		}
+	}
+	return names
+}
+
+// runningLabs are the names of the labs of this machine.
+func runningLabs(cmd *cobra.Command) []string {
+	names := testbed.Recorded()
+	if all, err := testbed.Instances(cmd.Context()); err == nil {
+		for _, i := range all {
+			names = append(names, i.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// completeTarget offers the machines and pods of the running labs, or of one. Where none runs it is the only definition of
+// this folder that tells.
+func completeTarget(labName *string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		var targets []string
+		known := map[string]bool{}
+		all, _ := testbed.Instances(cmd.Context())
+		for _, i := range all {
+			for _, m := range i.Machines {
+				known[i.Name] = true
+				if m.Role != "switch" && (*labName == "" || *labName == i.Name) {
+					targets = append(targets, m.Machine)
+				}
+			}
+		}
+		for _, name := range testbed.Recorded() {
+			if !known[name] && (*labName == "" || *labName == name) {
+				targets = append(targets, recordedTargets(name)...)
+			}
+		}
+		if len(targets) == 0 && *labName == "" {
+			if s, err := (&command{in: strings.NewReader("")}).find("", choice{}); err == nil {
+				targets = s.targets()
+			}
+		}
+		slices.Sort(targets)
+		return slices.Compact(targets), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// recordedTargets are those that the record of a lab tells of.
+func recordedTargets(name string) []string {
+	r, err := testbed.Load(name)
+	if err != nil {
+		return nil
+	}
+	if r.Names == nil { // written by a version that kept none
+		return (&source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}).targets()
+	}
+	var targets []string
+	for name := range r.Names {
+		if pod, node, ok := strings.Cut(name, "."); ok {
+			name = node + "/" + pod
+		}
+		targets = append(targets, name)
+	}
+	return targets
+}
+
+// targets are the machines and pods of a definition.
+func (s *source) targets() []string {
+	l, _, _ := lab.Load(s.name, s.text, s.inputs)
+	if l == nil {
+		return nil
+	}
+	var targets []string
+	for _, m := range l.Machines {
+		targets = append(targets, m.Name)
+		for _, p := range m.Pods {
+			targets = append(targets, m.Name+"/"+p.Name)
+		}
+	}
+	return targets
+}
