@@ -70,3 +70,55 @@ func (r Rule) Adopt(find func(name string) (Set, []Element, bool)) (Rule, error)
 	r.Exprs = Pack(list...)
 	return r, nil
 }
+
+// Refs are the chains, sets and objects of its table that a rule names, one a line: chain services.
+func (x Exprs) Refs() []string {
+	list, err := x.List()
+	if err != nil {
+		return nil
+	}
+	var refs []string
+	ref := func(kind, name string) {
+		if line := kind + " " + name + "\n"; name != "" && !slices.Contains(refs, line) {
+			refs = append(refs, line)
+		}
+	}
+	for _, e := range list {
+		switch e := e.(type) {
+		case Immediate:
+			if e.Data.Verdict != nil {
+				ref("chain", e.Data.Verdict.Chain)
+			}
+		case Lookup:
+			ref("set", e.Set)
+			if e.Inline != nil {
+				for _, one := range e.Inline.Elements {
+					if one.Data != nil && one.Data.Verdict != nil {
+						ref("chain", one.Data.Verdict.Chain)
+					}
+				}
+			}
+		case Dynset:
+			ref("set", e.Set)
+		case Objref:
+			ref("set", e.SetName)
+			if e.Name != "" {
+				ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
+			}
+		}
+	}
+	return refs
+}
+
+// Plain reports whether nft(8)'s words say all there is: of iptables' own matches and targets, and of what has no form
+// here, they do not.
+func (x Exprs) Plain() bool {
+	list, err := x.List()
+	return err == nil && !slices.ContainsFunc(list, func(e Expr) bool {
+		switch e.(type) {
+		case Match, Target, Raw:
+			return true
+		}
+		return false
+	})
+}

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"reflect"
 	"strings"
@@ -161,10 +162,12 @@ func parse[T any](b []byte) (T, error) {
 const (
 	noteComment    = 0 // of a table, a chain, a rule, an element or an object
 	noteSetComment = 7
-	noteKeyOrder   = 0 // of a set: 1 where its keys are in the machine's order
-	noteDataOrder  = 1
+	noteKeyOrder   = 0
 	noteAutoMerge  = 2
 )
+
+// machineOrder is the note that a set's keys are numbers in the machine's order.
+var machineOrder = string(binary.NativeEndian.AppendUint32([]byte{noteKeyOrder, 4}, 1))
 
 func note(b []byte, kind byte, text string) []byte {
 	if text == "" || len(text) > 254 {
@@ -245,11 +248,8 @@ func ParseChain(f Family, b []byte) (Chain, error) {
 	return c, err
 }
 
-// Where says at what place of its chain a rule is put: in that of another, or after it; at the end where it is neither.
-type Where struct{ Replace, After uint64 }
-
-// First is the place before all others.
-const First = ^uint64(0)
+// Where says at what place of its chain a rule is put: in that of another, or before it; at the end where it is neither.
+type Where struct{ Replace, Before uint64 }
 
 // Add makes the rule, and before it the sets that its lookups have inline. Their numbers begin with id, and the next that
 // is free is returned.
@@ -280,10 +280,8 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 	switch {
 	case where.Replace != 0:
 		a.Handle, flags = where.Replace, FlagReplace
-	case where.After == First:
-		flags = FlagCreate
-	case where.After != 0:
-		a.Position = where.After
+	case where.Before != 0:
+		a.Position, flags = where.Before, FlagCreate
 	}
 	return append(messages, Message{NewRule, flags, r.Family, attributes(a)}), id
 }
@@ -363,6 +361,9 @@ func ParseSet(f Family, b []byte) (Set, error) {
 	s := Set{
 		Family: f, Table: a.Table, Name: a.Name, Flags: a.Flags, KeyType: a.KeyType, KeyLen: a.KeyLen, DataType: a.DataType, DataLen: a.DataLen,
 		ObjType: a.ObjType, Policy: a.Policy, Timeout: a.Timeout, GC: a.GC, Exprs: a.Expr.list(a.List).Forget(), Comment: text, Userdata: string(rest),
+	}
+	if s.DataType == VerdictType {
+		s.DataLen = 0 // how large the kernel's own structure is
 	}
 	if a.Desc != nil {
 		s.Size = a.Desc.Size

@@ -185,20 +185,26 @@ func (s Set) Join(elements []Elem) []Element {
 	var list []Element
 	if s.Flags&Interval == 0 || s.Flags&Concat != 0 || s.Fields != "" {
 		for _, e := range elements {
-			list = append(list, s.element(e))
+			one := s.element(e)
+			if s.Flags&Interval != 0 && one.KeyEnd == "" {
+				one.KeyEnd = one.Key
+			}
+			list = append(list, one)
 		}
 		return list
 	}
 	elements = slices.Clone(elements)
 	slices.SortStableFunc(elements, func(a, b Elem) int {
 		// At one key an interval ends before the next begins.
-		return cmp.Or(slices.Compare(a.Key.Value, b.Key.Value), cmp.Compare(b.Flags&intervalEnd, a.Flags&intervalEnd))
+		return cmp.Or(cmp.Compare(a.key(), b.key()), cmp.Compare(b.Flags&intervalEnd, a.Flags&intervalEnd))
 	})
 	open := false
 	for _, e := range elements {
 		switch {
 		case e.Flags&catchAll != 0:
 			list = append(list, s.element(e))
+			continue
+		case e.Key == nil:
 			continue
 		case e.Flags&intervalEnd != 0:
 			if open {
@@ -217,6 +223,13 @@ func (s Set) Join(elements []Elem) []Element {
 		last.KeyEnd = string(bytesOf(0xff, len(last.Key)))
 	}
 	return list
+}
+
+func (e Elem) key() string {
+	if e.Key == nil {
+		return ""
+	}
+	return string(e.Key.Value)
 }
 
 // split is the opposite of Join.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/big"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ func (r *Ruleset) table(b *strings.Builder, t Table) {
 	find := func(name string) (Set, bool) { s, ok := sets[name]; return s, ok }
 	fmt.Fprintf(b, "table %s %s {\n", t.Family, t.Name)
 	separator := ""
-	if flags := tableFlags(t.Flags); flags != "" {
+	if flags := t.FlagNames(); flags != "" {
 		b.WriteString("\tflags " + flags + "\n")
 		separator = "\n"
 	}
@@ -64,10 +65,11 @@ func (r *Ruleset) table(b *strings.Builder, t Table) {
 	b.WriteString("}\n")
 }
 
-func tableFlags(flags uint32) string {
+// FlagNames are the table's flags as nft(8) writes them.
+func (t Table) FlagNames() string {
 	var names []string
 	for i, name := range []string{"dormant", "owner", "persist"} {
-		if flags&(1<<i) != 0 {
+		if t.Flags&(1<<i) != 0 {
 			names = append(names, name)
 		}
 	}
@@ -76,23 +78,43 @@ func tableFlags(flags uint32) string {
 
 var objectNames = map[uint32]string{CounterObject: "counter", QuotaObject: "quota", LimitObject: "limit"}
 
-func (o Object) text() string {
-	kind, ok := objectNames[o.Type]
-	if !ok {
-		return fmt.Sprintf("\t?object%d %s {\n\t}\n", o.Type, o.Name)
+// KindName is what nft(8) calls the object's kind.
+func (o Object) KindName() string {
+	if kind, ok := objectNames[o.Type]; ok {
+		return kind
 	}
-	text := fmt.Sprintf("\t%s %s {\n", kind, o.Name)
+	return fmt.Sprintf("?object%d", o.Type)
+}
+
+// Body is what nft(8) writes between the object's braces.
+func (o Object) Body() string {
+	e, err := o.expr()
+	if err != nil {
+		return "?"
+	}
+	return strings.TrimPrefix((&writer{}).statement(e), o.KindName()+" ")
+}
+
+// expr is the expression that does what the object does.
+func (o Object) expr() (Expr, error) {
+	b, at := begin(encodeField(nil, 1, reflect.ValueOf(o.KindName())), 2|nested)
+	return parseExpr(end(append(b, o.Data...), at))
+}
+
+// Forget returns the object without what the kernel counts.
+func (o Object) Forget() Object {
+	if e, err := o.expr(); err == nil && objectNames[o.Type] != "" {
+		o.Data = string(attributes(forget(e)))
+	}
+	return o
+}
+
+func (o Object) text() string {
+	text := fmt.Sprintf("\t%s %s {\n", o.KindName(), o.Name)
 	if o.Comment != "" {
 		text += fmt.Sprintf("\t\tcomment \"%s\"\n", o.Comment)
 	}
-	body := "?"
-	if e, err := parseExpr(slices.Concat(encodeName(kind), encodeRaw(2, o.Data))); err == nil {
-		body = strings.TrimPrefix((&writer{}).statement(e), kind+" ")
-		if q, ok := e.(Quota); ok && q.Consumed == 0 {
-			body = strings.TrimSuffix(body, " ")
-		}
-	}
-	return text + "\t\t" + body + "\n\t}\n"
+	return text + "\t\t" + o.Body() + "\n\t}\n"
 }
 
 // HookName is the hook of a chain as nft(8) names it.
@@ -120,6 +142,18 @@ func (c Chain) header() string {
 		text += "\t\t" + c.base() + "\n"
 	}
 	return text
+}
+
+// Declaration is what nft(8) takes for the chain between braces.
+func (c Chain) Declaration() []string {
+	var parts []string
+	if c.Type != "" {
+		parts = append(parts, c.base())
+	}
+	if c.Comment != "" {
+		parts = append(parts, fmt.Sprintf("comment \"%s\";", c.Comment))
+	}
+	return parts
 }
 
 // base is how packets come into the chain.
@@ -183,8 +217,8 @@ func (s Set) Kind() string {
 	return "set"
 }
 
-// declaration are the lines of a set before its elements.
-func (s Set) declaration() []string {
+// Declaration are the lines of a set before its elements.
+func (s Set) Declaration() []string {
 	line := "type " + typeNames(s.keyTypes())
 	switch {
 	case s.Flags&ObjectMap != 0:
@@ -238,7 +272,7 @@ func (s Set) declaration() []string {
 // Text is the set as nft(8) lists it.
 func (s Set) Text(elements []Element) string {
 	text := fmt.Sprintf("\t%s %s {\n", s.Kind(), s.Name)
-	for _, line := range s.declaration() {
+	for _, line := range s.Declaration() {
 		text += "\t\t" + line + "\n"
 	}
 	if len(elements) > 0 {
@@ -260,7 +294,7 @@ func (s Set) stored(types []*datatype) []*datatype {
 		case s.Flags&Interval != 0 && t.host:
 			turned.host = false
 			out[i] = &turned
-		case t == typeInteger && len(types) == 1 && strings.HasPrefix(s.Userdata, "\x00\x04\x01\x00"):
+		case t == typeInteger && len(types) == 1 && strings.HasPrefix(s.Userdata, machineOrder):
 			out[i] = typeHost
 		}
 	}
@@ -387,14 +421,4 @@ func concatText(types []*datatype, from, to string) string {
 		from = from[min((n+3)&^3, len(from)):]
 	}
 	return strings.Join(parts, " . ")
-}
-
-func encodeName(name string) []byte {
-	b, at := begin(nil, 1)
-	return end(append(append(b, name...), 0), at)
-}
-
-func encodeRaw(kind uint16, data string) []byte {
-	b, at := begin(nil, kind|nested)
-	return end(append(b, data...), at)
 }

@@ -37,6 +37,10 @@ func (c *Conn) Do(steps []Step, done func(i int)) error {
 			to++
 		}
 		if err := c.transaction(steps[from:to]); err != nil {
+			var failed *StepError
+			if errors.As(err, &failed) {
+				failed.Step += from
+			}
 			return err
 		}
 		for i := from; i < to; i++ {
@@ -51,10 +55,16 @@ func (c *Conn) Do(steps []Step, done func(i int)) error {
 type StepError struct {
 	What string
 	Err  error
-	step int
+	Step int // its number
 }
 
-func (e *StepError) Error() string { return fmt.Sprintf("%s: %v", e.What, e.Err) }
+func (e *StepError) Error() string {
+	if e.What == "" {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%s: %v", e.What, e.Err)
+}
+
 func (e *StepError) Unwrap() error { return e.Err }
 
 // transaction makes steps at once. It is tried again without those whose object is gone already.
@@ -63,8 +73,8 @@ func (c *Conn) transaction(steps []Step) error {
 	for {
 		err := c.send(steps)
 		var failed *StepError
-		if errors.As(err, &failed) && steps[failed.step].Gone && errors.Is(err, unix.ENOENT) {
-			steps[failed.step].Messages = nil
+		if errors.As(err, &failed) && steps[failed.Step].Gone && errors.Is(err, unix.ENOENT) {
+			steps[failed.Step].Messages = nil
 			continue
 		}
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
