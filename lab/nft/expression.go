@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"encoding/binary"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -175,7 +176,7 @@ type (
 		Dreg   *Reg    `nft:"3"`
 		ID     uint32  `nft:"4,opt"` // of a set made by the same transaction
 		Flags  uint32  `nft:"5,opt"`
-		Inline *Inline `nft:"1000"` // not the kernel's: there the elements are a set of their own
+		Inline *Inline // not the kernel's: there the elements are a set of their own
 	}
 	Dynset struct {
 		Set     string `nft:"1"`
@@ -186,7 +187,7 @@ type (
 		Timeout uint64 `nft:"6,opt"` // milliseconds
 		Expr    One    `nft:"7,opt"`
 		Flags   uint32 `nft:"9,opt"`
-		List    Exprs  `nft:"10,opt"`
+		List    wire   `nft:"10,opt"`
 	}
 	Objref struct {
 		Type    uint32 `nft:"1,opt"`
@@ -331,22 +332,84 @@ var expressions = func() map[string]reflect.Type {
 	return types
 }()
 
-// Exprs is a list of expressions as the kernel reads it. So rules and elements are comparable: they are the same when these
-// are. What the kernel counts is 0 in it.
+// Exprs is a list of expressions, packed, so that rules and elements are comparable: they are the same when these are. It
+// is records of a kind, a length and so many bytes. (The kernel's own lists are no longer than 65,535 bytes, and the sets
+// that lookups have inline may be.)
 type Exprs string
+
+const (
+	recordExpr    = iota // as the kernel has it
+	recordInline         // of the lookup before: the set that it has inline
+	recordElement        // … and an element of it
+)
+
+func record(b []byte, kind uint32, data []byte) []byte {
+	b = binary.NativeEndian.AppendUint32(b, kind)
+	b = binary.NativeEndian.AppendUint32(b, uint32(len(data)))
+	return append(b, data...)
+}
 
 // Pack makes a list.
 func Pack(list ...Expr) Exprs {
 	var b []byte
 	for _, e := range list {
-		b = appendExpr(b, listElem|nested, e)
+		l, _ := e.(Lookup)
+		if l.Inline == nil {
+			b = record(b, recordExpr, appendContent(nil, e))
+			continue
+		}
+		set := *l.Inline
+		l.Inline = nil
+		b = record(b, recordExpr, appendContent(nil, l))
+		b = record(b, recordInline, attributes(set))
+		for _, one := range set.Elements {
+			b = record(b, recordElement, attributes(one))
+		}
 	}
 	return Exprs(b)
 }
 
-func appendExpr(b []byte, kind uint16, e Expr) []byte {
-	b, at := begin(b, kind)
-	return end(appendContent(b, e), at)
+// List returns the expressions of a list, or an error where it is none.
+func (x Exprs) List() ([]Expr, error) {
+	var list []Expr
+	var inline *Inline
+	for len(x) > 0 {
+		if len(x) < 8 {
+			return list, fmt.Errorf("%d bytes are left that are no expression", len(x))
+		}
+		kind, n := binary.NativeEndian.Uint32([]byte(x[:4])), binary.NativeEndian.Uint32([]byte(x[4:8]))
+		if uint64(n) > uint64(len(x)-8) {
+			return list, fmt.Errorf("an expression of %d bytes where %d are left", n, len(x)-8)
+		}
+		data := []byte(x[8 : 8+n])
+		x = x[8+n:]
+		switch {
+		case kind == recordExpr:
+			e, err := parseExpr(data)
+			if err != nil {
+				return list, err
+			}
+			list, inline = append(list, e), nil
+		case kind == recordInline && len(list) > 0 && inline == nil:
+			l, ok := list[len(list)-1].(Lookup)
+			set, err := parse[Inline](data)
+			if err != nil || !ok {
+				return list, fmt.Errorf("an inline set: %w", err)
+			}
+			inline = &set
+			l.Inline = inline
+			list[len(list)-1] = l
+		case kind == recordElement && inline != nil:
+			one, err := parse[Elem](data)
+			if err != nil {
+				return list, err
+			}
+			inline.Elements = append(inline.Elements, one)
+		default:
+			return list, fmt.Errorf("there is no record of kind %d here", kind)
+		}
+	}
+	return list, nil
 }
 
 func appendContent(b []byte, e Expr) []byte {
@@ -360,17 +423,6 @@ func appendContent(b []byte, e Expr) []byte {
 	}
 	b, at := begin(b, 2|nested)
 	return end(encode(b, reflect.ValueOf(e)), at)
-}
-
-// List returns the expressions of a list, or an error where it is none.
-func (x Exprs) List() ([]Expr, error) {
-	var list []Expr
-	err := each([]byte(x), func(_ uint16, data []byte) error {
-		e, err := parseExpr(data)
-		list = append(list, e)
-		return err
-	})
-	return list, err
 }
 
 func parseExpr(data []byte) (Expr, error) {
@@ -395,12 +447,50 @@ func parseExpr(data []byte) (Expr, error) {
 	return e.Interface().(Expr), nil
 }
 
-// appendTo and parse make a list an attribute of something else.
-func (x Exprs) appendTo(b []byte) []byte { return append(b, x...) }
+// wire is a list of expressions as the kernel has it.
+type wire string
 
-func (x *Exprs) parse(data []byte) error {
-	list, err := Exprs(data).List()
-	*x = Pack(list...)
+// wire is the list without what its lookups have inline.
+func (x Exprs) wire() wire {
+	list, _ := x.List()
+	return wireOf(list)
+}
+
+func wireOf(list []Expr) wire {
+	var b []byte
+	for _, e := range list {
+		if l, ok := e.(Lookup); ok {
+			l.Inline = nil
+			e = l
+		}
+		var at int
+		b, at = begin(b, listElem|nested)
+		b = end(appendContent(b, e), at)
+	}
+	return wire(b)
+}
+
+func (w wire) list() ([]Expr, error) {
+	var list []Expr
+	err := each([]byte(w), func(_ uint16, data []byte) error {
+		e, err := parseExpr(data)
+		list = append(list, e)
+		return err
+	})
+	return list, err
+}
+
+// exprs packs a list that was parsed.
+func (w wire) exprs() Exprs {
+	list, _ := w.list()
+	return Pack(list...)
+}
+
+func (w wire) appendTo(b []byte) []byte { return append(b, w...) }
+
+func (w *wire) parse(data []byte) error {
+	list, err := wire(data).list()
+	*w = wireOf(list)
 	return err
 }
 
@@ -418,20 +508,23 @@ func (x *One) parse(data []byte) error {
 }
 
 // list is what is asked for where there may be one expression or several.
-func (x One) list(several Exprs) Exprs {
+func (x One) list(several wire) Exprs {
 	if x == "" {
-		return several
+		return several.exprs()
 	}
-	b, at := begin(nil, listElem|nested)
-	return Exprs(end(append(b, x...), at))
+	e, err := parseExpr([]byte(x))
+	if err != nil {
+		return ""
+	}
+	return Pack(e)
 }
 
 // oneOrList is how the kernel has several expressions: a single one stands by itself.
-func (x Exprs) oneOrList() (One, Exprs) {
+func (x Exprs) oneOrList() (One, wire) {
 	if list, err := x.List(); err == nil && len(list) == 1 {
 		return One(appendContent(nil, list[0])), ""
 	}
-	return "", x
+	return "", x.wire()
 }
 
 // Forget returns the list without what the kernel counts.

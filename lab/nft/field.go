@@ -32,6 +32,7 @@ const (
 	metaIifname = 6
 	metaOifname = 7
 	metaIiftype = 8
+	metaTrace   = 12
 	metaNfproto = 15
 	metaProto   = 1
 	metaL4Proto = 16

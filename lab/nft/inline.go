@@ -10,8 +10,8 @@ type Inline struct {
 	DataType uint32        `nft:"4,opt"`
 	DataLen  uint32        `nft:"5,opt"`
 	Fields   []lengthAttrs `nft:"6,opt"`
-	Elements []Elem        `nft:"7"`
 	Userdata []byte        `nft:"8,opt"`
+	Elements []Elem
 }
 
 func (i *Inline) set(r Rule) Set {

@@ -82,7 +82,7 @@ type ruleAttrs struct {
 	Table    string       `nft:"1"`
 	Chain    string       `nft:"2,opt"`
 	Handle   uint64       `nft:"3,opt"`
-	Exprs    Exprs        `nft:"4,opt"`
+	Exprs    wire         `nft:"4,opt"`
 	Compat   *compatAttrs `nft:"5"`
 	Position uint64       `nft:"6,opt"`
 	Userdata []byte       `nft:"7,opt"`
@@ -113,7 +113,7 @@ type setAttrs struct {
 	Userdata []byte     `nft:"13,opt"`
 	ObjType  uint32     `nft:"15,opt"`
 	Expr     One        `nft:"17,opt"`
-	List     Exprs      `nft:"18,opt"`
+	List     wire       `nft:"18,opt"`
 }
 
 // Elem is an element as the kernel has it.
@@ -127,7 +127,7 @@ type Elem struct {
 	Expr     One    `nft:"7,opt"`
 	Object   string `nft:"9,opt"`
 	KeyEnd   *Data  `nft:"10"`
-	List     Exprs  `nft:"11,opt"`
+	List     wire   `nft:"11,opt"`
 }
 
 const (
@@ -275,7 +275,7 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 		list[i] = l
 		id++
 	}
-	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: Pack(list...), Compat: compat(list), Userdata: note(nil, noteComment, r.Comment)}
+	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: wireOf(list), Compat: compat(list), Userdata: note(nil, noteComment, r.Comment)}
 	flags := uint16(FlagCreate | FlagAppend)
 	switch {
 	case where.Replace != 0:
@@ -328,7 +328,7 @@ func (r Rule) AllOf() Message {
 func ParseRule(f Family, b []byte) (Rule, error) {
 	a, err := parse[ruleAttrs](b)
 	text, _ := comment(a.Userdata, noteComment)
-	return Rule{Family: f, Table: a.Table, Chain: a.Chain, Exprs: a.Exprs, Comment: text, Handle: a.Handle}, err
+	return Rule{Family: f, Table: a.Table, Chain: a.Chain, Exprs: a.Exprs.exprs(), Comment: text, Handle: a.Handle}, err
 }
 
 func (s Set) add(id uint32) Message {

@@ -2,6 +2,8 @@ package netfilter
 
 import (
 	"bytes"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -108,6 +110,7 @@ func TestDumps(t *testing.T) {
 				if diff := diff(want, was.Text()); diff != "" {
 					t.Errorf("what is read prints differently (-nft +here)\n%s", diff)
 				}
+				messages(t, filepath.Base(file), was)
 				run(t, "", "nft", "flush", "ruleset")
 				write(t, c, was)
 				if diff := diff(want, list(t)); diff != "" {
@@ -118,6 +121,27 @@ func TestDumps(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+var update = flag.Bool("update", false, "write the messages that lab/nft is fuzzed with")
+
+// messages holds what makes a ruleset against what lab/nft is tested with: there no kernel is at hand.
+func messages(t testing.TB, name string, r *nft.Ruleset) {
+	var b strings.Builder
+	for _, s := range Steps(values(r)) {
+		for _, m := range s.Messages {
+			fmt.Fprintf(&b, "%d %d %x\n", m.Kind, m.Family, m.Data)
+		}
+	}
+	file := filepath.Join("..", "..", "lab", "nft", "testdata", name+".messages")
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(b.String()), 0o644)); err != nil {
+			t.Error(err)
+		}
+	}
+	if want, err := os.ReadFile(file); err != nil || string(want) != b.String() {
+		t.Errorf("%s is not what makes %s (go test ./testbed/netfilter -update writes it anew): %v", file, name, err)
 	}
 }
 
