@@ -474,7 +474,9 @@ func (w wire) list() ([]Expr, error) {
 	var list []Expr
 	err := each([]byte(w), func(_ uint16, data []byte) error {
 		e, err := parseExpr(data)
-		list = append(list, e)
+		if err == nil {
+			list = append(list, e)
+		}
 		return err
 	})
 	return list, err
@@ -490,7 +492,9 @@ func (w wire) appendTo(b []byte) []byte { return append(b, w...) }
 
 func (w *wire) parse(data []byte) error {
 	list, err := wire(data).list()
-	*w = wireOf(list)
+	if err == nil {
+		*w = wireOf(list)
+	}
 	return err
 }
 

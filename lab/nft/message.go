@@ -235,12 +235,16 @@ func ParseChain(f Family, b []byte) (Chain, error) {
 	a, err := parse[chainAttrs](b)
 	text, _ := comment(a.Userdata, noteComment)
 	c := Chain{Family: f, Table: a.Table, Name: a.Name, Type: a.Type, Flags: a.Flags &^ baseChain, Comment: text}
+	if a.Type == "" {
+		return c, err
+	}
 	if a.Hook != nil {
 		c.Hook, c.Priority = a.Hook.Num, a.Hook.Priority
-		c.Devices = strings.Join(a.Hook.Devices, " ")
-		if c.Devices == "" {
-			c.Devices = a.Hook.Device
+		devices := strings.Join(a.Hook.Devices, " ") // of one the kernel tells twice
+		if devices == "" {
+			devices = a.Hook.Device
 		}
+		c.Devices = strings.Join(strings.Fields(devices), " ")
 	}
 	if a.Policy != nil {
 		c.Policy = *a.Policy

@@ -29,6 +29,9 @@ type operand struct {
 
 // find returns the field of the packet at a place; n is how many bytes of it there are.
 func (w *writer) find(p Payload, n int, mask byte) (field, bool) {
+	if p.Base >= uint32(len(w.header)) {
+		return field{}, false
+	}
 	proto := w.header[p.Base]
 	var best field
 	found := false
