@@ -407,3 +407,11 @@ func (r *Ruleset) Base(name, kind string, hook uint32, priority int32) {
 func Traced() Part {
 	return Do(Immediate{Dreg: 1, Data: Data{Value: []byte{1}}}, Meta{Key: metaTrace, Sreg: 1})
 }
+
+// To sends the packet to another port of the machine itself.
+func To(port int) Part {
+	return Do(Immediate{Dreg: 1, Data: Data{Value: binary.BigEndian.AppendUint16(nil, uint16(port))}}, Redir{PortMin: 1, PortMax: 1, Flags: portsSpecified})
+}
+
+// portsSpecified is what the kernel notes of a NAT that chooses ports.
+const portsSpecified = 2
