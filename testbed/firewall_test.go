@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -218,6 +219,26 @@ func count(lines []string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestForeignFlowtable: what has no form here is seen all the same, and removed.
+func TestForeignFlowtable(t *testing.T) {
+	probe(t)
+	lab := prefix + "flowtable"
+	t.Cleanup(func() { down(t, lab) })
+	s := serving(lab, 8080)
+	up(t, lab, s)
+	cmd := exec.Command("ip", "netns", "exec", lab+".node", "nft", "add flowtable ip service f { hook ingress priority 0; devices = { eth0 }; }")
+	if out, err := cmd.CombinedOutput(); strings.Contains(string(out), "not supported") || strings.Contains(string(out), "No such file") {
+		t.Skipf("the kernel has no flowtables: %s", out)
+	} else if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	changes := pending(t, lab, s)
+	if want := "ip netns exec " + lab + ".node nft delete flowtable ip service f\n"; lines(changes) != want {
+		t.Errorf("up would\n%s", lines(changes))
+	}
+	up(t, lab, s)
 }
 
 // TestFirewallErrors: a change that the kernel refuses is named.

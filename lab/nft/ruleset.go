@@ -132,7 +132,7 @@ type Rule struct {
 	Handle  uint64 // the kernel's name of it
 }
 
-// Object is a counter, a quota or a limit with a name.
+// Object is a counter, a quota or a limit with a name, or a flowtable, of which no more is known than that it is there.
 type Object struct {
 	Family  Family
 	Table   string
@@ -146,6 +146,8 @@ const (
 	CounterObject = 1
 	QuotaObject   = 2
 	LimitObject   = 4
+
+	FlowtableObject = 1 << 16 // no number of the kernel's
 )
 
 // Ruleset is all of it, each list in the order in which it was made.

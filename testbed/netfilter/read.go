@@ -60,6 +60,7 @@ func (c *Conn) contents(r *nft.Ruleset) error {
 	}{
 		{"tables", nft.GetTable, collect(&r.Tables, nft.ParseTable)},
 		{"objects", nft.GetObject, collect(&r.Objects, nft.ParseObject)},
+		{"flowtables", nft.GetFlowtable, collect(&r.Objects, nft.ParseFlowtable)},
 		{"sets", nft.GetSet, collect(&sets, nft.ParseSet)},
 		{"chains", nft.GetChain, collect(&r.Chains, nft.ParseChain)},
 		{"rules", nft.GetRule, collect(&rules, nft.ParseRule)},
