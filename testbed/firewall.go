@@ -42,10 +42,13 @@ func together(changes []plan.Change) int {
 func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) error {
 	v, err := a.visit(changes[0].Object.Key().Namespace)
 	if err != nil {
-		if changes[0].Op == plan.Delete && gone(err) {
-			return nil
+		if changes[0].Op != plan.Delete || !gone(err) {
+			return failed(changes[0], err)
 		}
-		return failed(changes[0], err)
+		for _, c := range changes {
+			done(c)
+		}
+		return nil
 	}
 	if err := a.step(v); err != nil {
 		return failed(changes[0], err)
@@ -63,7 +66,7 @@ func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) 
 	for _, i := range owner {
 		left[i]++
 	}
-	err = conn.Do(steps, func(step int) {
+	err = conn.Do(a.ctx, steps, func(step int) {
 		i := owner[step]
 		if left[i]--; left[i] == 0 {
 			done(changes[i])

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -107,7 +108,7 @@ var probes = []struct {
 		r := nft.NewRuleset(nft.IPv4, "probe")
 		r.Base("c", "nat", nft.Postrouting, nft.PrioritySNAT)
 		r.Rule("c", nft.Masquerade(0))
-		return conn.Do(netfilter.Steps(r), func(int) {})
+		return conn.Do(context.Background(), netfilter.Steps(r), func(int) {})
 	}},
 	{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable},
 	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {

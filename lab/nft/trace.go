@@ -6,28 +6,14 @@ type Trace struct {
 	Family  Family
 	Table   string
 	Chain   string
-	Kind    TraceKind
 	Rule    uint64 // the handle of the rule that matched
-	Verdict string // as nft(8) writes it: accept, goto services, continue
-	Policy  string // of the chain, where no rule decided
+	Verdict string // … as nft(8) writes it: accept, goto services, continue
+	Policy  string // of the chain, where no rule decided. With neither, the chain has come to its end.
 	Mark    uint32
 	In, Out uint32 // index of the device; this and the headers are told with the first step of a hook
 	Link    []byte
 	Network []byte
 	Packet  []byte // what follows the network's header
-}
-
-// TraceKind says what a step was.
-type TraceKind uint32
-
-const (
-	TracePolicy TraceKind = 1 // the end of a chain that has a policy
-	TraceReturn TraceKind = 2
-	TraceRule   TraceKind = 3
-)
-
-func (k TraceKind) String() string {
-	return map[TraceKind]string{TracePolicy: "policy", TraceReturn: "return", TraceRule: "rule"}[k]
 }
 
 // ParseTrace reads an event that is a TraceEvent.
@@ -36,7 +22,6 @@ func ParseTrace(f Family, b []byte) (Trace, error) {
 		Table   string   `nft:"1"`
 		Chain   string   `nft:"2"`
 		Rule    uint64   `nft:"3"`
-		Kind    uint32   `nft:"4"`
 		Verdict *Verdict `nft:"5"`
 		ID      uint32   `nft:"6"`
 		Link    []byte   `nft:"7"`
@@ -48,7 +33,7 @@ func ParseTrace(f Family, b []byte) (Trace, error) {
 		Policy  *int32   `nft:"16"`
 	}](b)
 	t := Trace{
-		ID: a.ID, Family: f, Table: a.Table, Chain: a.Chain, Kind: TraceKind(a.Kind), Rule: a.Rule,
+		ID: a.ID, Family: f, Table: a.Table, Chain: a.Chain, Rule: a.Rule,
 		In: a.In, Out: a.Out, Mark: a.Mark, Link: a.Link, Network: a.Network, Packet: a.Packet,
 	}
 	if a.Verdict != nil {

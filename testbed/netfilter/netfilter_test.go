@@ -171,7 +171,7 @@ func values(r *nft.Ruleset) *nft.Ruleset {
 
 // write makes a ruleset where there is none.
 func write(t testing.TB, c *Conn, r *nft.Ruleset) {
-	if err := c.Do(Steps(r), func(int) {}); err != nil {
+	if err := c.Do(t.Context(), Steps(r), func(int) {}); err != nil {
 		t.Error(err)
 		runtime.Goexit()
 	}

@@ -63,8 +63,8 @@ func (t *Tracer) Next(timeout time.Duration) ([]nft.Trace, error) {
 		if err != nil {
 			return events, err
 		}
-		if e.Kind == nft.TraceRule && e.Rule == 0 {
-			continue // newer kernels count the end of a chain as a rule
+		if e.Rule == 0 && e.Policy == "" {
+			continue // the end of a chain, which each kernel tells in its own way
 		}
 		events = append(events, e)
 	}

@@ -55,15 +55,14 @@ func TestTrace(t *testing.T) {
 		}
 		type step struct {
 			chain, verdict, policy string
-			kind                   nft.TraceKind
 			rule                   uint64
 		}
 		want := []step{
-			{"first", "continue", "", nft.TraceRule, handles["first"]},
-			{"first", "", "accept", nft.TracePolicy, 0},
-			{"in", "jump next", "", nft.TraceRule, handles["in"]},
-			{"next", "return", "", nft.TraceRule, handles["next"]},
-			{"in", "", "drop", nft.TracePolicy, 0},
+			{"first", "continue", "", handles["first"]},
+			{"first", "", "accept", 0},
+			{"in", "jump next", "", handles["in"]},
+			{"next", "return", "", handles["next"]},
+			{"in", "", "drop", 0},
 		}
 		var got []step
 		ids := map[string]uint32{} // by hook: to the kernel the packet is another one when it comes in by a device
@@ -85,10 +84,10 @@ func TestTrace(t *testing.T) {
 				if e.Family != nft.IPv4 || e.Table != "t" {
 					t.Errorf("%+v is not of the table", e)
 				}
-				if e.Chain == "in" && (e.Mark != 7 || e.In != 1) && e.Kind == nft.TraceRule {
+				if e.Chain == "in" && (e.Mark != 7 || e.In != 1) && e.Rule != 0 {
 					t.Errorf("the packet came by lo with mark 7: %+v", e)
 				}
-				got = append(got, step{e.Chain, e.Verdict, e.Policy, e.Kind, e.Rule})
+				got = append(got, step{e.Chain, e.Verdict, e.Policy, e.Rule})
 			}
 		}
 		if len(got) != len(want) {

@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -21,9 +22,12 @@ type Step struct {
 const batch = 128 << 10
 
 // Do makes the steps in their order, in as few transactions as there must be, and calls done for each when its transaction
-// is made. What is made stays where a later one fails.
-func (c *Conn) Do(steps []Step, done func(i int)) error {
+// is made. It stops at the first that fails, and between two when ctx is done; what is made stays.
+func (c *Conn) Do(ctx context.Context, steps []Step, done func(i int)) error {
 	for from := 0; from < len(steps); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		to, size := from, 0
 		for to < len(steps) {
 			n := 0
@@ -75,9 +79,6 @@ func (c *Conn) transaction(steps []Step) error {
 		var failed *StepError
 		if errors.As(err, &failed) && steps[failed.Step].Gone && errors.Is(err, unix.ENOENT) {
 			steps[failed.Step].Messages = nil
-			continue
-		}
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 			continue
 		}
 		return err

@@ -46,7 +46,7 @@ func TestManyServices(t *testing.T) {
 			t.Error(err)
 		}
 		next := 0
-		if err := c.Do(steps, func(i int) {
+		if err := c.Do(t.Context(), steps, func(i int) {
 			if i != next {
 				t.Errorf("step %d was made when it was the turn of %d", i, next)
 			}
@@ -91,7 +91,7 @@ func TestErrors(t *testing.T) {
 		for range 200 { // all of them fail
 			r.Rule("c", nft.Then(nft.Goto, "nor"))
 		}
-		err := c.Do(Steps(r), func(i int) { t.Errorf("step %d was made", i) })
+		err := c.Do(t.Context(), Steps(r), func(i int) { t.Errorf("step %d was made", i) })
 		if err == nil || !errors.Is(err, unix.ENOENT) || !strings.HasPrefix(err.Error(), "rule of ip t c: ") {
 			t.Errorf("the error is %v", err)
 		}
@@ -103,7 +103,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%d tables were left", n)
 		}
 		write(t, c, nft.NewRuleset(nft.IPv4, "t"))
-		if err := c.Do([]Step{
+		if err := c.Do(t.Context(), []Step{
 			{Messages: []nft.Message{nft.Chain{Family: nft.IPv4, Table: "t", Name: "gone"}.Del()}, Gone: true},
 			{Messages: []nft.Message{nft.Table{Family: nft.IPv4, Name: "t"}.Del()}, Gone: true},
 		}, func(int) {}); err != nil {
@@ -130,7 +130,7 @@ func TestOwner(t *testing.T) {
 		if got := read(t, mine); len(got.Tables) != 1 || got.Tables[0].Flags != nft.Owner {
 			t.Errorf("the table is %+v", got.Tables)
 		}
-		if err := other.Do([]Step{{Messages: []nft.Message{r.Tables[0].Del()}}}, func(int) {}); !errors.Is(err, unix.EPERM) {
+		if err := other.Do(t.Context(), []Step{{Messages: []nft.Message{r.Tables[0].Del()}}}, func(int) {}); !errors.Is(err, unix.EPERM) {
 			t.Errorf("another connection removes it: %v", err)
 		}
 		mine.Close()
