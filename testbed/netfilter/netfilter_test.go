@@ -111,10 +111,19 @@ func TestDumps(t *testing.T) {
 					t.Errorf("what is read prints differently (-nft +here)\n%s", diff)
 				}
 				messages(t, filepath.Base(file), was)
+				saved := ""
+				if strings.HasSuffix(file, ".iptables") {
+					saved = save(t)
+				}
 				run(t, "", "nft", "flush", "ruleset")
 				write(t, c, was)
 				if diff := diff(want, list(t)); diff != "" {
 					t.Errorf("what is written prints differently (-then +now)\n%s", diff)
+				}
+				if saved != "" {
+					if diff := cmp.Diff(saved, save(t)); diff != "" {
+						t.Errorf("to iptables what is written is something else (-then +now)\n%s", diff)
+					}
 				}
 				if diff := cmp.Diff(values(was), values(read(t, c))); diff != "" {
 					t.Errorf("what is written is not what is read (-then +now)\n%s", diff)
@@ -149,6 +158,15 @@ var passing = regexp.MustCompile(` expires \S+`)
 
 // list is the ruleset as nft(8) prints it.
 func list(t testing.TB) string { return run(t, "", "nft", "list", "ruleset") }
+
+// save is the ruleset as iptables prints it, without the time.
+func save(t testing.TB) string {
+	text := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(run(t, "", "iptables-nft-save"), "")
+	if strings.Count(text, "--comment") < 20 {
+		t.Errorf("iptables shows\n%s", text)
+	}
+	return text
+}
 
 // diff compares what does not pass by itself.
 func diff(a, b string) string {
