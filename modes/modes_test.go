@@ -91,8 +91,8 @@ func planned(l *lab.Lab, mode string, f plan.Features) string {
 		lines = append(lines, "refused: "+d.Summary+": "+d.Detail)
 	}
 	if !diags.HasErrors() {
-		for _, o := range p.State.Objects() {
-			lines = append(lines, o.Add()...)
+		for _, c := range plan.Diff(&plan.State{}, p.State) {
+			lines = append(lines, c.Lines()...)
 		}
 	}
 	return strings.Join(lines, "\n") + "\n"

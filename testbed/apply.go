@@ -39,20 +39,36 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 				v.close()
 			}
 		}()
-		for _, c := range changes {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := a.change(c); err != nil {
-				return fmt.Errorf("%s %s: %w", map[plan.Op]string{plan.Create: "making", plan.Update: "changing", plan.Delete: "removing"}[c.Op], c.Object.Key(), err)
-			}
+		finished := func(c plan.Change) {
 			done(c)
 			for _, ns := range namespaces(c.Object) {
 				a.leave(ns)
 			}
 		}
+		for len(changes) > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if n := together(changes); n > 0 {
+				if err := a.changeFirewall(changes[:n], finished); err != nil {
+					return err
+				}
+				changes = changes[n:]
+				continue
+			}
+			if err := a.change(changes[0]); err != nil {
+				return failed(changes[0], err)
+			}
+			finished(changes[0])
+			changes = changes[1:]
+		}
 		return a.carrier(ctx)
 	})
+}
+
+// failed says which change failed.
+func failed(c plan.Change, err error) error {
+	return fmt.Errorf("%s %s: %w", map[plan.Op]string{plan.Create: "making", plan.Update: "changing", plan.Delete: "removing"}[c.Op], c.Object.Key(), err)
 }
 
 // carrier waits until the link that was set up last may send: the kernel's link watch hears of links in the order in which
@@ -192,11 +208,6 @@ func (a *applier) change(c plan.Change) error {
 	case plan.Link:
 		before, _ := c.Before.(plan.Link)
 		return a.link(v, o, before)
-	case plan.Table:
-		if err := a.step(v); err != nil {
-			return err
-		}
-		return writeTable(o, c.Op == plan.Update)
 	case plan.Qdisc:
 		index, err := v.link(o.Link)
 		if err != nil {
@@ -262,11 +273,6 @@ func (a *applier) delete(v *visit, o plan.Object) error {
 		}
 		delete(v.index, o.Name)
 		return v.LinkDel(device(index))
-	case plan.Table:
-		if err := a.step(v); err != nil {
-			return err
-		}
-		return deleteTable(o)
 	case plan.Qdisc:
 		index, err := v.link(o.Link)
 		if err != nil {

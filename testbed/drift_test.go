@@ -16,11 +16,21 @@ func TestEveryKind(t *testing.T) {
 	up(t, lab, s)
 	for _, table := range []string{"ip masq", "ip6 empty", "inet mixed"} {
 		got := run(t, "", "ip", "netns", "exec", lab+".n1", "nft", "list", "table", table[:strings.Index(table, " ")], table[strings.Index(table, " ")+1:])
-		want := s.Get(plan.Key{Namespace: lab + ".n1", Kind: plan.KindTable, Name: table}).(plan.Table).Text()
+		want := listing(s, lab+".n1", table)
 		if got != want {
 			t.Errorf("nft prints\n%s\nand the plan is\n%s", got, want)
 		}
 	}
+}
+
+// listing is a table of the plan as nft(8) lists it.
+func listing(s *plan.State, ns, table string) string {
+	for _, c := range plan.Diff(&plan.State{}, s) {
+		if k := c.Object.Key(); k.Namespace == ns && k.Kind == plan.KindTable && k.Name == table {
+			return c.Ruleset().Text()
+		}
+	}
+	return ""
 }
 
 // TestDrift changes one thing with the ordinary tools; up sees just that, and mends it.
@@ -119,11 +129,20 @@ func TestDrift(t *testing.T) {
 		{"ip netns exec %n sysctl -qw net.ipv4.conf.eth0.proxy_arp=0", "update n1 sysctl net/ipv4/conf/eth0/proxy_arp"},
 		{"ip netns exec %n sysctl -qw net.ipv4.neigh.eth0.gc_stale_time=60", "update n1 sysctl net/ipv4/neigh/eth0/gc_stale_time"},
 		{"ip netns exec %n nft delete table ip masq", "create n1 nft table ip masq"},
-		{"ip netns exec %n nft flush chain ip masq forward", "update n1 nft table ip masq"},
-		{"ip netns exec %n nft insert rule ip masq forward ct state established accept", "update n1 nft table ip masq"},
-		{"ip netns exec %n nft add rule ip masq forward rt mtu 1000 accept", "update n1 nft table ip masq"},
-		{"ip netns exec %n nft add chain ip6 empty c", "update n1 nft table ip6 empty"},
-		{"ip netns exec %n nft add set ip6 empty c '{ type ipv6_addr; }'", "update n1 nft table ip6 empty"},
+		{"ip netns exec %n nft flush chain ip masq forward", "create n1 nft rule ip masq forward 0"},
+		{"ip netns exec %n nft insert rule ip masq forward ct state established accept", "delete n1 nft rule ip masq forward handle"},
+		{"ip netns exec %n nft add rule ip masq forward rt mtu 1000 accept", "delete n1 nft rule ip masq forward handle"},
+		{"ip netns exec %n nft add rule ip masq postrtg index 1 counter", "delete n1 nft rule ip masq postrtg handle"},
+		{"ip netns exec %n nft add chain ip6 empty c", "delete n1 nft chain ip6 empty c"},
+		{"ip netns exec %n nft add set ip6 empty c '{ type ipv6_addr; }'", "delete n1 nft set ip6 empty c"},
+		{"ip netns exec %n nft add counter ip6 empty c", "delete n1 nft object ip6 empty counter c"},
+		{"ip netns exec %n nft add element inet mixed nets '{ 192.0.2.0/24 }'", "delete n1 nft element inet mixed nets 192.0.2.0/24"},
+		{"ip netns exec %n nft delete element inet mixed nets '{ 10.7.0.1-10.7.0.9 }'", "create n1 nft element inet mixed nets 10.7.0.1-10.7.0.9"},
+		{"ip netns exec %n nft delete element inet mixed dispatch '{ 10.43.0.1 . tcp . 80 }'", "create n1 nft element inet mixed dispatch 10.43.0.1 . tcp . 80"},
+		{"ip netns exec %n nft 'delete element inet mixed dispatch { 10.43.0.3 . tcp . 80 }; add element inet mixed dispatch { 10.43.0.3 . tcp . 80 : accept }'", "update n1 nft element inet mixed dispatch 10.43.0.3 . tcp . 80"},
+		{"ip netns exec %n nft 'chain inet mixed forward { policy drop; }'", "update n1 nft chain inet mixed forward"},
+		{"ip netns exec %n nft 'delete element inet mixed dispatch { 10.43.0.1 . tcp . 80, 10.43.0.2 . tcp . 80 }; flush chain inet mixed web; delete chain inet mixed web; add chain inet mixed web'", "create n1 nft chain inet mixed web"},
+		{"ip netns exec %n nft 'add table ip masq { flags dormant; }'", "update n1 nft table ip masq"},
 		{"ip netns exec %n nft add table inet mine", "delete n1 nft table inet mine"},
 		{"ip netns exec %n nft add table netdev mine; ip netns exec %n nft add chain netdev mine c '{ type filter hook ingress device eth0 priority 0; }'", "delete n1 nft table netdev mine"},
 		{"ip netns del %p; sleep 0.3", "create n1.p1 namespace"},

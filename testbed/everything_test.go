@@ -3,6 +3,7 @@ package testbed_test
 import (
 	"net/netip"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 )
 
@@ -35,9 +36,6 @@ func everything(lab string) *plan.State {
 		near, far := plan.End{Namespace: ns, Name: "eth0"}, plan.End{Namespace: lan, Name: name}
 		inside, outside := plan.End{Namespace: pod, Name: "eth0"}, plan.End{Namespace: ns, Name: "veth0"}
 		other := 3 - b
-		v4 := func(a, b, c, d byte, bits int) netip.Prefix {
-			return netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b, c, d}), bits)
-		}
 		v6 := func(net, host byte, bits int) netip.Prefix {
 			return netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 7: net, 15: host}), bits)
 		}
@@ -114,33 +112,60 @@ func everything(lab string) *plan.State {
 			plan.Rule{Namespace: ns, V6: true, Priority: 100, From: v6(b, 0, 64), Table: 1000},
 			plan.Route{Namespace: pod, Table: plan.TableMain, Protocol: plan.ProtocolBoot, Dst: v4(169, 254, 1, 1, 32), Dev: "eth0", Scope: "link"},
 			plan.Route{Namespace: pod, Table: plan.TableMain, Protocol: plan.ProtocolBoot, Dst: plan.Everywhere(false), Via: v4(169, 254, 1, 1, 32).Addr(), Dev: "eth0"},
-			plan.Table{Namespace: ns, Family: "ip", Name: "masq", Body: masquerading},
-			plan.Table{Namespace: ns, Family: "ip6", Name: "empty"},
-			plan.Table{Namespace: ns, Family: "inet", Name: "mixed", Body: mixed},
 		)
+		for _, r := range []*nft.Ruleset{masquerading(), nft.NewRuleset(nft.IPv6, "empty"), mixed()} {
+			s.AddRuleset(ns, r)
+		}
 	}
 	s.Resolve()
 	return s
 }
 
-const masquerading = `	chain postrtg {
-		type nat hook postrouting priority srcnat; policy accept;
-		meta mark 0x00004000 return
-		ip saddr 10.42.1.0/24 ip daddr 10.42.0.0/16 return
-		ip saddr != 10.42.1.0/26 ip daddr 10.42.0.1 return
-		ip saddr 10.42.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
-		oifname "eth0" masquerade
-	}
+func v4(a, b, c, d byte, bits int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b, c, d}), bits)
+}
 
-	chain forward {
-		type filter hook forward priority filter; policy accept;
-		iifname != "eth0" accept
-		tcp dport 80 drop
-	}
-`
+// masquerading has rules as flannel's and Calico's are.
+func masquerading() *nft.Ruleset {
+	r := nft.NewRuleset(nft.IPv4, "masq")
+	r.Base("postrtg", "nat", nft.Postrouting, nft.PrioritySNAT)
+	r.Rule("postrtg", nft.Is("meta mark", 0x4000), nft.Then(nft.Return))
+	r.Rule("postrtg", nft.Is("ip saddr", v4(10, 42, 1, 0, 24)), nft.Is("ip daddr", v4(10, 42, 0, 0, 16)), nft.Then(nft.Return))
+	r.Rule("postrtg", nft.Not("ip saddr", v4(10, 42, 1, 0, 26)), nft.Is("ip daddr", v4(10, 42, 0, 1, 32)), nft.Then(nft.Return))
+	r.Rule("postrtg", nft.Is("ip saddr", v4(10, 42, 0, 0, 16)), nft.Not("ip daddr", v4(224, 0, 0, 0, 4)), nft.Masquerade(nft.FullyRandom))
+	r.Rule("postrtg", nft.Is("oifname", "eth0"), nft.Masquerade(0))
+	r.Base("forward", "filter", nft.Forward, nft.PriorityFilter)
+	r.Rule("forward", nft.Not("iifname", "eth0"), nft.Then(nft.Accept))
+	r.Rule("forward", nft.Is("tcp dport", 80), nft.Then(nft.Drop))
+	return r
+}
 
-const mixed = `	chain raw {
-		type filter hook prerouting priority raw; policy accept;
-		udp dport 4789 notrack
+// mixed has what services and policies need: sets, maps, intervals, and chains that are jumped to.
+func mixed() *nft.Ruleset {
+	r := nft.NewRuleset(nft.INet, "mixed")
+	nets := nft.SetOf(nft.INet, "mixed", "nets", nft.Interval, "ip saddr")
+	dispatch := nft.SetOf(nft.INet, "mixed", "dispatch", 0, "ip daddr", "meta l4proto", "th dport").ToVerdicts()
+	seen := nft.SetOf(nft.INet, "mixed", "seen", nft.Dynamic|nft.TimeoutSet, "ip saddr")
+	seen.Timeout, seen.Size = 60_000, 1000
+	r.Sets = append(r.Sets, nets, dispatch, seen)
+	key := []string{"ip daddr", "meta l4proto", "th dport"}
+	web := func(host byte, port int, verdict string) nft.Element {
+		return nft.Element{Family: nft.INet, Table: "mixed", Set: "dispatch", Verdict: verdict, Key: nft.KeyOf(key, v4(10, 43, 0, host, 32), "tcp", port)}
 	}
-`
+	r.Elements = append(r.Elements, web(1, 80, "goto web"), web(2, 80, "goto web"), web(3, 80, "drop"),
+		nft.Element{Family: nft.INet, Table: "mixed", Set: "nets", Key: nft.KeyOf(key[:1], v4(10, 0, 0, 0, 16)), KeyEnd: nft.KeyOf(key[:1], v4(10, 0, 255, 255, 32))},
+		nft.Element{Family: nft.INet, Table: "mixed", Set: "nets", Key: nft.KeyOf(key[:1], v4(10, 7, 0, 1, 32)), KeyEnd: nft.KeyOf(key[:1], v4(10, 7, 0, 9, 32))})
+	r.Base("raw", "filter", nft.Prerouting, nft.PriorityRaw)
+	r.Rule("raw", nft.Is("udp dport", 4789), nft.Untracked())
+	r.Base("services", "nat", nft.Prerouting, nft.PriorityDNAT)
+	r.Rule("services", nft.Vmap(dispatch, key...))
+	r.Chains = append(r.Chains, nft.Chain{Family: nft.INet, Table: "mixed", Name: "web", Comment: "one service"})
+	r.Rule("web", nft.Is("meta l4proto", "tcp"), nft.DNAT(netip.MustParseAddrPort("10.42.1.2:8080"), netip.MustParseAddrPort("10.42.2.2:8080")))
+	r.Base("forward", "filter", nft.Forward, nft.PriorityFilter)
+	r.Rule("forward", nft.Is("ct state", "established,related"), nft.Then(nft.Accept))
+	r.Rule("forward", nft.In(nets, "ip saddr"), nft.OneOf("tcp dport", 80, 443), nft.Then(nft.Accept))
+	r.Rule("forward", nft.Between("tcp dport", 1000, 2000), nft.Do(nft.Counter{}), nft.Then(nft.Accept))
+	r.Rule("forward", nft.Has(0x4000), nft.FlipMark(0x4000), nft.SetMark(0x8000))
+	r.Rule("forward", nft.Local("daddr"), nft.Is("ip6 daddr", netip.MustParseAddr("fd00::1")), nft.Refuse())
+	return r
+}

@@ -72,7 +72,7 @@ func changed(lab string) *plan.State {
 			}
 			o.MTU = 1400
 			s.Add(o)
-		case plan.FDB, plan.Table, plan.Qdisc, plan.Program:
+		case plan.FDB, plan.Table, plan.Set, plan.Chain, plan.Element, plan.ChainRule, plan.Qdisc, plan.Program:
 		case plan.Address:
 			if o.Link != "vx0" {
 				s.Add(o)

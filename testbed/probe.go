@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +13,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
+	"labnet/testbed/netfilter"
 )
 
 // Probe asks the kernel what it has, by trying it in a namespace that is thrown away. Unless load is set it tries nothing
@@ -99,7 +102,15 @@ var probes = []struct {
 		return h.QdiscReplace(q)
 	}},
 	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
-		return writeTable(plan.Table{Family: "ip", Name: "probe", Body: "\tchain c {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n\t\tmasquerade\n\t}\n"}, false)
+		conn, err := netfilter.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		r := nft.NewRuleset(nft.IPv4, "probe")
+		r.Base("c", "nat", nft.Postrouting, nft.PrioritySNAT)
+		r.Rule("c", nft.Masquerade(0))
+		return conn.Do(context.Background(), netfilter.Steps(r), func(int) {})
 	}},
 	{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable},
 	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {

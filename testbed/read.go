@@ -28,11 +28,15 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		return nil, err
 	}
 	sysctls := map[string][]plan.Sysctl{}
+	firewalls := map[string][]plan.Object{}
 	lowers, delegated := map[plan.End]bool{}, map[string]int{}
 	want.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Sysctl:
 			sysctls[o.Namespace] = append(sysctls[o.Namespace], o)
+		case plan.Table, plan.Stateful, plan.Set, plan.Chain, plan.Element, plan.ChainRule:
+			ns := o.Key().Namespace
+			firewalls[ns] = append(firewalls[ns], o)
 		case plan.Agent:
 			if o.Protocol != 0 {
 				delegated[o.Namespace] = o.Protocol
@@ -43,7 +47,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 			}
 		}
 	})
-	r := &reader{lab: lab, want: want, sysctls: sysctls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
+	r := &reader{lab: lab, want: want, sysctls: sysctls, firewalls: firewalls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
 	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
 	work := make(chan string)
 	var threads sync.WaitGroup
@@ -86,6 +90,8 @@ type reader struct {
 	lab     string
 	want    *plan.State
 	sysctls map[string][]plan.Sysctl
+
+	firewalls map[string][]plan.Object // by namespace: what is wanted
 
 	mu      sync.Mutex
 	objects []plan.Object
@@ -131,7 +137,7 @@ func (r *reader) namespace(t *traveller, name string) error {
 		read func(*visit, *found) error
 	}{
 		{"links", r.links}, {"addresses", r.addresses}, {"routes", r.routes}, {"rules", r.rules},
-		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"programs", r.programs}, {"nft tables", r.tables}, {"sysctls", r.wantedSysctls},
+		{"neighbours", r.neighbours}, {"qdiscs", r.qdiscs}, {"programs", r.programs}, {"nft tables", r.firewall}, {"sysctls", r.wantedSysctls},
 		{"agents", r.agents},
 	} {
 		err := step.read(v, f)
@@ -217,14 +223,6 @@ func (r *reader) neighbours(v *visit, f *found) error {
 		}
 	}
 	return nil
-}
-
-func (r *reader) tables(v *visit, f *found) error {
-	tables, err := readTables(v.place.Name)
-	for _, t := range tables {
-		f.add(t)
-	}
-	return err
 }
 
 // wantedSysctls reads the wanted sysctls of links that exist; the thread is in the namespace, so /proc/sys/net is too.

@@ -208,3 +208,13 @@ func (v *visit) removeRoute(r plan.Route) error {
 		return err == nil && !kernels && (o == r || beside(o) == r)
 	})
 }
+
+// nameOf looks a value up in a map of names.
+func nameOf[V comparable](m map[string]V, v V) (string, bool) {
+	for name, value := range m {
+		if value == v {
+			return name, true
+		}
+	}
+	return "", false
+}

@@ -19,14 +19,18 @@ func (o Op) String() string { return [...]string{"create", "update", "delete"}[o
 // Change is one step from one state to another.
 type Change struct {
 	Op     Op
-	Object Object // what is to be; for Delete what was
-	Before Object // for Update, what was
+	Object Object   // what is to be; for Delete what was
+	Before Object   // for Update, what was
+	Parts  []Object // of a table that is made: all that is in it, parents first
 }
 
 // Lines returns the change as commands.
 func (c Change) Lines() []string {
 	switch c.Op {
 	case Create:
+		if t, ok := c.Object.(Table); ok {
+			return t.add(c.Parts)
+		}
 		return c.Object.Add()
 	case Delete:
 		return c.Object.Del()
@@ -44,7 +48,7 @@ func Diff(actual, desired *State) []Change {
 	var doomed []entry
 	for k, o := range actual.objects {
 		want, ok := desired.objects[k]
-		if ok && want == o {
+		if ok && same(want, o) {
 			continue
 		}
 		if ok {
@@ -111,7 +115,7 @@ func Diff(actual, desired *State) []Change {
 	}
 	wanted := make([]entry, 0, max(0, len(desired.objects)-len(actual.objects)))
 	for k, o := range desired.objects {
-		if was, ok := actual.objects[k]; !ok || gone[k] || was != o {
+		if was, ok := actual.objects[k]; !ok || gone[k] || !same(was, o) {
 			wanted = append(wanted, entry{k, o})
 		}
 	}
@@ -123,7 +127,59 @@ func Diff(actual, desired *State) []Change {
 			changes = append(changes, Change{Op: Create, Object: e.object})
 		}
 	}
-	return changes
+	return fold(changes)
+}
+
+// fold makes a new table and what is in it one change, as nft(8) lists it.
+func fold(changes []Change) []Change {
+	tables := map[Key]int{} // those that are made: their place
+	last := map[Key]int{}   // … and the last of what they stand on
+	places := map[Key]int{} // of what is made
+	for i, c := range changes {
+		if c.Op != Create {
+			continue
+		}
+		k := c.Object.Key()
+		places[k] = i
+		if k.Kind == KindTable {
+			tables[k], last[k] = i, i
+		}
+	}
+	if len(tables) == 0 {
+		return changes
+	}
+	parts := map[Key][]Object{}
+	folded := make([]bool, len(changes))
+	for i, c := range changes {
+		table, ok := tableOf(c.Object)
+		if _, made := tables[table]; !ok || !made || c.Op != Create {
+			continue
+		}
+		parts[table], folded[i] = append(parts[table], c.Object), true
+		for _, p := range c.Object.Parents() {
+			if p.Kind == KindLink {
+				last[table] = max(last[table], places[p])
+			}
+		}
+	}
+	at := map[int][]Key{}
+	for _, c := range changes {
+		if k := c.Object.Key(); k.Kind == KindTable && c.Op == Create {
+			at[last[k]] = append(at[last[k]], k)
+		}
+	}
+	out := make([]Change, 0, len(changes))
+	for i, c := range changes {
+		if _, made := tables[c.Object.Key()]; !folded[i] && (!made || c.Op != Create) {
+			out = append(out, c)
+		}
+		for _, k := range at[i] {
+			t := changes[tables[k]]
+			t.Parts = parts[k]
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // outliving returns the devices made of programs that are there before the device which feeds them: that is still to be
@@ -195,6 +251,14 @@ func diesWith(o Object, parent Key) bool {
 			return o.Link == parent.Name
 		}
 		return true
+	case KindTable:
+		return true
+	case KindSet:
+		e, ok := o.(Element)
+		return ok && within(e.Namespace, KindSet, e.Family, e.Table, e.Element.Set) == parent
+	case KindChain:
+		r, ok := o.(ChainRule)
+		return ok && within(r.Namespace, KindChain, r.Family, r.Table, r.Chain) == parent
 	case KindQdisc:
 		return o.Key().Kind == KindProgram
 	case KindAgent:

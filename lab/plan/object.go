@@ -44,15 +44,21 @@ const (
 	KindRoute
 	KindRule
 	KindTable
+	KindStateful
+	KindSet
+	KindChain
+	KindElement
+	KindChainRule
 	KindProgram
 	KindAgent
 )
 
 func (k Kind) String() string {
-	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table", "eBPF program", "agent"}[k]
+	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table", "nft object", "nft set", "nft chain", "nft element", "nft rule", "eBPF program", "agent"}[k]
 }
 
-// Object is one thing in the kernel. The values are comparable: two objects of one key are the same when a == b.
+// Object is one thing in the kernel. The values are comparable: two objects of one key are the same when a == b, but for
+// what the kernel calls a rule.
 type Object interface {
 	Key() Key
 	// Parents are the objects this one stands on: they are made before it, and when one of them goes, so does this one.
@@ -84,7 +90,7 @@ func (s *State) Add(objects ...Object) {
 	}
 	for _, o := range objects {
 		k := o.Key()
-		if was, ok := s.objects[k]; ok && was != o {
+		if was, ok := s.objects[k]; ok && !same(was, o) {
 			if _, named := s.clashes[k]; named {
 				s.clashes[k] = true
 				continue

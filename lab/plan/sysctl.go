@@ -1,9 +1,6 @@
 package plan
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Sysctl is a kernel parameter of a namespace; Path is as below /proc/sys, so that a device name may hold a dot.
 type Sysctl struct {
@@ -42,34 +39,4 @@ func defaultSysctls(namespace string) []Key {
 		{namespace, KindSysctl, defaultIPv6Off},
 		{namespace, KindSysctl, ipv6Forwarding},
 	}
-}
-
-// Table is a whole nftables table: its chains and rules as nft(8) lists them, without comments.
-type Table struct {
-	Namespace string
-	Family    string // ip, ip6, inet, arp, bridge, netdev
-	Name      string
-	Body      string // chains as nft prints them, each line ended by a newline and indented by one tab
-}
-
-func (t Table) Key() Key       { return Key{t.Namespace, KindTable, t.Family + " " + t.Name} }
-func (t Table) Parents() []Key { return []Key{{t.Namespace, KindNamespace, ""}} }
-
-// Text is the table as nft(8) prints it.
-func (t Table) Text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
-	b.WriteString(t.Body)
-	b.WriteString("}\n")
-	return b.String()
-}
-
-func (t Table) Add() []string {
-	return []string{fmt.Sprintf("ip netns exec %s nft -f - <<'EOF'\n%sEOF", t.Namespace, t.Text())}
-}
-func (t Table) Set(Object) ([]string, bool) {
-	return append(t.Del(), t.Add()...), true
-}
-func (t Table) Del() []string {
-	return []string{fmt.Sprintf("ip netns exec %s nft delete table %s %s", t.Namespace, t.Family, t.Name)}
 }

@@ -70,8 +70,8 @@ func (hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State) h
 		s.Add(
 			plan.Agent{Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: speaker.Text()},
 			plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet, Dst: plan.Everywhere(false), Via: gateway, Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot},
-			plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: attach.NoReturn(n.Uplink().Name, subnet)},
 		)
+		attach.NoReturn(s, n, n.Uplink().Name, subnet)
 		attach.Hybridnet(c, s, n, podMTU(c, n))
 	}
 	tor.Learns++ // the subnet

@@ -109,8 +109,8 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 			s.Add(
 				plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet + i, Dst: subnet, Dev: name, Scope: "link", Protocol: plan.ProtocolBoot},
 				plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet + i, Dst: plan.Everywhere(false), Via: shared.Gateway(c, cidr), Dev: name, Protocol: plan.ProtocolBoot},
-				plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: attach.NoReturn(name, subnet)},
 			)
+			attach.NoReturn(s, n, name, subnet)
 		}
 		if len(n.Pods) > 0 {
 			enhanced := plan.NewAddress(n.Namespace, name, n.Pods[0].Addresses[0])

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 	"labnet/modes/internal/attach"
 )
@@ -39,11 +40,11 @@ func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State,
 		},
 		node,
 		plan.Route{Namespace: n.Namespace, Table: attach.TableMarked, Dst: plan.Everywhere(false), Dev: device, Protocol: plan.ProtocolBoot},
-		h.firewall(device, c.CIDRs()[0], n),
 	)
 	for path, value := range map[string]string{"app_solicit": "1", "base_reachable_time_ms": "5000"} {
 		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv4/neigh/" + device + "/" + path, Value: value, Link: device})
 	}
+	s.AddRuleset(n.Namespace, h.firewall(device, c.CIDRs()[0]))
 	attach.NoRouterAdvertisements(c, s, n.Namespace, device)
 	for _, subnet := range c.CIDRs() {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: attach.TableOverlay, Dst: subnet, Dev: device, Protocol: plan.ProtocolBoot})
@@ -87,13 +88,12 @@ func uplinkMAC(s *plan.State, n *plan.Node) string {
 }
 
 // firewall masquerades what pods send to the world; what is for a pod of this node or goes through the tunnel keeps its source.
-func (hybridnet) firewall(device string, subnet netip.Prefix, n *plan.Node) plan.Table {
-	return plan.Table{Namespace: n.Namespace, Family: "ip", Name: "hybridnet", Body: fmt.Sprintf(`	chain nat-POSTROUTING {
-		type nat hook postrouting priority srcnat; policy accept;
-		oifname %q return
-		oifname != %q ip saddr %s masquerade
-	}
-`, attach.HybridnetVeths, device, subnet)}
+func (hybridnet) firewall(device string, subnet netip.Prefix) *nft.Ruleset {
+	r := nft.NewRuleset(nft.IPv4, "hybridnet")
+	r.Base("nat-POSTROUTING", "nat", nft.Postrouting, nft.PrioritySNAT)
+	r.Rule("nat-POSTROUTING", nft.Is("oifname", attach.HybridnetVeths), nft.Then(nft.Return))
+	r.Rule("nat-POSTROUTING", nft.Not("oifname", device), nft.Is("ip saddr", subnet), nft.Masquerade(0))
+	return r
 }
 
 // own: the pods' veths have no address, so the kernel takes that of the first interface.

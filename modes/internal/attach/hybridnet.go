@@ -1,11 +1,11 @@
 package attach
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 )
 
@@ -55,14 +55,13 @@ func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ..
 	}
 }
 
-// NoReturn are the rules of a table which keeps what is for a pod that is not there from going back and forth between the
-// node and a router.
-func NoReturn(device string, subnet netip.Prefix) string {
-	return fmt.Sprintf(`	chain filter-FORWARD {
-		type filter hook forward priority filter; policy accept;
-		iifname %[1]q oifname %[1]q ip daddr %[2]s drop
-	}
-`, device, subnet)
+// NoReturn adds a table which keeps what is for a pod that is not there from going back and forth between the node and a
+// router.
+func NoReturn(s *plan.State, n *plan.Node, device string, subnet netip.Prefix) {
+	r := nft.NewRuleset(nft.IPv4, "hybridnet")
+	r.Base("filter-FORWARD", "filter", nft.Forward, nft.PriorityFilter)
+	r.Rule("filter-FORWARD", nft.Is("iifname", device), nft.Is("oifname", device), nft.Is("ip daddr", subnet), nft.Then(nft.Drop))
+	s.AddRuleset(n.Namespace, r)
 }
 
 func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {

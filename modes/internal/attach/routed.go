@@ -1,11 +1,11 @@
 package attach
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 )
 
@@ -97,30 +97,19 @@ func answerForGateway(s *plan.State, n *plan.Node) {
 // CalicoFirewall adds what every packet of the pods meets of Calico's rules: what leaves the pool is masqueraded, and the
 // packets of a VXLAN tunnel, where there is one, are not tracked.
 func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort int) {
-	family := "ip"
+	r, source, destination := nft.NewRuleset(nft.IPv4, "calico"), "ip saddr", "ip daddr"
 	if pool.Addr().Is6() {
-		family = "ip6"
+		r, source, destination = nft.NewRuleset(nft.IPv6, "calico"), "ip6 saddr", "ip6 daddr"
 	}
-	body := ""
 	if vxlanPort != 0 {
-		body = fmt.Sprintf(`	chain raw-PREROUTING {
-		type filter hook prerouting priority raw; policy accept;
-		udp dport %[1]d notrack
+		r.Base("raw-PREROUTING", "filter", nft.Prerouting, nft.PriorityRaw)
+		r.Rule("raw-PREROUTING", nft.Is("udp dport", vxlanPort), nft.Untracked())
+		r.Base("raw-OUTPUT", "filter", nft.Output, nft.PriorityRaw)
+		r.Rule("raw-OUTPUT", nft.Is("udp dport", vxlanPort), nft.Untracked())
 	}
-
-	chain raw-OUTPUT {
-		type filter hook output priority raw; policy accept;
-		udp dport %[1]d notrack
-	}
-
-`, vxlanPort)
-	}
-	body += fmt.Sprintf(`	chain nat-POSTROUTING {
-		type nat hook postrouting priority srcnat; policy accept;
-		%[1]s saddr %[2]s %[1]s daddr != %[2]s masquerade fully-random
-	}
-`, family, pool)
-	s.Add(plan.Table{Namespace: n.Namespace, Family: family, Name: "calico", Body: body})
+	r.Base("nat-POSTROUTING", "nat", nft.Postrouting, nft.PrioritySNAT)
+	r.Rule("nat-POSTROUTING", nft.Is(source, pool), nft.Not(destination, pool), nft.Masquerade(nft.FullyRandom))
+	s.AddRuleset(n.Namespace, r)
 }
 
 func hasDefault(n *plan.Node) bool {

@@ -1,0 +1,124 @@
+package nft
+
+import "slices"
+
+// Inline is a set that is written where it is used: { 80, 443 }.
+type Inline struct {
+	Flags    uint32        `nft:"1"`
+	KeyType  uint32        `nft:"2"`
+	KeyLen   uint32        `nft:"3"`
+	DataType uint32        `nft:"4,opt"`
+	DataLen  uint32        `nft:"5,opt"`
+	Fields   []lengthAttrs `nft:"6,opt"`
+	Userdata []byte        `nft:"8,opt"`
+	Elements []Elem
+}
+
+func (i *Inline) set(r Rule) Set {
+	s := Set{
+		Family: r.Family, Table: r.Table, Flags: i.Flags | Anonymous | Constant, KeyType: i.KeyType, KeyLen: i.KeyLen, DataType: i.DataType, DataLen: i.DataLen,
+		Size: uint32(len(i.Elements)), Userdata: string(i.Userdata),
+	}
+	for _, f := range i.Fields {
+		s.Fields += string([]byte{byte(f.Len)})
+	}
+	return s
+}
+
+// elements are those of the set, with its name.
+func (i *Inline) elements(s Set) []Element {
+	var list []Element
+	for _, e := range i.Elements {
+		list = append(list, s.element(e))
+	}
+	return list
+}
+
+// NewInline writes a set where it is used. The order of its elements is of no consequence.
+func NewInline(s Set, elements []Element) *Inline {
+	i := &Inline{Flags: s.Flags &^ (Anonymous | Constant), KeyType: s.KeyType, KeyLen: s.KeyLen, DataType: s.DataType, DataLen: s.DataLen}
+	if s.Userdata != "" {
+		i.Userdata = []byte(s.Userdata)
+	}
+	for n := range len(s.Fields) {
+		i.Fields = append(i.Fields, lengthAttrs{uint32(s.Fields[n])})
+	}
+	for _, e := range elements {
+		e.Exprs = e.Exprs.Forget()
+		i.Elements = append(i.Elements, e.encode())
+	}
+	slices.SortFunc(i.Elements, func(a, b Elem) int { return slices.Compare(attributes(a), attributes(b)) })
+	return i
+}
+
+// Adopt makes the anonymous sets of a rule part of it, as rules are written. Sets are found by name.
+func (r Rule) Adopt(find func(name string) (Set, []Element, bool)) (Rule, error) {
+	list, err := r.Exprs.List()
+	if err != nil {
+		return r, err
+	}
+	for i, e := range list {
+		l, ok := e.(Lookup)
+		if !ok || l.Inline != nil {
+			continue
+		}
+		if s, elements, ok := find(l.Set); ok && s.Flags&Anonymous != 0 {
+			l.Set, l.Inline = "", NewInline(s, elements)
+			list[i] = l
+		}
+	}
+	r.Exprs = Pack(list...)
+	return r, nil
+}
+
+// Refs are the chains, sets and objects of its table that a rule names, one a line: chain services.
+func (x Exprs) Refs() []string {
+	list, err := x.List()
+	if err != nil {
+		return nil
+	}
+	var refs []string
+	ref := func(kind, name string) {
+		if line := kind + " " + name + "\n"; name != "" && !slices.Contains(refs, line) {
+			refs = append(refs, line)
+		}
+	}
+	for _, e := range list {
+		switch e := e.(type) {
+		case Immediate:
+			if e.Data.Verdict != nil {
+				ref("chain", e.Data.Verdict.Chain)
+			}
+		case Lookup:
+			ref("set", e.Set)
+			if e.Inline != nil {
+				for _, one := range e.Inline.Elements {
+					if one.Data != nil && one.Data.Verdict != nil {
+						ref("chain", one.Data.Verdict.Chain)
+					}
+				}
+			}
+		case Dynset:
+			ref("set", e.Set)
+		case Objref:
+			ref("set", e.SetName)
+			if e.Name != "" {
+				ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
+			}
+		}
+	}
+	return refs
+}
+
+// Plain reports whether nft(8)'s words say all there is: of iptables' own matches and targets, and of what has no form
+// here, they do not.
+func (x Exprs) Plain() bool {
+	list, err := x.List()
+	return err == nil && !slices.ContainsFunc(list, func(e Expr) bool {
+		switch e.(type) {
+		case Match, Target, Raw:
+			return true
+		}
+		return false
+	})
+}

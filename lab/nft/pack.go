@@ -1,0 +1,230 @@
+package nft
+
+import (
+	"encoding/binary"
+	"fmt"
+	"reflect"
+)
+
+// Exprs is a list of expressions, packed, so that rules and elements are comparable: they are the same when these are. It
+// is records of a kind, a length and so many bytes. (The kernel's own lists are no longer than 65,535 bytes, and the sets
+// that lookups have inline may be.)
+type Exprs string
+
+const (
+	recordExpr    = iota // as the kernel has it
+	recordInline         // of the lookup before: the set that it has inline
+	recordElement        // … and an element of it
+)
+
+func record(b []byte, kind uint32, data []byte) []byte {
+	b = binary.NativeEndian.AppendUint32(b, kind)
+	b = binary.NativeEndian.AppendUint32(b, uint32(len(data)))
+	return append(b, data...)
+}
+
+// Pack makes a list.
+func Pack(list ...Expr) Exprs {
+	var b []byte
+	for _, e := range list {
+		l, _ := e.(Lookup)
+		if l.Inline == nil {
+			b = record(b, recordExpr, appendContent(nil, e))
+			continue
+		}
+		set := *l.Inline
+		l.Inline = nil
+		b = record(b, recordExpr, appendContent(nil, l))
+		b = record(b, recordInline, attributes(set))
+		for _, one := range set.Elements {
+			b = record(b, recordElement, attributes(one))
+		}
+	}
+	return Exprs(b)
+}
+
+// List returns the expressions of a list, or an error where it is none.
+func (x Exprs) List() ([]Expr, error) {
+	var list []Expr
+	var inline *Inline
+	for len(x) > 0 {
+		if len(x) < 8 {
+			return list, fmt.Errorf("%d bytes are left that are no expression", len(x))
+		}
+		kind, n := binary.NativeEndian.Uint32([]byte(x[:4])), binary.NativeEndian.Uint32([]byte(x[4:8]))
+		if uint64(n) > uint64(len(x)-8) {
+			return list, fmt.Errorf("an expression of %d bytes where %d are left", n, len(x)-8)
+		}
+		data := []byte(x[8 : 8+n])
+		x = x[8+n:]
+		switch {
+		case kind == recordExpr:
+			e, err := parseExpr(data)
+			if err != nil {
+				return list, err
+			}
+			list, inline = append(list, e), nil
+		case kind == recordInline && len(list) > 0 && inline == nil:
+			l, ok := list[len(list)-1].(Lookup)
+			set, err := parse[Inline](data)
+			if err != nil || !ok {
+				return list, fmt.Errorf("an inline set: %w", err)
+			}
+			inline = &set
+			l.Inline = inline
+			list[len(list)-1] = l
+		case kind == recordElement && inline != nil:
+			one, err := parse[Elem](data)
+			if err != nil {
+				return list, err
+			}
+			inline.Elements = append(inline.Elements, one)
+		default:
+			return list, fmt.Errorf("there is no record of kind %d here", kind)
+		}
+	}
+	return list, nil
+}
+
+func appendContent(b []byte, e Expr) []byte {
+	b = encodeField(b, 1, reflect.ValueOf(e.name()))
+	switch e := e.(type) {
+	case Raw:
+		b, at := begin(b, 2|nested)
+		return end(append(b, e.Data...), at)
+	case Notrack:
+		return b
+	}
+	b, at := begin(b, 2|nested)
+	return end(encode(b, reflect.ValueOf(e)), at)
+}
+
+func parseExpr(data []byte) (Expr, error) {
+	var named struct {
+		Name string `nft:"1"`
+		Data []byte `nft:"2"`
+	}
+	if err := decode(data, reflect.ValueOf(&named).Elem()); err != nil {
+		return nil, err
+	}
+	t, ok := expressions[named.Name]
+	if !ok {
+		if err := each(named.Data, func(uint16, []byte) error { return nil }); err != nil {
+			return nil, fmt.Errorf("expression %q: %w", named.Name, err)
+		}
+		return Raw{named.Name, pad(named.Data)}, nil
+	}
+	e := reflect.New(t).Elem()
+	if err := decode(named.Data, e); err != nil {
+		return nil, fmt.Errorf("expression %q: %w", named.Name, err)
+	}
+	return e.Interface().(Expr), nil
+}
+
+// wire is a list of expressions as the kernel has it.
+type wire string
+
+// wire is the list without what its lookups have inline.
+func (x Exprs) wire() wire {
+	list, _ := x.List()
+	return wireOf(list)
+}
+
+func wireOf(list []Expr) wire {
+	var b []byte
+	for _, e := range list {
+		if l, ok := e.(Lookup); ok {
+			l.Inline = nil
+			e = l
+		}
+		var at int
+		b, at = begin(b, listElem|nested)
+		b = end(appendContent(b, e), at)
+	}
+	return wire(b)
+}
+
+func (w wire) list() ([]Expr, error) {
+	var list []Expr
+	err := each([]byte(w), func(_ uint16, data []byte) error {
+		e, err := parseExpr(data)
+		if err == nil {
+			list = append(list, e)
+		}
+		return err
+	})
+	return list, err
+}
+
+// exprs packs a list that was parsed.
+func (w wire) exprs() Exprs {
+	list, _ := w.list()
+	return Pack(list...)
+}
+
+func (w wire) appendTo(b []byte) []byte { return append(b, w...) }
+
+func (w *wire) parse(data []byte) error {
+	list, err := wire(data).list()
+	if err == nil {
+		*w = wireOf(list)
+	}
+	return err
+}
+
+// One is an expression that stands by itself as an attribute of something else.
+type One string
+
+func (x One) appendTo(b []byte) []byte { return append(b, x...) }
+
+func (x *One) parse(data []byte) error {
+	e, err := parseExpr(data)
+	if err == nil {
+		*x = One(appendContent(nil, e))
+	}
+	return err
+}
+
+// list is what is asked for where there may be one expression or several.
+func (x One) list(several wire) Exprs {
+	if x == "" {
+		return several.exprs()
+	}
+	e, err := parseExpr([]byte(x))
+	if err != nil {
+		return ""
+	}
+	return Pack(e)
+}
+
+// oneOrList is how the kernel has several expressions: a single one stands by itself.
+func (x Exprs) oneOrList() (One, wire) {
+	if list, err := x.List(); err == nil && len(list) == 1 {
+		return One(appendContent(nil, list[0])), ""
+	}
+	return "", x.wire()
+}
+
+// Forget returns the list without what the kernel counts.
+func (x Exprs) Forget() Exprs {
+	list, err := x.List()
+	if err != nil {
+		return x
+	}
+	for i := range list {
+		list[i] = forget(list[i])
+	}
+	return Pack(list...)
+}
+
+// forget takes out what the kernel counts.
+func forget(e Expr) Expr {
+	switch e := e.(type) {
+	case Counter:
+		return Counter{}
+	case Quota:
+		e.Consumed = 0
+		return e
+	}
+	return e
+}
