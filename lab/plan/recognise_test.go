@@ -26,7 +26,7 @@ func ports(list []int) *nft.Ruleset {
 
 // after makes the changes of a chain as the kernel would: what goes is named by its handle, what changes keeps its place,
 // and what comes is put at its place among those before it.
-func after(t *testing.T, rules []nft.Rule, changes []Change) []nft.Rule {
+func replaced(t *testing.T, rules []nft.Rule, changes []Change) []nft.Rule {
 	at := func(handle uint64) int {
 		i := slices.IndexFunc(rules, func(r nft.Rule) bool { return r.Handle == handle })
 		if i < 0 {
@@ -84,7 +84,7 @@ func TestRulesAreFoundAgain(t *testing.T) {
 		kernel := ports(is)
 		actual.Add(Recognise("n", kernel, Firewall("n", ports(want)))...)
 		changes := Diff(actual, desired)
-		got := after(t, kernel.Rules, changes)
+		got := replaced(t, kernel.Rules, changes)
 		kept, whole := 0, ports(want).Rules
 		for i, r := range got {
 			if i >= len(want) || r.Exprs != whole[i].Exprs {
@@ -137,7 +137,7 @@ func TestLongChains(t *testing.T) {
 	kernel := ports(is)
 	actual.Add(Recognise("n", kernel, Firewall("n", ports(want)))...)
 	changes := Diff(actual, desired)
-	got, whole := after(t, kernel.Rules, changes), ports(want).Rules
+	got, whole := replaced(t, kernel.Rules, changes), ports(want).Rules
 	for i, r := range got {
 		if r.Exprs != whole[i].Exprs {
 			t.Fatalf("rule %d is another", i)

@@ -24,7 +24,7 @@ func Validate(ctx context.Context, l *lab.Lab, opt Options) (*Plan, hcl.Diagnost
 		tried, opt.Mode = append(tried, name), name
 		_, more := Build(l, opt)
 		for _, d := range more {
-			if d.Severity == hcl.DiagError && d.Subject != nil && counts(*d.Subject) && !slices.ContainsFunc(diags, func(e *hcl.Diagnostic) bool { return same(d, e) }) {
+			if d.Severity == hcl.DiagError && d.Subject != nil && counts(*d.Subject) && !slices.ContainsFunc(diags, func(e *hcl.Diagnostic) bool { return sameMistake(d, e) }) {
 				diags = append(diags, d)
 			}
 		}
@@ -40,6 +40,6 @@ func Validate(ctx context.Context, l *lab.Lab, opt Options) (*Plan, hcl.Diagnost
 	return p, lab.Limit(diags)
 }
 
-func same(a, b *hcl.Diagnostic) bool {
+func sameMistake(a, b *hcl.Diagnostic) bool {
 	return a.Summary == b.Summary && a.Detail == b.Detail && a.Subject != nil && b.Subject != nil && *a.Subject == *b.Subject
 }
