@@ -24,7 +24,7 @@ func ports(list []int) *nft.Ruleset {
 	return r
 }
 
-// after makes the changes of a chain as the kernel would: what goes is named by its handle, what changes keeps its place,
+// replaced makes the changes of a chain as the kernel would: what goes is named by its handle, what changes keeps its place,
 // and what comes is put at its place among those before it.
 func replaced(t *testing.T, rules []nft.Rule, changes []Change) []nft.Rule {
 	at := func(handle uint64) int {
