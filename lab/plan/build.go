@@ -28,6 +28,8 @@ type Plan struct {
 	ModeName string // as asked for: the variant's name
 	Mode     Mode   // nil where the lab has no pod network
 	State    *State
+
+	walk *walker // over the machines
 }
 
 // Build plans a lab. It reports everything that is wrong, and then returns no plan.
@@ -94,20 +96,8 @@ func Build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	}
 	wires(p.Cluster, p.State)
 	p.State.Resolve()
-	return p, diags
-}
-
-// Expect says what becomes of packets between two endpoints of one family.
-func (p *Plan) Expect(from, to Endpoint) Expectation {
-	if p.Mode == nil || from.Pod == nil && to.Pod == nil {
-		return Expectation{
-			Reachable: true,
-			Source:    from.Address,
-			MTU:       min(from.Machine.Interfaces[0].Switch.MTU, to.Machine.Interfaces[0].Switch.MTU),
-			Wire:      true,
-		}
-	}
-	return p.Mode.Expect(p.Cluster, from, to)
+	p.walk = Walk{Cluster: p.Cluster}.walker()
+	return p, append(diags, p.narrows()...)
 }
 
 // interfaces are the keys of the machines' interfaces.
