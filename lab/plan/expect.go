@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -92,6 +93,7 @@ type BadRoute struct {
 // BadRoutes follows every static route and gateway of the definition.
 func (p *Plan) BadRoutes() []BadRoute {
 	var bad []BadRoute
+	alike := p.alike()
 	for _, m := range p.Cluster.Lab.Machines {
 		report := func(to netip.Prefix, via netip.Addr, at hcl.Range, problem string) {
 			if problem != "" {
@@ -106,7 +108,7 @@ func (p *Plan) BadRoutes() []BadRoute {
 			report(Everywhere(g.Is6()), g, m.At.Of("gateway", m.Range), p.nextHop(m, g))
 		}
 		for _, r := range m.Routes {
-			report(r.To, r.Via, r.At.Of("via", r.Range), cmp.Or(p.nextHop(m, r.Via), p.leads(m, *r)))
+			report(r.To, r.Via, r.At.Of("via", r.Range), cmp.Or(p.nextHop(m, r.Via), p.leads(m, *r, alike)))
 		}
 	}
 	return bad
@@ -135,28 +137,51 @@ func (p *Plan) nextHop(m *lab.Machine, via netip.Addr) string {
 // podOnSegment reports whether an address is a pod's.
 func (p *Plan) podOnSegment(a netip.Addr) bool { return p.walk.pods[a] }
 
-// leads follows a route to what it leads to, there and back.
-func (p *Plan) leads(m *lab.Machine, r lab.Route) string {
+// leads follows a route to what it leads to, there and back, from its own machine and from all that come by.
+func (p *Plan) leads(m *lab.Machine, r lab.Route, alike map[*lab.Machine]bool) string {
 	_, joins := p.Mode.(Joiner)
 	for _, e := range p.Cluster.Everyone() {
-		if !r.To.Contains(e.Address) || e.Machine == m || e.Pod != nil && joins {
-			continue
-		}
-		t := p.walk.walk(stop{machine: m}, e.Address)
-		if len(t.legs) == 0 {
+		if !r.To.Contains(e.Address) || !alike[e.Node.Machine] || e.Pod != nil && (joins || e.Pod.Index > 0) {
 			continue
 		}
 		if _, via, _ := p.walk.route(stop{machine: m}, e.Address); via != r.Via {
 			continue // another route is more specific
 		}
-		if !t.arrives {
-			return fmt.Sprintf("%s is not reached: %s", e.Title, t.lost)
-		}
-		if back := p.walk.walk(stop{machine: e.Node.Machine}, t.source); !back.arrives {
-			return fmt.Sprintf("%s has no way back: %s", e.Title, back.lost)
+		for _, from := range p.Cluster.Lab.Machines {
+			if from == e.Node.Machine || from != m && !alike[from] {
+				continue
+			}
+			t := p.walk.walk(stop{machine: from}, e.Address)
+			if !slices.Contains(t.stops[:len(t.stops)-1], stop{machine: m}) && from != m {
+				continue
+			}
+			if !t.arrives {
+				return fmt.Sprintf("%s does not reach %s: %s", from.Name, e.Title, t.lost)
+			}
+			if back := p.walk.walk(stop{machine: e.Node.Machine}, t.source); t.source.IsValid() && !back.arrives {
+				return fmt.Sprintf("%s reaches %s, and there is no way back: %s", from.Name, e.Title, back.lost)
+			}
 		}
 	}
 	return ""
+}
+
+// alike picks one of the machines that are on the same segments and have the same routes: packets of the others go its way.
+func (p *Plan) alike() map[*lab.Machine]bool {
+	picked, seen := map[*lab.Machine]bool{}, map[string]bool{}
+	for _, m := range p.Cluster.Lab.Machines {
+		key := fmt.Sprint(m.Kind, m.Gateways)
+		for _, nic := range m.Interfaces {
+			key += " on " + nic.Segment().String()
+		}
+		for _, r := range m.Routes {
+			key += fmt.Sprint(" ", r.To, r.Via)
+		}
+		if picked[m] = !seen[key]; picked[m] {
+			seen[key] = true
+		}
+	}
+	return picked
 }
 
 // narrows warns of segments between nodes that are smaller than what the mode sends.

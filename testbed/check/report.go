@@ -166,6 +166,12 @@ func (r *Report) Text(w io.Writer, color bool) {
 			not = fmt.Sprintf("; %d of them, with pods, were not tried", r.Untried)
 		}
 		fmt.Fprintf(w, "Not connected by the definition: %d pairs%s (by name: -v, -o json).\n", n, not)
+		for _, a := range r.NotConnected {
+			if strings.HasPrefix(a.Reason, "no way back") {
+				fmt.Fprintf(w, " ! %s\n", strings.Join(wrap(fmt.Sprintf("Some are reached and cannot answer, as %s → %s: %s.", a.From, a.To, a.Reason), columns-3), "\n   "))
+				break
+			}
+		}
 	}
 }
 
