@@ -107,7 +107,7 @@ func TestBadRoutes(t *testing.T) {
 	for _, tt := range []struct{ name, was, is, machine, route, problem string }{
 		{"nobody", `via = "10.0.0.2"`, `via = "10.0.0.9"`, "r1", "172.16.0.0/24 via 10.0.0.9", `nobody has 10.0.0.9 on switch "core"`},
 		{"host", `via = "fd00:10::2"`, `via = "fd00:205::2"`, "r1", "fd00:16::/64 via fd00:205::2", "server, a host, which does not forward"},
-		{"no-way-back", `to  = "192.168.205.0/24"`, `to  = "192.168.200.0/24"`, "r1", "172.16.0.0/24 via 10.0.0.2", "server reaches laptop, and there is no way back: r2 has no route to 192.168.205.2"},
+		{"no-way-back", `to  = "192.168.205.0/24"`, `to  = "192.168.200.0/24"`, "r1", "172.16.0.0/24 via 10.0.0.2", "and there is no way back: r2 has no route to 192.168.205.2"},
 		{"printer", `via = "fd00:10::1"`, `via = "fd00:20::2"`, "r2", "fd00:205::/64 via fd00:20::2", "printer, a host, which does not forward"},
 		{"loop", `via = "10.0.0.1"
   }`, `via = "10.0.0.1"
@@ -115,7 +115,7 @@ func TestBadRoutes(t *testing.T) {
   route {
     to  = "10.99.0.0/24"
     via = "10.0.0.1"
-  }`, "r1", "10.99.0.0/24 via 10.0.0.2", "it goes in circles: r1 → r2 → r1"},
+  }`, "r1", "10.99.0.0/24 via 10.0.0.2", "it goes in circles: r2 → r1 → r2"},
 		{"gateway", `gateway = ["172.16.0.1", "fd00:16::1"]`, `gateway = ["172.16.0.7", "fd00:16::1"]`, "laptop", "default via 172.16.0.7", "nobody has 172.16.0.7"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
