@@ -190,7 +190,6 @@ func (p *Plan) narrows() hcl.Diagnostics {
 	if p.Mode == nil {
 		return nil
 	}
-	type ends struct{ from, to lab.Segment }
 	first := map[lab.Segment]*Node{}
 	var nodes []*Node
 	for _, n := range p.Cluster.Nodes {
