@@ -179,6 +179,47 @@ func TestTableOfModes(t *testing.T) {
 	}
 }
 
+// TestTableOfDemands computes how the modes stand to the Kubernetes network model, and holds it against the page.
+func TestTableOfDemands(t *testing.T) {
+	head, line := "| mode |", "|---|"
+	for _, d := range plan.Demands {
+		head += " " + d.Name + " |"
+		line += "---|"
+	}
+	lines := []string{head, line}
+	for _, s := range systems {
+		p := build(cluster(t, s.name, s.settings, 3, 2, s.vlan, false, false), plan.AllFeatures())
+		if p == nil {
+			t.Fatalf("%s { %s } cannot be planned", s.name, s.settings)
+		}
+		ends := p.Cluster.Everyone()
+		rulings := p.Model(func(yield func(a, b plan.Endpoint) bool) {
+			for _, from := range ends {
+				for _, to := range ends {
+					if from.Namespace != to.Namespace && !yield(from, to) {
+						return
+					}
+				}
+			}
+		})
+		if len(rulings) != len(plan.Demands) {
+			t.Fatalf("%s: %d of %d demands are judged", s.name, len(rulings), len(plan.Demands))
+		}
+		row := "| `" + s.name + "`"
+		if s.settings != "" {
+			row += ", `" + s.settings + "`"
+		}
+		for _, r := range rulings {
+			row += " | " + r.State
+			if r.Reason != "" {
+				row += ": " + r.Reason
+			}
+		}
+		lines = append(lines, row+" |")
+	}
+	hold(t, "the demands are computed", lines)
+}
+
 // hold holds a table of the page, which a comment precedes, against what it has to be.
 func hold(t *testing.T, comment string, lines []string) string {
 	t.Helper()

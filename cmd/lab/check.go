@@ -9,12 +9,16 @@ import (
 func (c *command) check() *cobra.Command {
 	var ch choice
 	opt := check.Options{}
+	verbose := false
 	cmd := &cobra.Command{
 		Use:   "check [FILE|NAME]",
 		Short: "Prove with real packets that a lab does what its mode promises",
-		Long: `Sends real packets through a running lab and holds them against what its mode promises: pods reach pods and nodes
-reach pods; the receiver sees the sender's own address; a packet of exactly the promised MTU passes whole and one
-byte more does not; and what is on the underlay is the promised encapsulation.
+		Long: `Sends real packets through a running lab and holds them against what its definition and its mode promise: every
+machine and pod reaches every address that they connect it with, by all gateways and static routes; the receiver sees
+the sender's own address; a packet of exactly the promised MTU passes whole and one byte more does not; and what is on
+the underlay is the promised encapsulation. What the definition does not connect is apart, and is named with -v. A
+static route that leads nowhere, in circles or to where no way back is fails. The rules of the Kubernetes network model
+are kept, broken by design of the mode, or violated.
 Every pair is tried up to --pairs; above that a sample, and the report says so. Exit status 3 when a check fails.`,
 		Example: `  sudo lab check three-node
   sudo lab check three-node -o json`,
@@ -47,6 +51,9 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 				err = c.document(r)
 			} else {
 				r.Text(c.out, width(c.out), colour(c.out))
+				if verbose {
+					r.Unconnected(c.out)
+				}
 			}
 			if err == nil && !r.OK {
 				return status{code: answer}
@@ -54,6 +61,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 			return err
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "name the pairs that the definition does not connect")
 	cmd.Flags().IntVar(&opt.Pairs, "pairs", 400, "try at most this many pairs")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
 	completeFlag(cmd, "name", runningLabs)

@@ -28,6 +28,8 @@ type Plan struct {
 	ModeName string // as asked for: the variant's name
 	Mode     Mode   // nil where the lab has no pod network
 	State    *State
+
+	walk *walker // over the machines
 }
 
 // maxObjects is how many objects a lab may have in the kernel: with as many, planning takes seconds and a gigabyte.
@@ -136,20 +138,8 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	}
 	wires(p.Cluster, p.State)
 	p.State.Resolve()
-	return p, diags
-}
-
-// Expect says what becomes of packets between two endpoints of one family.
-func (p *Plan) Expect(from, to Endpoint) Expectation {
-	if p.Mode == nil || from.Pod == nil && to.Pod == nil {
-		return Expectation{
-			Reachable: true,
-			Source:    from.Address,
-			MTU:       min(from.Machine.Interfaces[0].Switch.MTU, to.Machine.Interfaces[0].Switch.MTU),
-			Wire:      true,
-		}
-	}
-	return p.Mode.Expect(p.Cluster, from, to)
+	p.walk = Walk{Cluster: p.Cluster}.walker()
+	return p, append(diags, p.narrows()...)
 }
 
 // interfaces are the keys of the machines' interfaces.

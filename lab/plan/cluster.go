@@ -16,7 +16,8 @@ type Cluster struct {
 	Name  string // of the instance; it begins every namespace's name
 	Nodes []*Node
 
-	Features Features // of the kernel that it is planned for
+	carriers map[*lab.Machine]*Node // every machine as a node; routers and hosts are nodes without pods
+	Features Features               // of the kernel that it is planned for
 
 	ipv6      bool                // something in the lab has an IPv6 address
 	own       map[*lab.Switch]int // ownVLANs
@@ -83,13 +84,19 @@ func (c *Cluster) PodMTU(room int) int {
 func (c *Cluster) NamespaceOf(machine string) string { return c.Name + "." + machine }
 
 func newCluster(l *lab.Lab, name string) *Cluster {
-	c := &Cluster{Lab: l, Name: name, ipv6: speaksIPv6(l), own: ownVLANs(l)}
+	c := &Cluster{Lab: l, Name: name, carriers: map[*lab.Machine]*Node{}, ipv6: speaksIPv6(l), own: ownVLANs(l)}
 	for i, m := range l.Of(lab.Node) {
 		n := &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: i}
 		for j, p := range m.Pods {
 			n.Pods = append(n.Pods, &Pod{Pod: p, Namespace: n.Namespace + "." + p.Name, Node: n, Index: j})
 		}
 		c.Nodes = append(c.Nodes, n)
+		c.carriers[m] = n
+	}
+	for _, m := range l.Machines {
+		if c.carriers[m] == nil {
+			c.carriers[m] = &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: -1}
+		}
 	}
 	return c
 }
@@ -99,9 +106,10 @@ type Endpoint struct {
 	Title     string // node1 or node1/p1
 	Namespace string
 	Address   netip.Addr
-	Node      *Node        // nil for a router or a host
+	Node      *Node        // the machine that it is, or is on; a router or a host is a node without pods
 	Pod       *Pod         // nil for a machine
 	Machine   *lab.Machine // nil for a pod
+	Also      bool         // a further address of a machine: packets go there, and none come from there
 }
 
 // Endpoints returns the pods and the nodes, in the order of the file, once for each family of the pod network.
@@ -112,6 +120,32 @@ func (c *Cluster) Endpoints() []Endpoint {
 		for _, n := range c.Nodes {
 			if a := n.Uplink().Address(v6); a.IsValid() {
 				all = append(all, Endpoint{Title: n.Name, Namespace: n.Namespace, Address: a.Addr(), Node: n, Machine: n.Machine})
+			}
+			for _, p := range n.Pods {
+				if a := p.Address(v6); a.IsValid() {
+					all = append(all, Endpoint{Title: p.Title(), Namespace: p.Namespace, Address: a, Node: n, Pod: p})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// Everyone returns all machines, with every address that they have, and all pods, in the order of the file, once for each
+// family.
+func (c *Cluster) Everyone() []Endpoint {
+	var all []Endpoint
+	for _, v6 := range []bool{false, true} {
+		for _, m := range c.Lab.Machines {
+			n, also := c.carriers[m], false
+			for _, nic := range m.Interfaces {
+				if a := nic.Address(v6); a.IsValid() {
+					e := Endpoint{Title: m.Name, Namespace: n.Namespace, Address: a.Addr(), Node: n, Machine: m, Also: also}
+					if also {
+						e.Title += ":" + nic.Name
+					}
+					all, also = append(all, e), true
+				}
 			}
 			for _, p := range n.Pods {
 				if a := p.Address(v6); a.IsValid() {
@@ -152,7 +186,8 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 type Expectation struct {
 	Reachable bool       // packets arrive, and answers come back
 	OneWay    bool       // packets arrive, and answers get lost
-	Source    netip.Addr // what the receiver sees as the sender
+	Lost      string     // where they are not: why
+	Source    netip.Addr // what the receiver sees as the sender; the zero Addr where nothing is promised of it
 	MTU       int        // the largest IP packet that passes whole
 	Wire      bool       // whether the packets leave the sender's node by its uplink
 	Encap     Encap      // what they look like there

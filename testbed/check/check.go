@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -37,6 +38,8 @@ type run struct {
 	uplinks map[*plan.Node]*uplink
 	journal *journal
 	ports   []int // of VXLAN
+	apart   []Apart
+	untried int
 	patience
 }
 
@@ -44,7 +47,7 @@ type run struct {
 // The lab is not changed, beyond what packets teach it, such as neighbours.
 func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, total int)) (*Report, error) {
 	start := time.Now()
-	all := p.Cluster.Endpoints()
+	all := p.Cluster.Everyone()
 	pairs, total := choose(all, cmp.Or(opt.Pairs, defaultPairs))
 	r := &run{plan: p, ends: make([]*endpoint, len(all)), uplinks: map[*plan.Node]*uplink{}, journal: newJournal(), patience: patienceFor(p)}
 	for i, e := range all {
@@ -56,7 +59,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err := r.open(ctx, pairs, &serving); err != nil {
 		return nil, err
 	}
-	checks, err := r.all(ctx, pairs, progress)
+	checks, err := r.all(ctx, r.tried(pairs), progress)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +70,17 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	for _, c := range checks {
 		report.OK = report.OK && c.OK
 	}
+	report.Routes = append([]plan.BadRoute{}, p.BadRoutes()...)
+	report.OK = report.OK && len(report.Routes) == 0
+	report.Model = p.Model(func(yield func(a, b plan.Endpoint) bool) {
+		for _, pair := range pairs {
+			if !yield(all[pair.from], all[pair.to]) {
+				return
+			}
+		}
+	})
+	report.violations(all)
+	report.NotConnected, report.Untried = r.apart, r.untried
 	report.Seconds = time.Since(start).Seconds()
 	return report, nil
 }
@@ -107,6 +121,29 @@ func (r *run) close() {
 	for _, u := range r.uplinks {
 		u.close()
 	}
+}
+
+// tried leaves out what nobody can judge, and writes down which pairs the definition does not connect. Between machines these
+// are tried too: they must be apart. Between pods and routers or hosts they are not, since routes that are learnt may connect
+// them.
+func (r *run) tried(pairs []pair) []pair {
+	r.apart = []Apart{}
+	var tried []pair
+	for _, p := range pairs {
+		from, to := r.ends[p.from].Endpoint, r.ends[p.to].Endpoint
+		e := r.plan.Expect(from, to)
+		outside := from.Node.Kind != lab.Node || to.Node.Kind != lab.Node
+		machines := from.Pod == nil && to.Pod == nil
+		if !e.Reachable && (outside || machines) {
+			r.apart = append(r.apart, Apart{from.Title, to.Title, familyOf(to.Address), e.Lost, machines})
+			if !machines {
+				r.untried++
+				continue
+			}
+		}
+		tried = append(tried, p)
+	}
+	return tried
 }
 
 // all tries the pairs, several at a time, and returns the checks in the order of the pairs.

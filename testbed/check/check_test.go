@@ -24,9 +24,9 @@ func cluster(nodes, pods, families int) []plan.Endpoint {
 		for i := range machines {
 			node := &machines[i]
 			node.Index = i
-			all = append(all, plan.Endpoint{Title: fmt.Sprintf("node%d", i+1), Node: node, Address: address})
+			all = append(all, plan.Endpoint{Title: fmt.Sprintf("node%d", i+1), Namespace: fmt.Sprint(i), Node: node, Address: address})
 			for j := range pods {
-				all = append(all, plan.Endpoint{Title: fmt.Sprintf("node%d/p%d", i+1, j+1), Node: node, Pod: &plan.Pod{Node: node, Index: j}, Address: address})
+				all = append(all, plan.Endpoint{Title: fmt.Sprintf("node%d/p%d", i+1, j+1), Namespace: fmt.Sprint(i, ".", j), Node: node, Pod: &plan.Pod{Node: node, Index: j}, Address: address})
 			}
 		}
 	}
@@ -37,13 +37,13 @@ func TestChoose(t *testing.T) {
 	for _, tt := range []struct{ nodes, pods, families, limit, pairs, total int }{
 		{0, 0, 1, 400, 0, 0},
 		{1, 1, 1, 400, 2, 2},
-		{3, 0, 1, 400, 0, 0},
-		{3, 2, 1, 400, 66, 66},
-		{3, 2, 2, 400, 132, 132},
-		{30, 2, 1, 400, 400, 7140},
-		{30, 2, 2, 400, 400, 14280},
-		{30, 2, 1, 5, 5, 7140},
-		{1000, 20, 1, 400, 400, 440979000 - 999000},
+		{3, 0, 1, 400, 6, 6},
+		{3, 2, 1, 400, 72, 72},
+		{3, 2, 2, 400, 144, 144},
+		{30, 2, 1, 400, 400, 8010},
+		{30, 2, 2, 400, 400, 16020},
+		{30, 2, 1, 5, 5, 8010},
+		{1000, 20, 1, 400, 400, 440979000},
 	} {
 		t.Run(fmt.Sprintf("%dx%dx%d", tt.nodes, tt.pods, tt.families), func(t *testing.T) {
 			ends := cluster(tt.nodes, tt.pods, tt.families)
@@ -58,7 +58,7 @@ func TestChoose(t *testing.T) {
 			seen := map[pair]bool{}
 			for _, p := range pairs {
 				from, to := ends[p.from], ends[p.to]
-				if seen[p] || p.from == p.to || from.Address != to.Address || from.Pod == nil && to.Pod == nil {
+				if seen[p] || p.from == p.to || from.Address != to.Address {
 					t.Errorf("%s → %s", from.Title, to.Title)
 				}
 				seen[p] = true
@@ -164,12 +164,19 @@ func TestTextFits(t *testing.T) {
 func TestJSON(t *testing.T) {
 	r := example()
 	r.Checks = r.Checks[:1]
+	r.Untried = 1
+	r.NotConnected = []Apart{{From: "laptop", To: "node1/p1", Family: "ipv4", Reason: "gw has no route to 10.42.0.2"}}
+	r.Routes = []plan.BadRoute{{Machine: "gw", Route: "10.42.0.0/16 via 192.168.205.9", Problem: "nobody has it"}}
+	r.Model = []plan.Ruling{{Demand: plan.Demands[1].Name, State: plan.Broken, Reason: "node1 does not reach node1/p1"}}
 	got, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"schema":1,"lab":"three-node","mode":"vxlan","ok":false,"pairs":400,"total_pairs":7140,"sampled":true,"seconds":1.25,` +
-		`"checks":[{"name":"reach","from":"node1/p1","to":"node2/p1","family":"ipv4","ok":true,"expected":"10.42.1.2 answers","seen":"an answer after 0.2 ms","detail":""}]}`
+		`"checks":[{"name":"reach","from":"node1/p1","to":"node2/p1","family":"ipv4","ok":true,"expected":"10.42.1.2 answers","seen":"an answer after 0.2 ms","detail":""}],` +
+		`"untried":1,"not_connected":[{"from":"laptop","to":"node1/p1","family":"ipv4","reason":"gw has no route to 10.42.0.2","tried":false}],` +
+		`"routes":[{"machine":"gw","route":"10.42.0.0/16 via 192.168.205.9","problem":"nobody has it"}],` +
+		`"model":[{"demand":"a node reaches its own pods","state":"broken by design","reason":"node1 does not reach node1/p1"}]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -103,7 +103,7 @@ func TestHealthy(t *testing.T) {
 			if !r.OK {
 				t.Error(text(r))
 			}
-			pairs := 28 // 6 endpoints have 30 ordered pairs; two of them are from node to node
+			pairs := 30 // of 6 endpoints
 			if tt.lab == dual {
 				pairs *= 2
 			}

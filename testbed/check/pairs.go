@@ -24,18 +24,20 @@ func choose(ends []plan.Endpoint, limit int) (chosen []pair, total int) {
 		families[f] = append(families[f], i)
 	}
 	for _, list := range families {
-		nodes := 0
+		own := map[string]int{} // how many addresses each has
 		for _, i := range list {
-			if ends[i].Pod == nil {
-				nodes++
+			own[ends[i].Namespace]++
+		}
+		for _, i := range list {
+			if !ends[i].Also {
+				total += len(list) - own[ends[i].Namespace]
 			}
 		}
-		total += len(list)*(len(list)-1) - nodes*(nodes-1) // the mode promises nothing from node to node
 	}
 	taken := map[pair]bool{}
 	take := func(from, to int) {
 		p := pair{from, to}
-		if from != to && (ends[from].Pod != nil || ends[to].Pod != nil) && len(chosen) < limit && !taken[p] {
+		if ends[from].Namespace != ends[to].Namespace && !ends[from].Also && len(chosen) < limit && !taken[p] {
 			taken[p] = true
 			chosen = append(chosen, p)
 		}
@@ -65,35 +67,61 @@ func choose(ends []plan.Endpoint, limit int) (chosen []pair, total int) {
 }
 
 // cover takes, for every node, pairs of each kind: to the next node and on the node itself, between pods, from a node and
-// to a node. The most telling kind comes first, in case that not all can be had.
+// to a node; and in turn with these, for every address of a machine, the pair from the machine before it and the one back. The
+// most telling kind comes first, in case that not all can be had.
 func cover(ends []plan.Endpoint, families [][]int, take func(from, to int)) {
 	type place struct {
 		node int
 		pods []int
 	}
 	var rings [][]place
+	var machines []pair
 	for _, list := range families {
 		var ring []place
 		for _, i := range list {
-			if ends[i].Pod == nil {
-				ring = append(ring, place{node: i})
-			} else {
+			switch {
+			case ends[i].Pod != nil:
 				ring[len(ring)-1].pods = append(ring[len(ring)-1].pods, i)
+			case !ends[i].Also:
+				ring = append(ring, place{node: i})
+			}
+		}
+		at := -1
+		for _, i := range list {
+			if ends[i].Pod != nil {
+				continue
+			}
+			if !ends[i].Also {
+				at++
+			}
+			before := ring[(at+len(ring)-1)%len(ring)].node
+			machines = append(machines, pair{before, i})
+			if !ends[i].Also {
+				machines = append(machines, pair{i, before})
 			}
 		}
 		rings = append(rings, slices.DeleteFunc(ring, func(p place) bool { return len(p.pods) == 0 }))
 	}
-	each := func(f func(here, next place)) {
+	var pods []pair
+	each := func(f func(here, next place) pair) {
 		for _, ring := range rings {
 			for i := range ring {
-				f(ring[i], ring[(i+1)%len(ring)])
+				pods = append(pods, f(ring[i], ring[(i+1)%len(ring)]))
 			}
 		}
 	}
-	each(func(here, next place) { take(here.pods[0], next.pods[len(next.pods)-1]) })
-	each(func(here, _ place) { take(here.pods[0], here.pods[len(here.pods)-1]) })
-	each(func(here, next place) { take(here.node, next.pods[0]) })
-	each(func(here, next place) { take(here.pods[0], next.node) })
-	each(func(here, _ place) { take(here.node, here.pods[0]) })
-	each(func(here, _ place) { take(here.pods[0], here.node) })
+	each(func(here, next place) pair { return pair{here.pods[0], next.pods[len(next.pods)-1]} })
+	each(func(here, _ place) pair { return pair{here.pods[0], here.pods[len(here.pods)-1]} })
+	each(func(here, next place) pair { return pair{here.node, next.pods[0]} })
+	each(func(here, next place) pair { return pair{here.pods[0], next.node} })
+	each(func(here, _ place) pair { return pair{here.node, here.pods[0]} })
+	each(func(here, _ place) pair { return pair{here.pods[0], here.node} })
+	for i := range max(len(pods), len(machines)) {
+		if i < len(pods) {
+			take(pods[i].from, pods[i].to)
+		}
+		if i < len(machines) {
+			take(machines[i].from, machines[i].to)
+		}
+	}
 }

@@ -3,10 +3,13 @@ package check
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	ansi "github.com/jedib0t/go-pretty/v6/text"
+
+	"labnet/lab/plan"
 )
 
 // Report is what a check found.
@@ -20,6 +23,38 @@ type Report struct {
 	Sampled    bool    `json:"sampled"`
 	Seconds    float64 `json:"seconds"`
 	Checks     []Check `json:"checks"`
+
+	Untried      int             `json:"untried"`       // pods and machines that the definition does not connect
+	NotConnected []Apart         `json:"not_connected"` // by the definition, among the pairs
+	Routes       []plan.BadRoute `json:"routes"`        // of the definition that lead nowhere
+	Model        []plan.Ruling   `json:"model"`         // the Kubernetes network model
+}
+
+// Apart is a pair that the definition does not connect.
+type Apart struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Family string `json:"family"`
+	Reason string `json:"reason"`
+	Tried  bool   `json:"tried"` // whether packets were sent, which must not arrive
+}
+
+// violations says which demands of the Kubernetes network model the kernel does not meet, though the mode promises them.
+func (r *Report) violations(ends []plan.Endpoint) {
+	by := map[string]plan.Endpoint{}
+	for _, e := range ends {
+		by[e.Title+familyOf(e.Address)] = e
+	}
+	for i, ruling := range r.Model {
+		demand := plan.Demands[slices.IndexFunc(plan.Demands, func(d plan.Demand) bool { return d.Name == ruling.Demand })]
+		for _, c := range r.Checks {
+			if c.OK || c.Name != Reach && c.Name != Source || !demand.Covers(by[c.From+c.Family], by[c.To+c.Family]) {
+				continue
+			}
+			r.Model[i].State, r.Model[i].Reason = plan.Violated, fmt.Sprintf("%s → %s: %s", c.From, c.To, c.Seen)
+			break
+		}
+	}
 }
 
 // Check is one promise about the packets from one endpoint to another.
@@ -97,22 +132,65 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 			}
 		}
 	}
-	switch {
-	case len(r.Checks) == 0:
-		fmt.Fprintf(w, "Lab %s has no pod network with two ends: there is nothing to check.\n", r.Lab)
+	if r.Pairs == 0 && len(r.Routes) == 0 {
+		fmt.Fprintf(w, "Lab %s has no two ends that a packet could go between: there is nothing to check.\n", r.Lab)
 		return
-	case !r.OK:
+	}
+	if len(r.Checks) > 0 && !r.OK {
 		fmt.Fprintln(w)
+	}
+	for _, bad := range r.Routes {
+		fmt.Fprintf(w, " %s route of %s: %s\n   %s\n", mark(false, color), bad.Machine, bad.Route, strings.Join(wrap(bad.Problem, columns-3), "\n   "))
+	}
+	if len(r.Model) > 0 {
+		fmt.Fprintln(w, "Kubernetes network model:")
+	}
+	for _, m := range r.Model {
+		why := ""
+		if m.Reason != "" {
+			why = ": " + m.Reason
+		}
+		sign := "–"
+		if m.State != plan.Broken {
+			sign = mark(m.State == plan.Kept, color)
+		}
+		fmt.Fprintf(w, " %s %s\n", sign, strings.Join(wrap(m.Demand+": "+m.State+why, columns-3), "\n   "))
 	}
 	verdict := "does what it promises"
 	if !r.OK {
 		verdict = "does not do what it promises"
 	}
-	fmt.Fprintf(w, "Lab %s in mode %s %s.\n", r.Lab, r.Mode, verdict)
+	mode := ""
+	if r.Mode != "" {
+		mode = " in mode " + r.Mode
+	}
+	fmt.Fprintf(w, "Lab %s%s %s.\n", r.Lab, mode, verdict)
 	if r.Sampled {
-		fmt.Fprintf(w, "Tried a sample of %d of its %d pairs in %.1f s; --pairs tries more.\n", r.Pairs, r.TotalPairs, r.Seconds)
+		fmt.Fprintf(w, "Tried a sample of %d of its %d pairs in %.1f s; --pairs tries more.\n", r.Pairs-r.Untried, r.TotalPairs, r.Seconds)
+	} else if r.Untried > 0 {
+		fmt.Fprintf(w, "Tried %d of its %d pairs in %.1f s.\n", r.Pairs-r.Untried, r.Pairs, r.Seconds)
 	} else {
 		fmt.Fprintf(w, "Tried all its %d pairs in %.1f s.\n", r.Pairs, r.Seconds)
+	}
+	if n := len(r.NotConnected); n > 0 {
+		not := ""
+		if r.Untried > 0 {
+			not = fmt.Sprintf("; %d of them, with pods, were not tried", r.Untried)
+		}
+		fmt.Fprintf(w, "Not connected by the definition: %d pairs%s (by name: -v, -o json).\n", n, not)
+		for _, a := range r.NotConnected {
+			if strings.HasPrefix(a.Reason, "no way back") {
+				fmt.Fprintf(w, " ! %s\n", strings.Join(wrap(fmt.Sprintf("Some are reached and cannot answer, as %s → %s: %s.", a.From, a.To, a.Reason), columns-3), "\n   "))
+				break
+			}
+		}
+	}
+}
+
+// Unconnected writes the pairs that the definition does not connect, by name.
+func (r *Report) Unconnected(w io.Writer) {
+	for _, a := range r.NotConnected {
+		fmt.Fprintf(w, " %s → %s over %s: %s\n", a.From, a.To, strings.Replace(a.Family, "ip", "IP", 1), a.Reason)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed/wire"
 )
@@ -24,6 +25,9 @@ func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look strin
 	}
 	there := fmt.Sprintf("look at `ip netns exec %[1]s sysctl net.%[2]s`, `ip netns exec %[1]s nft list ruleset` and %[3]s",
 		to.Node.Namespace, forwarding(to.Address), routes(to, sender))
+	if from.Node.Kind != lab.Node || to.Node.Kind != lab.Node || from.Pod == nil && to.Pod == nil && !want.Wire {
+		return p.between(from, to)
+	}
 	if !want.Wire {
 		return "it got lost on " + from.Node.Name, there
 	}
@@ -47,6 +51,21 @@ func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look strin
 			fmt.Sprintf("look at the switch: `ip -n %[1]s -s link` and `bridge -n %[1]s link`", sw)
 	}
 	return "it came to " + in + " and no further", there
+}
+
+// between names the machines on a packet's way, and what to look at on each.
+func (p *probe) between(from, to *endpoint) (where, look string) {
+	way := p.plan.Way(from.Endpoint, to.Endpoint)
+	names := make([]string, len(way))
+	commands := []string{}
+	for i, space := range way {
+		names[i] = strings.TrimPrefix(space, p.plan.Cluster.Name+".")
+		commands = append(commands, fmt.Sprintf("`ip -n %s route get %s`", space, to.Address))
+		if i > 0 && i < len(way)-1 {
+			commands = append(commands, fmt.Sprintf("`ip netns exec %s sysctl net.%s`", space, forwarding(to.Address)))
+		}
+	}
+	return "it got lost on the way " + strings.Join(names, " → "), "look at " + strings.Join(commands, ", ")
 }
 
 func frameOf(e plan.Expectation) string {

@@ -116,3 +116,14 @@ func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
 	}
 	return diags
 }
+
+// Expect follows a packet and the answer to it, where the pods' devices stand on their nodes' uplinks.
+func (s Shared) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	gateway := func(cidr netip.Prefix) netip.Addr { return s.Gateway(c, cidr) }
+	return plan.Walk{Cluster: c, Segment: s.Segment, Gateway: gateway, VLAN: s.VLAN, SameMAC: s.SameMAC}.Expect(from, to)
+}
+
+// ExpectBehind does so where nodes route for the pods on their uplinks.
+func ExpectBehind(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+	return plan.Walk{Cluster: c, Segment: Shared{}.Segment, SameMAC: true, Behind: true}.Expect(from, to)
+}

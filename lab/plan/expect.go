@@ -1,0 +1,230 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+)
+
+// Expect says what becomes of packets between two endpoints of one family. What machines send to machines the definition
+// decides; what concerns pods the mode does, and outside of the nodes both.
+func (p *Plan) Expect(from, to Endpoint) Expectation {
+	outside := from.Node.Kind != lab.Node || to.Node.Kind != lab.Node
+	_, joins := p.Mode.(Joiner)
+	switch {
+	case from.Pod == nil && to.Pod == nil:
+		return p.walk.expect(from, to)
+	case !outside || joins:
+		return p.Mode.Expect(p.Cluster, from, to)
+	case from.Pod != nil:
+		return p.leaves(from, to)
+	}
+	return p.enters(from, to)
+}
+
+// leaves is what a pod behind its node sends to a router or a host: as its node would, from the pod's address or, where the
+// mode translates it, from the node's.
+func (p *Plan) leaves(from, to Endpoint) Expectation {
+	there := p.walk.walk(stop{machine: from.Node.Machine}, to.Address)
+	if !there.arrives {
+		return Expectation{Lost: there.lost}
+	}
+	e := p.Mode.Expect(p.Cluster, from, to)
+	if e.Source != from.Address {
+		e.Source = there.source
+	}
+	if back := p.walk.walk(stopOf(to), e.Source); !back.arrives {
+		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
+	}
+	most, _ := there.mtu()
+	e.MTU = min(e.MTU, most)
+	e.Wire = there.legs[0].from.on == from.Node.Uplink()
+	return e
+}
+
+// enters is what a router or a host sends to a pod behind its node: by its own routes to some node, and from there as the
+// mode has it.
+func (p *Plan) enters(from, to Endpoint) Expectation {
+	there := p.walk.walk(stopOf(from), to.Address)
+	if !there.arrives {
+		return Expectation{Lost: there.lost}
+	}
+	if back := p.walk.walk(stop{machine: to.Node.Machine}, there.source); !back.arrives {
+		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
+	}
+	entry := p.Cluster.carriers[there.last().machine]
+	v6 := to.Address.Is6()
+	own := entry.Uplink().Address(v6)
+	inner := p.Mode.Expect(p.Cluster, Endpoint{Title: entry.Name, Namespace: entry.Namespace, Address: own.Addr(), Node: entry, Machine: entry.Machine}, to)
+	if !inner.Reachable {
+		return inner
+	}
+	most, _ := there.mtu()
+	e := Expectation{Reachable: true, Source: there.source, MTU: min(most, inner.MTU), Wire: there.legs[0].from.on == from.Node.Uplink()}
+	if entry != to.Node {
+		e.Source = netip.Addr{} // some modes translate it on the node where it enters
+	}
+	return e
+}
+
+// Way names the namespaces that a packet between two endpoints passes, as far as the definition knows it.
+func (p *Plan) Way(from, to Endpoint) []string {
+	start := stop{machine: from.Node.Machine}
+	var spaces []string
+	for _, s := range p.walk.walk(start, to.Address).stops {
+		spaces = append(spaces, p.Cluster.NamespaceOf(s.machine.Name))
+	}
+	return spaces
+}
+
+// BadRoute is a route of the definition that does not lead where it says.
+type BadRoute struct {
+	Machine string    `json:"machine"`
+	Route   string    `json:"route"` // 10.1.0.0/16 via 192.168.205.9
+	Problem string    `json:"problem"`
+	Range   hcl.Range `json:"-"`
+}
+
+// BadRoutes follows every static route and gateway of the definition.
+func (p *Plan) BadRoutes() []BadRoute {
+	var bad []BadRoute
+	alike := p.alike()
+	for _, m := range p.Cluster.Lab.Machines {
+		report := func(to netip.Prefix, via netip.Addr, at hcl.Range, problem string) {
+			if problem != "" {
+				name := to.String()
+				if to.Bits() == 0 {
+					name = "default"
+				}
+				bad = append(bad, BadRoute{m.Name, fmt.Sprintf("%s via %s", name, via), problem, at})
+			}
+		}
+		for _, g := range m.Gateways {
+			report(Everywhere(g.Is6()), g, m.At.Of("gateway", m.Range), p.nextHop(m, g))
+		}
+		for _, r := range m.Routes {
+			report(r.To, r.Via, r.At.Of("via", r.Range), cmp.Or(p.nextHop(m, r.Via), p.leads(m, *r, alike)))
+		}
+	}
+	return bad
+}
+
+// nextHop says what is wrong with a next hop.
+func (p *Plan) nextHop(m *lab.Machine, via netip.Addr) string {
+	out, _, ok := p.walk.route(stop{machine: m}, via)
+	if !ok {
+		return fmt.Sprintf("%s is on no segment of %s", via, m.Name)
+	}
+	next, _, ok := p.walk.hop(out, via, via)
+	switch {
+	case !ok && p.podOnSegment(via):
+		return ""
+	case !ok:
+		return fmt.Sprintf("nobody has %s on %s", via, out.segment)
+	case next.machine == m:
+		return fmt.Sprintf("%s is %s itself", via, m.Name)
+	case next.machine.Kind == lab.Host:
+		return fmt.Sprintf("%s is %s, a host, which does not forward", via, next)
+	}
+	return ""
+}
+
+// podOnSegment reports whether an address is a pod's.
+func (p *Plan) podOnSegment(a netip.Addr) bool { return p.walk.pods[a] }
+
+// leads follows a route to what it leads to, there and back, from its own machine and from all that come by.
+func (p *Plan) leads(m *lab.Machine, r lab.Route, alike map[*lab.Machine]bool) string {
+	_, joins := p.Mode.(Joiner)
+	for _, e := range p.Cluster.Everyone() {
+		if !r.To.Contains(e.Address) || !alike[e.Node.Machine] || e.Pod != nil && (joins || e.Pod.Index > 0) {
+			continue
+		}
+		if _, via, _ := p.walk.route(stop{machine: m}, e.Address); via != r.Via {
+			continue // another route is more specific
+		}
+		for _, from := range p.Cluster.Lab.Machines {
+			if from == e.Node.Machine || from != m && !alike[from] {
+				continue
+			}
+			t := p.walk.walk(stop{machine: from}, e.Address)
+			if !slices.Contains(t.stops[:len(t.stops)-1], stop{machine: m}) && from != m {
+				continue
+			}
+			if !t.arrives {
+				return fmt.Sprintf("%s does not reach %s: %s", from.Name, e.Title, t.lost)
+			}
+			if back := p.walk.walk(stop{machine: e.Node.Machine}, t.source); t.source.IsValid() && !back.arrives {
+				return fmt.Sprintf("%s reaches %s, and there is no way back: %s", from.Name, e.Title, back.lost)
+			}
+		}
+	}
+	return ""
+}
+
+// alike picks one of the machines that are on the same segments and have the same routes: packets of the others go its way.
+func (p *Plan) alike() map[*lab.Machine]bool {
+	picked, seen := map[*lab.Machine]bool{}, map[string]bool{}
+	for _, m := range p.Cluster.Lab.Machines {
+		key := fmt.Sprint(m.Kind, m.Gateways)
+		for _, nic := range m.Interfaces {
+			key += " on " + nic.Segment().String()
+		}
+		for _, r := range m.Routes {
+			key += fmt.Sprint(" ", r.To, r.Via)
+		}
+		if picked[m] = !seen[key]; picked[m] {
+			seen[key] = true
+		}
+	}
+	return picked
+}
+
+// narrows warns of segments between nodes that are smaller than what the mode sends.
+func (p *Plan) narrows() hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	if p.Mode == nil {
+		return nil
+	}
+	first := map[lab.Segment]*Node{}
+	var nodes []*Node
+	for _, n := range p.Cluster.Nodes {
+		if s := n.Uplink().Segment(); first[s] == nil && len(n.Pods) > 0 {
+			first[s] = n
+			nodes = append(nodes, n)
+		}
+	}
+	warned := map[*lab.Switch]bool{}
+	for _, a := range nodes {
+		for _, b := range nodes {
+			for i, cidr := range p.Cluster.CIDRs() {
+				v6 := cidr.Addr().Is6()
+				up := b.Uplink().Address(v6)
+				if a == b || !up.IsValid() {
+					continue
+				}
+				from := Endpoint{Title: a.Pods[0].Title(), Namespace: a.Pods[0].Namespace, Address: a.Pods[0].Addresses[i].Addr(), Node: a, Pod: a.Pods[0]}
+				to := Endpoint{Title: b.Pods[0].Title(), Namespace: b.Pods[0].Namespace, Address: b.Pods[0].Addresses[i].Addr(), Node: b, Pod: b.Pods[0]}
+				e := p.Mode.Expect(p.Cluster, from, to)
+				t := p.walk.walk(stop{machine: a.Machine}, up.Addr())
+				most, at := t.mtu()
+				if !t.arrives || !e.Reachable || e.MTU+e.Encap.Overhead <= most || warned[at.Switch] {
+					continue
+				}
+				warned[at.Switch] = true
+				net := p.Cluster.Lab.Network
+				d := lab.Contradiction(net.At.Of("mtu", net.Range), at.Switch.At.Of("mtu", at.Switch.Range),
+					"A segment on the way is too small for the pods' MTU",
+					"In mode %s pods of node %q send packets of up to %d bytes, %d on the underlay, and between nodes %q and %q lies switch %q with an MTU of %d: larger packets get lost there. Write mtu = %d into network %q, or give the switch an MTU of %d; it is at %s.",
+					p.ModeName, a.Name, e.MTU, e.MTU+e.Encap.Overhead, a.Name, b.Name, at.Switch.Name, most, most-e.Encap.Overhead, net.Name, e.MTU+e.Encap.Overhead)
+				d.Severity = hcl.DiagWarning
+				diags = append(diags, d)
+			}
+		}
+	}
+	return diags
+}
