@@ -230,3 +230,36 @@ mode "ipip" { direct = %t }
 		}
 	}
 }
+
+// TestNeighbours counts what the kernel has to resolve: in a cluster of four nodes with two pods each every node asks for three
+// others, every pod for its gateway, and the gateway for every pod.
+func TestNeighbours(t *testing.T) {
+	for _, tt := range []struct {
+		mode   string
+		v4, v6 int
+	}{
+		{"host-gw", 4*3 + 8 + 8, 4*3 + 8 + 8},
+		{"vxlan", 4*3 + 8 + 8, 4*3 + 8 + 8}, // what goes into the tunnel needs no question
+		{"macvlan", 0, 0},                   // no router, so no gateway
+	} {
+		l, _, diags := lab.Load("n.hcl", []byte(`lab "x" {}
+switch "lan" { subnet = ["192.168.1.0/24", "fd00:1::/64"] }
+node "n" {
+  count = 4
+  on "lan" {}
+  pods = 2
+}
+network "pods" { cidr = ["10.10.0.0/16", "fd00:42::/48"] }
+`), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		p, diags := plan.Build(l, plan.Options{Mode: tt.mode, Modes: All, Features: plan.AllFeatures()})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		if v4, v6 := p.State.Neighbours(); v4 != tt.v4 || v6 != tt.v6 {
+			t.Errorf("%s: %d of IPv4 and %d of IPv6, not %d and %d", tt.mode, v4, v6, tt.v4, tt.v6)
+		}
+	}
+}

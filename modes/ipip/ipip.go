@@ -141,7 +141,7 @@ func (m Mode) tooLong(c *plan.Cluster, f plan.Features) hcl.Diagnostics {
 		}
 		reported[sw] = true
 		diags = append(diags, wrong(sw.At.Of("mtu", sw.Range), "The MTU is too large for ipip by eBPF",
-			fmt.Sprintf("Node %q has no ipip device of the kernel's, and an eBPF program cannot make packets longer than %d bytes; switch %q has an MTU of %d. Use an MTU of at most %[2]d, or a kernel that has ipip.", n.Name, device.MaxIPIP, sw.Name, sw.MTU)))
+			fmt.Sprintf("The tunnel of node %q is made by eBPF, which cannot make packets longer than %d bytes, and switch %q has an MTU of %d. Use an MTU of at most %[2]d, or the ipip device of a kernel that has one.", n.Name, device.MaxIPIP, sw.Name, sw.MTU)))
 	}
 	return diags
 }
