@@ -264,7 +264,9 @@ func (v *visit) unusable(links map[int]carrier) (string, error) {
 		case err != nil:
 			return "", err
 		case l.index == loopback || !l.up:
-		case flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0:
+		case flags&unix.IFA_F_DADFAILED != 0:
+			return "", fmt.Errorf("address %s of link %s is another machine's too", own, l.name)
+		case flags&unix.IFA_F_TENTATIVE != 0:
 			return fmt.Sprintf("address %s of link %s is tentative", own, l.name), nil
 		default:
 			addresses = append(addresses, address{l.name, own})
