@@ -2,6 +2,7 @@ package modes
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,6 +182,84 @@ mode "ipip" { like = "`+tt.like+`" }
 			}
 		case len(diags) != 1 || diags[0].Summary != tt.want || diags[0].Subject.Start.Line != 5:
 			t.Errorf("like %s: no %q at the line of datapath, but %v", tt.like, tt.want, diags)
+		}
+	}
+}
+
+// TestLongPacketsByEBPF: an eBPF program makes no packet longer than the kernel lets it, so a larger MTU is refused where an
+// emulated device would have to fill it, and only there.
+func TestLongPacketsByEBPF(t *testing.T) {
+	for _, tt := range []struct {
+		mtu      int
+		datapath string // what node a says of it
+		features plan.Features
+		direct   bool
+		refused  bool
+	}{
+		{16050, "", bare(), false, false},
+		{16051, "", bare(), false, true},
+		{65535, "", bare(), false, true},
+		{65535, "", bare(), true, false}, // nothing goes through the tunnel
+		{65535, "", plan.AllFeatures(), false, false},
+		{16051, `datapath = "ebpf"`, plan.AllFeatures(), false, true},
+	} {
+		l, _, diags := lab.Load("long.hcl", fmt.Appendf(nil, `lab "x" {}
+switch "lan" {
+  subnet = "192.168.1.0/24"
+  mtu    = %d
+}
+node "a" {
+  on "lan" {}
+  %s
+}
+node "b" {
+  on "lan" {}
+}
+network "pods" { cidr = "10.10.0.0/16" }
+mode "ipip" { direct = %t }
+`, tt.mtu, tt.datapath, tt.direct), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		_, diags = plan.Build(l, plan.Options{Mode: "ipip", Modes: All, Features: tt.features})
+		switch {
+		case !tt.refused && diags.HasErrors():
+			t.Errorf("MTU %d %s: %v", tt.mtu, tt.datapath, diags)
+		case tt.refused && (len(diags) != 1 || diags[0].Summary != "The MTU is too large for ipip by eBPF" || diags[0].Subject.Start.Line != 4):
+			t.Errorf("MTU %d %s: it should be refused once, at the line of mtu, and there is %v", tt.mtu, tt.datapath, diags)
+		}
+	}
+}
+
+// TestNeighbours counts what the kernel has to resolve: in a cluster of four nodes with two pods each every node asks for three
+// others, every pod for its gateway, and the gateway for every pod.
+func TestNeighbours(t *testing.T) {
+	for _, tt := range []struct {
+		mode   string
+		v4, v6 int
+	}{
+		{"host-gw", 4*3 + 8 + 8, 4*3 + 8 + 8},
+		{"vxlan", 4*3 + 8 + 8, 4*3 + 8 + 8}, // what goes into the tunnel needs no question
+		{"macvlan", 0, 0},                   // no router, so no gateway
+	} {
+		l, _, diags := lab.Load("n.hcl", []byte(`lab "x" {}
+switch "lan" { subnet = ["192.168.1.0/24", "fd00:1::/64"] }
+node "n" {
+  count = 4
+  on "lan" {}
+  pods = 2
+}
+network "pods" { cidr = ["10.10.0.0/16", "fd00:42::/48"] }
+`), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		p, diags := plan.Build(l, plan.Options{Mode: tt.mode, Modes: All, Features: plan.AllFeatures()})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		if v4, v6 := p.State.Neighbours(); v4 != tt.v4 || v6 != tt.v6 {
+			t.Errorf("%s: %d of IPv4 and %d of IPv6, not %d and %d", tt.mode, v4, v6, tt.v4, tt.v6)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/safchain/ethtool"
@@ -18,12 +17,12 @@ import (
 )
 
 // Apply makes the changes in their order, and calls done after each. It stops at the first that fails, and between two
-// when ctx is done.
+// when ctx is done. When it returns, what it has set up can be used at once.
 func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	a := &applier{ctx: ctx, visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, fresh: map[string]bool{}, inherited: map[string]string{}}
+	a := &applier{ctx: ctx, visits: map[string]*visit{}, left: map[string]int{}, links: map[plan.Key]plan.Link{}, news: news{inet6: map[string]bool{}}, fresh: map[string]bool{}, inherited: map[string]string{}}
 	for _, c := range changes {
 		for _, ns := range namespaces(c.Object) {
 			a.left[ns]++
@@ -32,7 +31,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 			a.links[l.Key()] = l
 		}
 	}
-	return travel(func(t *traveller) error {
+	err := travel(func(t *traveller) error {
 		a.traveller = t
 		defer func() {
 			for _, v := range a.visits {
@@ -62,44 +61,18 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 			finished(changes[0])
 			changes = changes[1:]
 		}
-		return a.carrier(ctx)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return a.news.ready(ctx)
 }
 
 // failed says which change failed.
 func failed(c plan.Change, err error) error {
 	return fmt.Errorf("%s %s: %w", map[plan.Op]string{plan.Create: "making", plan.Update: "changing", plan.Delete: "removing"}[c.Op], c.Object.Key(), err)
 }
-
-// carrier waits until the link that was set up last may send: the kernel's link watch hears of links in the order in which
-// they come up, in the background, and drops what is sent before that. On a machine that is busy removing namespaces that
-// takes a second.
-func (a *applier) carrier(ctx context.Context) error {
-	if a.raised.Name == "" {
-		return nil
-	}
-	v, err := a.visit(a.raised.Namespace)
-	if err != nil {
-		return err
-	}
-	for until := time.Now().Add(carrierTimeout); time.Now().Before(until); {
-		l, err := v.LinkByName(a.raised.Name)
-		if err != nil {
-			return fmt.Errorf("link %s of %s: %w", a.raised.Name, a.raised.Namespace, err)
-		}
-		if s := l.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Millisecond):
-		}
-	}
-	return nil // its other end is down: whoever looks will see
-}
-
-const carrierTimeout = 5 * time.Second
 
 // namespaces lists those that an object's change needs a connection into: a veth's peer, or the device below, has to be
 // at hand.
@@ -123,7 +96,7 @@ type applier struct {
 	links  map[plan.Key]plan.Link
 	in     string // where the thread is
 
-	raised plan.End // the link that was set up last
+	news news
 
 	fresh     map[string]bool   // namespaces made by this run
 	inherited map[string]string // sysctls as every fresh namespace has them
@@ -219,6 +192,7 @@ func (a *applier) change(c plan.Change) error {
 		if err != nil {
 			return err
 		}
+		a.news.add(o)
 		if err := v.AddrReplace(device(index), newAddr(o)); err != nil || !o.NoLocalRoute {
 			return err
 		}
@@ -486,7 +460,7 @@ func (a *applier) set(v *visit, index int, l, before plan.Link) error {
 		if err := v.LinkSetUp(dev); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
-		a.raised = plan.End{Namespace: l.Namespace, Name: l.Name}
+		a.news.add(l)
 	}
 	if l.Hairpin != before.Hairpin {
 		if err := v.LinkSetHairpin(dev, l.Hairpin); err != nil {

@@ -25,6 +25,7 @@ func everything(lab string) *plan.State {
 			plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/all/forwarding", Value: forwards},
 			plan.Sysctl{Namespace: ns, Path: "net/ipv4/conf/default/rp_filter", Value: "0"},
 			plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/default/disable_ipv6", Value: "0"},
+			plan.Sysctl{Namespace: ns, Path: "net/ipv6/conf/default/accept_dad", Value: "0"},
 		)
 		return ns
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -207,6 +209,43 @@ func Capacity(s *plan.State) error {
 		return fmt.Errorf("the lab needs about %d MiB of kernel memory for its %d namespaces, and %d MiB are free; make it smaller", need>>20, namespaces, (free+cached())>>20)
 	}
 	return nil
+}
+
+// Crowded warns of a plan for which the neighbour tables of this machine are too small. All namespaces share them, and their
+// limits are to be found in the first one only; what is no longer in a full table is not answered, and nobody is told.
+func Crowded(s *plan.State) string {
+	v4, v6 := s.Neighbours()
+	return crowded([]table{{"IPv4", "net.ipv4", v4}, {"IPv6", "net.ipv6", v6}}, func(sysctl string) int {
+		var limit int
+		if text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/")); err != nil {
+			return math.MaxInt // not for us to see
+		} else if _, err := fmt.Sscan(string(text), &limit); err != nil {
+			return math.MaxInt
+		}
+		return limit
+	})
+}
+
+type table struct {
+	family, sysctl string
+	needs          int
+}
+
+func crowded(tables []table, limit func(sysctl string) int) string {
+	var short, remedy []string
+	for _, t := range tables {
+		sysctl := t.sysctl + ".neigh.default.gc_thresh3"
+		if most := limit(sysctl); t.needs > most {
+			short = append(short, fmt.Sprintf("%d of %s, and this machine keeps %d", t.needs, t.family, most))
+			// With room for what else is on the machine; a power of two, as people write them.
+			remedy = append(remedy, fmt.Sprintf("%s=%d", sysctl, 1<<bits.Len(uint(t.needs+t.needs/4))))
+		}
+	}
+	if len(short) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Once all of this lab talks it has more neighbours than there is room for: %s, for all namespaces together. Packets will then get lost. Make room with \"sysctl -w %s\".",
+		strings.Join(short, "; "), strings.Join(remedy, " "))
 }
 
 // cached is memory that the kernel gives back when asked.

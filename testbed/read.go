@@ -48,7 +48,20 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 		}
 	})
 	r := &reader{lab: lab, want: want, sysctls: sysctls, firewalls: firewalls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}}
-	// Two threads: reading is system calls most of the time, and the kernel does not serialise it.
+	if err := inEach(ctx, names, r.namespace); err != nil {
+		return nil, err
+	}
+	r.pair()
+	r.stack()
+	s := &plan.State{}
+	s.Add(r.objects...)
+	s.Resolve()
+	return s, nil
+}
+
+// inEach calls f for each namespace, on two threads: reading is system calls most of the time, and the kernel does not
+// serialise it.
+func inEach(ctx context.Context, names []string, f func(t *traveller, name string) error) error {
 	work := make(chan string)
 	var threads sync.WaitGroup
 	var errs [2]error
@@ -58,7 +71,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 				var failed []error
 				for name := range work {
 					if len(failed) == 0 {
-						if err := r.namespace(t, name); err != nil {
+						if err := f(t, name); err != nil {
 							failed = append(failed, fmt.Errorf("namespace %s: %w", name, err))
 						}
 					}
@@ -75,15 +88,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	}
 	close(work)
 	threads.Wait()
-	if err := errors.Join(append(errs[:], ctx.Err())...); err != nil {
-		return nil, err
-	}
-	r.pair()
-	r.stack()
-	s := &plan.State{}
-	s.Add(r.objects...)
-	s.Resolve()
-	return s, nil
+	return errors.Join(append(errs[:], ctx.Err())...)
 }
 
 type reader struct {

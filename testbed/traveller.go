@@ -70,6 +70,8 @@ type visit struct {
 	by    *traveller
 	raw   map[int]*nl.SocketHandle // for what the library has no call
 	index map[string]int           // of links that are known so far
+
+	answer []byte // room for one message
 }
 
 // call opens a netlink connection into a namespace and enters it.

@@ -89,6 +89,9 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 			}
 		}
 	}
+	if warning := testbed.Crowded(p.State); warning != "" {
+		c.say("Warning: %s", warning)
+	}
 	defer c.working()()
 	changes, err := testbed.Up(ctx, p, r, watch)
 	if err != nil {

@@ -229,9 +229,25 @@ func MAC(of ...string) string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0]&^1|2, m[1], m[2], m[3], m[4], m[5])
 }
 
-// MACOf derives a MAC address from an address, with the first two bytes given, so that captures can be read.
-func MACOf(first, second byte, a netip.Addr) string {
-	b := a.AsSlice()
-	b = b[len(b)-4:]
-	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", first, second, b[0], b[1], b[2], b[3])
+// MACOf derives a device's MAC address from its IP addresses: from that of IPv4 where it has one, with the first two bytes
+// given, so that captures can be read. A MAC address has no room for one of IPv6, and a part of it may well be another's too,
+// so that of a device without IPv4 is a hash. What a device has depends on nothing but its own addresses: two of a lab have
+// different ones, and nobody's changes with a machine that is added.
+func MACOf(first, second byte, addresses ...netip.Addr) string {
+	for _, a := range addresses {
+		if a.Is4() {
+			b := a.As4()
+			return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", first, second, b[0], b[1], b[2], b[3])
+		}
+	}
+	return MAC("address", addresses[0].String())
+}
+
+// AddressesOf takes the prefix lengths off.
+func AddressesOf(prefixes []netip.Prefix) []netip.Addr {
+	var all []netip.Addr
+	for _, p := range prefixes {
+		all = append(all, p.Addr())
+	}
+	return all
 }

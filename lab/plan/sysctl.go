@@ -26,10 +26,11 @@ func (s Sysctl) Del() []string               { return nil }
 
 // A device takes its settings from conf/default when it is made, so these are set before any link of the namespace.
 const (
-	ipForward       = "net/ipv4/ip_forward"
-	defaultRPFilter = "net/ipv4/conf/default/rp_filter"
-	defaultIPv6Off  = "net/ipv6/conf/default/disable_ipv6"
-	ipv6Forwarding  = "net/ipv6/conf/all/forwarding"
+	ipForward        = "net/ipv4/ip_forward"
+	defaultRPFilter  = "net/ipv4/conf/default/rp_filter"
+	defaultIPv6Off   = "net/ipv6/conf/default/disable_ipv6"
+	defaultAcceptDAD = "net/ipv6/conf/default/accept_dad"
+	ipv6Forwarding   = "net/ipv6/conf/all/forwarding"
 )
 
 func defaultSysctls(namespace string) []Key {
@@ -37,6 +38,7 @@ func defaultSysctls(namespace string) []Key {
 		{namespace, KindSysctl, ipForward},
 		{namespace, KindSysctl, defaultRPFilter},
 		{namespace, KindSysctl, defaultIPv6Off},
+		{namespace, KindSysctl, defaultAcceptDAD},
 		{namespace, KindSysctl, ipv6Forwarding},
 	}
 }

@@ -70,6 +70,11 @@ func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 		return
 	}
 	set(defaultIPv6Off, off(!c.SpeaksIPv6()))
+	if c.SpeaksIPv6() {
+		// No device looks for others that have its addresses: a plan's are unique, and the search takes two seconds, in which
+		// an address is not answered for. CNI plugins turn it off for pods; on a real node it was over long ago.
+		set(defaultAcceptDAD, "0")
+	}
 }
 
 // SpeaksIPv6 reports whether anything in the lab has an IPv6 address. Where nothing has, IPv6 is off: every link-local
@@ -109,7 +114,7 @@ func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, 
 		guard(s, far, nic)
 	}
 	s.Add(
-		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, nic.Addresses[0].Addr()), Peer: far},
+		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, AddressesOf(nic.Addresses)...), Peer: far},
 		plug,
 	)
 	for _, a := range nic.Addresses {

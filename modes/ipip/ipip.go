@@ -19,8 +19,8 @@
 // firewalls that know only TCP and UDP may not do. There is nothing but IPv4 in IPv4.
 //
 // Where the kernel has no ipip device an ifb with two eBPF programs takes its place; package device tells how. Then the
-// outer packets pass neither the node's firewall nor its connection tracking, and a router's word that the path between
-// two nodes has a smaller MTU than their uplinks is not heard.
+// outer packets pass neither the node's firewall nor its connection tracking, a router's word that the path between two
+// nodes has a smaller MTU than their uplinks is not heard, and an underlay whose MTU is above 16,050 bytes is refused.
 //
 // The kernel state is that of flanneld 0.28 (--ip-masq, EnableNFTables) and of Calico 3.32 with IPIP "Always" or
 // "CrossSubnet". What differs is what differs in vxlan.
@@ -29,6 +29,7 @@ package ipip
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -110,6 +111,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 				fmt.Sprintf("Node %q asks for eBPF, but this kernel has made %s in every namespace, and that cannot be removed. Leave datapath out, or use like = \"flannel\".", n.Name, kernel.Name)))
 		}
 	}
+	diags = append(diags, m.tooLong(c, f)...)
 	if diags.HasErrors() {
 		return diags
 	}
@@ -123,6 +125,23 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 			}
 		}
 		m.like.attach(c, f, s, n)
+	}
+	return diags
+}
+
+// tooLong reports switches whose packets are longer than an emulated tunnel's can be.
+func (m Mode) tooLong(c *plan.Cluster, f plan.Features) hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	reported := map[*lab.Switch]bool{}
+	for _, n := range c.Nodes {
+		sw := n.Uplink().Switch
+		tunnels := slices.ContainsFunc(c.Nodes, func(peer *plan.Node) bool { return peer != n && m.tunnels(n, peer) })
+		if m.tunnel(c, n).MTU+Overhead <= device.MaxIPIP || reported[sw] || !tunnels || !n.Emulates(plan.FeatureIPIP, f) {
+			continue
+		}
+		reported[sw] = true
+		diags = append(diags, wrong(sw.At.Of("mtu", sw.Range), "The MTU is too large for ipip by eBPF",
+			fmt.Sprintf("The tunnel of node %q is made by eBPF, which cannot make packets longer than %d bytes, and switch %q has an MTU of %d. Use an MTU of at most %[2]d, or the ipip device of a kernel that has one.", n.Name, device.MaxIPIP, sw.Name, sw.MTU)))
 	}
 	return diags
 }

@@ -47,23 +47,27 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 	if len(n.Pods) == 0 {
 		return // the plugin makes cni0 with the first pod
 	}
+	var gateways []netip.Addr
+	for _, block := range n.PodCIDRs {
+		gateways = append(gateways, Gateway(block))
+	}
 	s.Add(plan.Link{
 		Namespace: n.Namespace, Name: BridgeName, Type: "bridge", MTU: mtu, TxQueueLen: 1000,
-		MAC: plan.MACOf(0x0a, 0x58, Gateway(n.PodCIDRs[0])),
+		MAC: plan.MACOf(0x0a, 0x58, gateways...),
 	})
 	NoRouterAdvertisements(c, s, n.Namespace, BridgeName)
 	if f[plan.FeatureBridgeNetfilter] {
 		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-iptables", Value: "1"})
 	}
-	for _, block := range n.PodCIDRs {
-		s.Add(plan.NewAddress(n.Namespace, BridgeName, netip.PrefixFrom(Gateway(block), block.Bits())))
+	for i, block := range n.PodCIDRs {
+		s.Add(plan.NewAddress(n.Namespace, BridgeName, netip.PrefixFrom(gateways[i], block.Bits())))
 	}
 	for _, p := range n.Pods {
 		host := "veth" + digest(p.Title())[:8]
 		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
 		s.Add(
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("veth", p.Title()), Peer: far, Master: BridgeName, Hairpin: true},
-			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr()), Peer: near},
+			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...), Peer: near},
 			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
@@ -71,7 +75,7 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 			s.Add(plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
 		}
 		for i, a := range p.Addresses {
-			gateway := Gateway(n.PodCIDRs[i])
+			gateway := gateways[i]
 			s.Add(
 				plan.NewAddress(far.Namespace, far.Name, a),
 				plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(gateway.Is6()), Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot},

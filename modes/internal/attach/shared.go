@@ -254,7 +254,7 @@ func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
 	link.Namespace, link.Name = p.Namespace, "eth0"
 	link.LowerNamespace, link.MTU = p.Node.Namespace, c.PodMTU(OnSegment(p.Node))
 	if link.Type == "macvlan" {
-		link.MAC = plan.MACOf(0x0a, 0x58, p.Addresses[0].Addr())
+		link.MAC = plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...)
 	}
 	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
 	if c.SpeaksIPv6() {

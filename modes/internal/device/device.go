@@ -25,6 +25,11 @@ var (
 	NeedVLAN = plan.Need{Feature: plan.FeatureVLAN, Or: plan.FeatureEBPF}
 )
 
+// MaxIPIP is the largest MTU of an uplink that an emulated tunnel can fill. bpf_skb_adjust_room() makes no packet longer than
+// the kernel puts into four pages, unless it is to be cut anyway: SKB_MAX_ALLOC, 16,064 bytes where a page has 4 KiB, and 14
+// of them are the Ethernet header's. What is longer would be lost without a word.
+const MaxIPIP = 16050
+
 // IPIP adds the tunnel device l, described as the kernel's would be, to a node. Its far ends are the next hops of the
 // routes that lead out of it.
 func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
