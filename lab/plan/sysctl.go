@@ -16,6 +16,9 @@ func (s Sysctl) Parents() []Key {
 	if s.Link != "" {
 		p = append(p, Key{s.Namespace, KindLink, s.Link})
 	}
+	if s.Path == defaultIPv6Off && s.Value == "0" {
+		p = append(p, Key{s.Namespace, KindSysctl, defaultAcceptDAD}) // so that it is before any link, too
+	}
 	return p
 }
 func (s Sysctl) Add() []string {
@@ -38,7 +41,6 @@ func defaultSysctls(namespace string) []Key {
 		{namespace, KindSysctl, ipForward},
 		{namespace, KindSysctl, defaultRPFilter},
 		{namespace, KindSysctl, defaultIPv6Off},
-		{namespace, KindSysctl, defaultAcceptDAD},
 		{namespace, KindSysctl, ipv6Forwarding},
 	}
 }
