@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -40,6 +41,10 @@ func begin(t *testing.T, args ...string) *child {
 	defer file.Close()
 	c := &child{Cmd: again(asLab+"=1", args...), stderr: file.Name(), done: make(chan error, 1)}
 	c.Stderr = file
+	// Where the tests run with the hangup ignored, as under nohup, lab would rightly ignore it too.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -179,7 +179,7 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 		}
 		fmt.Fprintf(w, "Not connected by the definition: %d pairs%s (by name: -v, -o json).\n", n, not)
 		for _, a := range r.NotConnected {
-			if strings.HasPrefix(a.Reason, "no way back") {
+			if a.Tried && strings.HasPrefix(a.Reason, "no way back") {
 				fmt.Fprintf(w, " ! %s\n", strings.Join(wrap(fmt.Sprintf("Some are reached and cannot answer, as %s → %s: %s.", a.From, a.To, a.Reason), columns-3), "\n   "))
 				break
 			}
