@@ -3,33 +3,139 @@ package lab
 import (
 	"fmt"
 	"math/big"
-	"net/netip"
 	"strings"
 	"sync"
 
+	"github.com/hashicorp/hcl/v2/ext/tryfunc"
+	ctyyaml "github.com/zclconf/go-cty-yaml"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// functions are those of Terraform that a lab needs, under the same names. Those that can make much of little have a
-// limit of their own: the meter only sees a value when it is there.
+// functions are those of Terraform that compute and nothing else, under the same names. The meter sees a value only when it
+// is there, and charges an argument for its size: functions that make much of little, or take longer than their arguments
+// are long, have a limit of their own. file and templatefile are the loader's, which knows where the definition is.
 var functions = sync.OnceValue(func() map[string]function.Function {
 	return map[string]function.Function{
-		"cidrhost":    cidrhost,
-		"cidrnetmask": cidrnetmask,
-		"cidrsubnet":  cidrsubnet,
-		"concat":      stdlib.ConcatFunc,
-		"format":      limited(stdlib.FormatFunc, formatLimit),
-		"join":        limited(stdlib.JoinFunc, joinLimit),
-		"length":      stdlib.LengthFunc,
-		"max":         stdlib.MaxFunc,
-		"merge":       stdlib.MergeFunc,
-		"min":         stdlib.MinFunc,
-		"range":       rangeFunc,
-		"toset":       stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"cidrcontains": cidrcontains,
+		"cidrhost":     cidrhost,
+		"cidrnetmask":  cidrnetmask,
+		"cidrsubnet":   cidrsubnet,
+		"cidrsubnets":  cidrsubnets,
+
+		"alltrue":         allTrue,
+		"anytrue":         anyTrue,
+		"chunklist":       stdlib.ChunklistFunc,
+		"coalesce":        stdlib.CoalesceFunc,
+		"coalescelist":    stdlib.CoalesceListFunc,
+		"compact":         stdlib.CompactFunc,
+		"concat":          stdlib.ConcatFunc,
+		"contains":        stdlib.ContainsFunc,
+		"distinct":        limited(stdlib.DistinctFunc, square),
+		"element":         stdlib.ElementFunc,
+		"flatten":         stdlib.FlattenFunc,
+		"index":           indexOf,
+		"keys":            stdlib.KeysFunc,
+		"length":          length,
+		"lookup":          lookup,
+		"matchkeys":       limited(matchkeys, square),
+		"merge":           stdlib.MergeFunc,
+		"one":             one,
+		"range":           rangeFunc,
+		"reverse":         stdlib.ReverseListFunc,
+		"setintersection": stdlib.SetIntersectionFunc,
+		"setproduct":      limited(stdlib.SetProductFunc, product),
+		"setsubtract":     stdlib.SetSubtractFunc,
+		"setunion":        stdlib.SetUnionFunc,
+		"slice":           stdlib.SliceFunc,
+		"sort":            stdlib.SortFunc,
+		"sum":             sum,
+		"transpose":       transpose,
+		"values":          stdlib.ValuesFunc,
+		"zipmap":          stdlib.ZipmapFunc,
+
+		"abs":      stdlib.AbsoluteFunc,
+		"ceil":     stdlib.CeilFunc,
+		"floor":    stdlib.FloorFunc,
+		"log":      stdlib.LogFunc,
+		"max":      stdlib.MaxFunc,
+		"min":      stdlib.MinFunc,
+		"parseint": stdlib.ParseIntFunc,
+		"pow":      stdlib.PowFunc,
+		"signum":   stdlib.SignumFunc,
+
+		"base64decode": base64decode,
+		"base64encode": base64encode,
+		"chomp":        stdlib.ChompFunc,
+		"endswith":     compares("suffix", strings.HasSuffix),
+		"format":       limited(stdlib.FormatFunc, formatLimit),
+		"formatlist":   limited(stdlib.FormatListFunc, formatListLimit),
+		"indent":       limited(stdlib.IndentFunc, indentLimit),
+		"join":         limited(stdlib.JoinFunc, joinLimit),
+		"jsondecode":   stdlib.JSONDecodeFunc,
+		"jsonencode":   stdlib.JSONEncodeFunc,
+		"lower":        stdlib.LowerFunc,
+		"regex":        limited(stdlib.RegexFunc, patternLimit),
+		"regexall":     limited(stdlib.RegexAllFunc, patternLimit),
+		"replace":      limited(replace, replaceLimit),
+		"sha1":         sha1sum,
+		"sha256":       sha256sum,
+		"split":        stdlib.SplitFunc,
+		"startswith":   compares("prefix", strings.HasPrefix),
+		"strcontains":  compares("substr", strings.Contains),
+		"substr":       stdlib.SubstrFunc,
+		"title":        stdlib.TitleFunc,
+		"trim":         stdlib.TrimFunc,
+		"trimprefix":   stdlib.TrimPrefixFunc,
+		"trimspace":    stdlib.TrimSpaceFunc,
+		"trimsuffix":   stdlib.TrimSuffixFunc,
+		"upper":        stdlib.UpperFunc,
+		"yamldecode":   limited(ctyyaml.YAMLDecodeFunc, yamlLimit),
+
+		"can":      tryfunc.CanFunc,
+		"tobool":   stdlib.MakeToFunc(cty.Bool),
+		"tolist":   stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
+		"tomap":    stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
+		"tonumber": stdlib.MakeToFunc(cty.Number),
+		"toset":    stdlib.MakeToFunc(cty.Set(cty.DynamicPseudoType)),
+		"tostring": stdlib.MakeToFunc(cty.String),
+		"try":      tryfunc.TryFunc,
 	}
 })
+
+// meant are functions of other languages, and what they are called here.
+var meant = map[string]string{
+	"average": "sum", "cidr": "cidrsubnet", "count": "length", "default": "coalesce", "exists": "can", "filter": "compact",
+	"first": "element", "fileexists": "file", "get": "lookup", "has": "contains", "head": "element", "in": "contains", "includes": "contains",
+	"int": "tonumber", "ip": "cidrhost", "json": "jsonencode", "last": "element", "len": "length", "list": "tolist", "lowercase": "lower",
+	"map": "tomap", "match": "regex", "mod": "floor", "netmask": "cidrnetmask", "nth": "element", "null": "coalesce", "number": "tonumber",
+	"print": "format", "printf": "format", "round": "floor", "set": "toset", "size": "length", "some": "anytrue", "every": "alltrue",
+	"sprintf": "format", "sqrt": "pow", "str": "tostring", "string": "tostring", "strlen": "length", "strip": "trimspace", "sub": "replace",
+	"subnet": "cidrsubnet", "subnets": "cidrsubnets", "tail": "slice", "template": "templatefile", "total": "sum", "uniq": "distinct",
+	"unique": "distinct", "uppercase": "upper", "yaml": "yamldecode", "zip": "zipmap",
+}
+
+// impure are functions of Terraform that a definition cannot have: the same file is the same lab, always and everywhere.
+var impure = map[string]bool{
+	"bcrypt": true, "plantimestamp": true, "timestamp": true, "timeadd": true, "uuid": true, "uuidv5": true, "rsadecrypt": true,
+	"fileset": true, "pathexpand": true, "abspath": true,
+}
+
+// unknownFunction is what to say of a function that does not exist.
+func unknownFunction(name string, known []string) string {
+	const where = " docs/language.md lists the functions there are."
+	if near := Suggest(name, known, ""); strings.HasPrefix(near, " Did you mean") {
+		return fmt.Sprintf("There is no function %q.%s", name, near) + where
+	}
+	if near := meant[strings.ToLower(name)]; near != "" {
+		return fmt.Sprintf("There is no function %q. Here it is %q, or near to it.", name, near) + where
+	}
+	if impure[name] {
+		return fmt.Sprintf("There is no function %q: a definition gives the same lab whenever and wherever it is loaded.", name) + where
+	}
+	return fmt.Sprintf("There is no function %q.", shorten(name)) + where
+}
 
 // limited is a function that first asks whether its arguments are reasonable.
 func limited(f function.Function, limit func([]cty.Value) error) function.Function {
@@ -108,147 +214,100 @@ func joinLimit(args []cty.Value) error {
 	return nil
 }
 
-const maxRange = maxSpaces
-
-var rangeFunc = function.New(&function.Spec{
-	VarParam: &function.Parameter{Name: "bounds", Type: cty.Number},
-	Type:     function.StaticReturnType(cty.List(cty.Number)),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		n := make([]int64, len(args))
-		for i, a := range args {
-			x, ok := whole(a)
-			if !ok {
-				return cty.NilVal, function.NewArgErrorf(i, "a whole number is needed, up to a thousand million")
-			}
-			n[i] = x
+// square limits functions that compare every element with every other.
+func square(args []cty.Value) error {
+	const most = 2000
+	for i, a := range args {
+		if a.CanIterateElements() && a.LengthInt() > most {
+			return function.NewArgErrorf(i, "the list may have at most %d elements here", most)
 		}
-		start, end, step := int64(0), int64(0), int64(0)
-		switch len(n) {
-		case 1:
-			end = n[0]
-		case 2:
-			start, end = n[0], n[1]
-		case 3:
-			start, end, step = n[0], n[1], n[2]
-			if step == 0 || (end-start)*step < 0 {
-				return cty.NilVal, function.NewArgErrorf(2, "this step never leads from %d to %d", start, end)
-			}
-		default:
-			return cty.NilVal, fmt.Errorf("range takes (end), (start, end) or (start, end, step)")
-		}
-		if step == 0 {
-			if step = 1; end < start {
-				step = -1
-			}
-		}
-		if (end-start)/step > maxRange {
-			return cty.NilVal, fmt.Errorf("a range has at most %d numbers", maxRange)
-		}
-		var list []cty.Value
-		for x := start; (end-x)*step > 0; x += step {
-			list = append(list, cty.NumberIntVal(x))
-		}
-		if len(list) == 0 {
-			return cty.ListValEmpty(cty.Number), nil
-		}
-		return cty.ListVal(list), nil
-	},
-})
-
-// whole returns a number that is whole and small enough to calculate with.
-func whole(v cty.Value) (int64, bool) {
-	x, accuracy := v.AsBigFloat().Int64()
-	return x, accuracy == big.Exact && x <= 1e9 && x >= -1e9
-}
-
-// integer is whole for numbers as long as an IPv6 address.
-func integer(v cty.Value) (*big.Int, bool) {
-	if !reasonable(v) {
-		return new(big.Int), false
 	}
-	n, accuracy := v.AsBigFloat().Int(nil)
-	return n, accuracy == big.Exact
+	return nil
 }
 
-func number(name string) function.Parameter { return function.Parameter{Name: name, Type: cty.Number} }
-
-var prefixParam = function.Parameter{Name: "prefix", Type: cty.String}
-
-var cidrsubnet = function.New(&function.Spec{
-	Params: []function.Parameter{prefixParam, number("newbits"), number("netnum")},
-	Type:   function.StaticReturnType(cty.String),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		p, err := prefixArg(args[0])
-		if err != nil {
-			return cty.NilVal, err
+// product limits what sets make when each element of one is combined with each of the others.
+func product(args []cty.Value) error {
+	n := 1
+	for _, a := range args {
+		if a.CanIterateElements() {
+			if n *= a.LengthInt(); n > maxRange {
+				return fmt.Errorf("there would be more than %d combinations", maxRange)
+			}
 		}
-		newbits, ok := whole(args[1])
-		bits := int64(p.Bits()) + newbits
-		if !ok || newbits < 0 || bits > int64(p.Addr().BitLen()) {
-			return cty.NilVal, function.NewArgErrorf(1, "a /%d can be extended by 0 to %d bits", p.Bits(), p.Addr().BitLen()-p.Bits())
-		}
-		num, ok := integer(args[2])
-		if !ok || num.Sign() < 0 || num.BitLen() > int(newbits) {
-			return cty.NilVal, function.NewArgErrorf(2, "with %d new bits the subnets are numbered from 0 to %s", newbits, size(int(newbits), -1))
-		}
-		a := plus(p.Addr(), num.Lsh(num, uint(p.Addr().BitLen()-int(bits))))
-		return cty.StringVal(netip.PrefixFrom(a, int(bits)).String()), nil
-	},
-})
-
-var cidrhost = function.New(&function.Spec{
-	Params: []function.Parameter{prefixParam, number("hostnum")},
-	Type:   function.StaticReturnType(cty.String),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		p, err := prefixArg(args[0])
-		if err != nil {
-			return cty.NilVal, err
-		}
-		host := p.Addr().BitLen() - p.Bits()
-		num, ok := integer(args[1])
-		if num.Sign() < 0 { // counted from the end
-			num.Add(num, size(host, 0))
-		}
-		if !ok || num.Sign() < 0 || num.BitLen() > host {
-			return cty.NilVal, function.NewArgErrorf(1, "the addresses of %s are numbered from 0 to %s", p, size(host, -1))
-		}
-		return cty.StringVal(plus(p.Addr(), num).String()), nil
-	},
-})
-
-var cidrnetmask = function.New(&function.Spec{
-	Params: []function.Parameter{prefixParam},
-	Type:   function.StaticReturnType(cty.String),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		p, err := prefixArg(args[0])
-		if err != nil {
-			return cty.NilVal, err
-		}
-		if p.Addr().Is6() {
-			return cty.NilVal, function.NewArgErrorf(0, "IPv6 has no netmasks")
-		}
-		mask := ^uint32(0) << (32 - p.Bits())
-		return cty.StringVal(netip.AddrFrom4([4]byte{byte(mask >> 24), byte(mask >> 16), byte(mask >> 8), byte(mask)}).String()), nil
-	},
-})
-
-func prefixArg(v cty.Value) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(v.AsString())
-	if err != nil {
-		return p, function.NewArgErrorf(0, "%q is not a network such as 10.42.0.0/16", shorten(v.AsString()))
 	}
-	return p.Masked(), nil
+	return nil
 }
 
-// size is 2^bits + d.
-func size(bits int, d int64) *big.Int {
-	n := new(big.Int).Lsh(big.NewInt(1), uint(bits))
-	return n.Add(n, big.NewInt(d))
+func formatListLimit(args []cty.Value) error {
+	n := 1
+	single := []cty.Value{args[0]}
+	for _, a := range args[1:] {
+		if !a.CanIterateElements() || a.Type().IsMapType() || a.Type().IsObjectType() {
+			single = append(single, a)
+			continue
+		}
+		n = max(n, a.LengthInt())
+		longest := cty.StringVal("")
+		for it := a.ElementIterator(); it.Next(); {
+			if _, e := it.Element(); len(textOf(e)) > len(textOf(longest)) {
+				longest = e
+			}
+		}
+		single = append(single, longest)
+	}
+	if err := formatLimit(single); err != nil {
+		return err
+	}
+	text := len(textOf(args[0])) * 8
+	for _, a := range single[1:] {
+		text += len(textOf(a)) + 512
+	}
+	if n*text > 256*maxString {
+		return fmt.Errorf("the texts would be too long")
+	}
+	return nil
 }
 
-func plus(a netip.Addr, n *big.Int) netip.Addr {
-	b := a.AsSlice()
-	sum := new(big.Int).Add(new(big.Int).SetBytes(b), n)
-	a, _ = netip.AddrFromSlice(sum.FillBytes(b))
-	return a
+func indentLimit(args []cty.Value) error {
+	spaces, ok := whole(args[0])
+	if !ok || spaces < 0 || int(spaces)*(strings.Count(textOf(args[1]), "\n")+1) > maxString {
+		return function.NewArgErrorf(0, "the text would be longer than %d bytes", maxString)
+	}
+	return nil
+}
+
+func patternLimit(args []cty.Value) error {
+	const most = 1000
+	if len(textOf(args[0])) > most {
+		return function.NewArgErrorf(0, "a pattern has at most %d bytes", most)
+	}
+	return nil
+}
+
+func replaceLimit(args []cty.Value) error {
+	text, from, to := textOf(args[0]), textOf(args[1]), textOf(args[2])
+	if isPattern(from) {
+		if err := patternLimit(args[1:]); err != nil {
+			return err
+		}
+		// At most one match a byte, and each reference in the replacement at most all of the text.
+		if (len(text)+1)*(len(to)+1) > 16*maxString || strings.Count(to, "$")*len(text) > 16*maxString {
+			return fmt.Errorf("the text could become too long")
+		}
+		return nil
+	}
+	if n := strings.Count(text, from); n*len(to) > 16*maxString {
+		return fmt.Errorf("the text would be too long")
+	}
+	return nil
+}
+
+// yamlLimit refuses aliases, by which a few lines of YAML become any number of values.
+func yamlLimit(args []cty.Value) error {
+	for line := range strings.Lines(textOf(args[0])) {
+		if anchor.MatchString(line) {
+			return function.NewArgErrorf(0, "anchors and aliases of YAML are not taken")
+		}
+	}
+	return nil
 }

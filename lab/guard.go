@@ -26,6 +26,11 @@ func guard(filename string, src []byte) hcl.Diagnostics {
 		}}
 	}
 	tokens, _ := hclsyntax.LexConfig(src, filename, hcl.InitialPos)
+	return bounded(tokens)
+}
+
+// bounded reports nesting and strings that the parser could not survive.
+func bounded(tokens hclsyntax.Tokens) hcl.Diagnostics {
 	type level struct {
 		open hclsyntax.TokenType
 		run  int // operators in the current expression

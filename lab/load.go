@@ -3,11 +3,13 @@ package lab
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 // Inputs are the values given from outside the file. A variable takes the first of: Vars, the last of VarFiles that sets
@@ -16,6 +18,8 @@ type Inputs struct {
 	Vars     map[string]string // --var name=value
 	VarFiles []string          // --var-file: paths of files that hold name = value lines
 	Environ  []string          // as of os.Environ; LAB_VAR_name=value is used
+	Dir      string            // the folder of the definition, where it reads files; empty: it has none
+	Texts    map[string]string // what was read there before, by name: not read again
 }
 
 // Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
@@ -28,7 +32,9 @@ func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics)
 		reported: map[mistake]bool{},
 		kept:     tally{},
 		dropped:  tally{},
+		beside:   &beside{dir: in.Dir, kept: map[string]string{}},
 	}
+	maps.Copy(l.beside.kept, in.Texts)
 	body := l.parse(filename, src)
 	if body == nil {
 		return nil, l.files, l.sorted()
@@ -49,6 +55,8 @@ type loader struct {
 	kept     tally
 	dropped  tally
 	budget   *budget
+	beside   *beside
+	callable map[string]function.Function
 
 	broken map[*hclsyntax.Attribute]bool // refers to what does not exist: not to be evaluated
 	eval   *hcl.EvalContext              // var, local and the functions
@@ -68,6 +76,9 @@ type mistake struct {
 
 func (l *loader) report(diags ...*hcl.Diagnostic) {
 	for _, d := range diags {
+		if unknown, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallUnknownDiagExtra](d); ok {
+			d.Detail = unknownFunction(unknown.CalledFunctionName(), slices.Sorted(maps.Keys(l.functions())))
+		}
 		key := mistake{summary: d.Summary}
 		if d.Subject != nil {
 			key.at = *d.Subject
@@ -180,7 +191,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.references(body, variables, locals)
 	meter(body, l.budget)
 
-	l.eval = &hcl.EvalContext{Functions: functions(), Variables: map[string]cty.Value{}}
+	l.eval = &hcl.EvalContext{Functions: l.functions(), Variables: map[string]cty.Value{}}
 	l.eval.Variables["var"] = l.variables(variables, in)
 	l.eval.Variables["local"] = l.locals(locals)
 
@@ -206,6 +217,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 
 	l.allocate(lab)
 	l.check(lab)
+	lab.Texts = l.beside.kept
 	return lab
 }
 

@@ -65,7 +65,7 @@ func (l *loader) variables(blocks map[string]*hclsyntax.Block, in Inputs) cty.Va
 }
 
 func (l *loader) variable(name string, b *hclsyntax.Block, from *given) cty.Value {
-	f := l.fields(file.blocks["variable"], b.Body, &hcl.EvalContext{Functions: functions()})
+	f := l.fields(file.blocks["variable"], b.Body, &hcl.EvalContext{Functions: l.functions()})
 	f.text("description")
 	ty := cty.DynamicPseudoType
 	if a := b.Body.Attributes["type"]; a != nil {
@@ -131,7 +131,7 @@ func (l *loader) read(from *given, ty cty.Type, def cty.Value) (cty.Value, bool)
 		l.report(diags...)
 		return cty.DynamicVal, false
 	}
-	v, diags := l.budget.wrap(expr).Value(&hcl.EvalContext{Functions: functions()})
+	v, diags := l.budget.wrap(expr).Value(&hcl.EvalContext{Functions: l.functions()})
 	l.report(diags...)
 	return v, !diags.HasErrors()
 }
@@ -214,7 +214,7 @@ func (l *loader) varFile(path string) map[string]*given {
 	meter(&hclsyntax.Body{Attributes: body.Attributes}, l.budget)
 	from := map[string]*given{}
 	for _, a := range attributes(body) {
-		v, diags := a.Expr.Value(&hcl.EvalContext{Functions: functions()})
+		v, diags := a.Expr.Value(&hcl.EvalContext{Functions: l.functions()})
 		l.report(diags...)
 		if !diags.HasErrors() {
 			from[a.Name] = &given{expr: a.Expr, value: v, at: a.Expr.Range()}

@@ -29,6 +29,7 @@ type request struct {
 	File     string            `json:"file"`
 	Source   string            `json:"source"`
 	Vars     map[string]string `json:"vars"`
+	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
 	Set      string            `json:"set"`
 	Wires    []string          `json:"wires"`
@@ -134,7 +135,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 			want.Rounds = given.Rounds
 		}
 	}
-	want.File, want.Source, want.Vars = s.name, string(s.text), l.Vars
+	want.File, want.Source, want.Vars, want.Texts = s.name, string(s.text), l.Vars, l.Texts
 	if dated {
 		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
 	}
@@ -177,7 +178,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	if err != nil {
 		return err
 	}
-	s := &source{name: want.File, text: []byte(want.Source), inputs: lab.Inputs{Vars: want.Vars}}
+	s := &source{name: want.File, text: []byte(want.Source), inputs: lab.Inputs{Vars: want.Vars, Texts: want.Texts}}
 	l, files, err := c.load(s)
 	if err != nil {
 		return err

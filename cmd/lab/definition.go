@@ -69,7 +69,7 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 		if here, err = filepath.Glob("*.hcl"); err == nil {
 			switch len(here) {
 			case 1:
-				s.name = here[0]
+				s.name, s.inputs.Dir = here[0], "."
 				s.text, err = lab.ReadFile(here[0])
 			case 0:
 				return nil, refuse("no FILE was given, and this folder has no *.hcl file; give one, or the name of a shipped lab: %s", strings.Join(labs.Names(), ", "))
@@ -78,14 +78,14 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 			}
 		}
 	default:
-		s.name = arg
+		s.name, s.inputs.Dir = arg, filepath.Dir(arg)
 		s.text, err = lab.ReadFile(arg)
 		if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(arg, os.PathSeparator) {
 			text, ok := labs.Read(arg)
 			if !ok {
 				return nil, refuse("%s: there is no such file, and no lab of that name ships with the program.%s", arg, lab.Suggest(arg, labs.Names(), "There are"))
 			}
-			s.name, s.text, err = arg+".hcl", text, nil
+			s.name, s.text, s.inputs.Dir, err = arg+".hcl", text, "", nil
 		}
 	}
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -142,7 +142,7 @@ func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; %s", name, err, writesAgain)
 	}
-	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}
+	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars, Texts: r.Texts}}
 	return c.build(s, choice{mode: r.Mode, instance: name}, f)
 }
 

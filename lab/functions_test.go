@@ -1,0 +1,175 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// evaluate loads a definition whose local "x" is the expression, and returns it as it would be typed.
+func evaluate(t *testing.T, expression string, in Inputs) (string, error) {
+	t.Helper()
+	src := "lab \"x\" {\n  about = jsonencode(local.x)\n}\nlocals {\n  x = " + expression + "\n}\n"
+	l, _, diags := Load("x.hcl", []byte(src), in)
+	if diags.HasErrors() {
+		return "", diags
+	}
+	return l.About, nil
+}
+
+// TestFunctions holds the functions whose meaning is ours, or Terraform's where the library's differs.
+func TestFunctions(t *testing.T) {
+	for _, tt := range []struct{ expression, want string }{
+		{`length("größe")`, `5`},
+		{`length({ a = 1, b = 2 })`, `2`},
+		{`length([])`, `0`},
+		{`lookup({ a = 1 }, "a")`, `1`},
+		{`lookup({ a = 1 }, "b", 2)`, `2`},
+		{`lookup(tomap({ a = "1" }), "b", null)`, `null`},
+		{`lookup({ a = 1 }, "b")`, `error: no key "b"`},
+		{`index(["a", "b"], "b")`, `1`},
+		{`index(["a"], "c")`, `error: does not hold it`},
+		{`sum([1, 2, 3.5])`, `6.5`},
+		{`sum([])`, `0`},
+		{`sum(["1", 2])`, `3`},
+		{`sum(["a"])`, `error: only numbers`},
+		{`one([])`, `null`},
+		{`one(["a"])`, `"a"`},
+		{`one(toset(["a"]))`, `"a"`},
+		{`one([1, 2])`, `error: 2 elements`},
+		{`alltrue([true, "true"])`, `true`},
+		{`alltrue([])`, `true`},
+		{`alltrue([true, false])`, `false`},
+		{`anytrue([false, null])`, `false`},
+		{`anytrue([false, true])`, `true`},
+		{`anytrue(["x"])`, `error: true or false`},
+		{`matchkeys(["n1", "n2", "n3"], ["a", "b", "a"], ["a"])`, `["n1","n3"]`},
+		{`matchkeys(["n1"], ["a", "b"], ["a"])`, `error: 1 values and 2 keys`},
+		{`transpose({ a = ["x", "y"], b = ["x"] })`, `{"x":["a","b"],"y":["a"]}`},
+		{`cidrsubnets("10.1.0.0/16", 4, 4, 8, 4)`, `["10.1.0.0/20","10.1.16.0/20","10.1.32.0/24","10.1.48.0/20"]`},
+		{`cidrsubnets("fd00::/48", 16, 16)`, `["fd00::/64","fd00:0:0:1::/64"]`},
+		{`cidrsubnets("10.0.0.0/30", 1, 1, 1)`, `error: no room left`},
+		{`cidrsubnets("255.255.255.0/24", 1, 1, 1)`, `error: no room left`},
+		{`cidrsubnets("10.0.0.0/30", 3)`, `error: can be extended by 1 to 2 bits`},
+		{`cidrcontains("10.42.0.0/16", "10.42.7.0/24")`, `true`},
+		{`cidrcontains("10.42.0.0/24", "10.42.0.0/16")`, `false`},
+		{`cidrcontains("10.42.0.0/16", "10.43.0.1")`, `false`},
+		{`cidrcontains("10.42.0.0/16", "pods")`, `error: neither an address nor a network`},
+		{`replace("a.b.c", ".", "-")`, `"a-b-c"`},
+		{`replace("a1b22", "/[0-9]+/", "#")`, `"a#b#"`},
+		{`base64decode(base64encode("größe"))`, `"größe"`},
+		{`base64decode("!")`, `error: not base64`},
+		{`sha1("lab")`, `"3953f9ddf975ab5097ee468d99555c5b441169bf"`},
+		{`startswith("node1", "node")`, `true`},
+		{`endswith("node1", "2")`, `false`},
+		{`strcontains("node1", "de")`, `true`},
+		{`try({}.a, "default")`, `"default"`},
+		{`can({}.a)`, `false`},
+		{`yamldecode("a: [1, 2]")`, `{"a":[1,2]}`},
+		{`yamldecode("a: &x [1]\nb: *x")`, `error: anchors`},
+		{`tonumber("7") + 1`, `8`},
+		{`formatlist("%s-%02d", ["a", "b"], 7)`, `["a-07","b-07"]`},
+		{`merge([for r in ["a", "b"] : { (r) = length(r) }]...)`, `{"a":1,"b":1}`},
+		{`file("x")`, `error: comes from no folder`},
+		{`printf("%s", 1)`, `error: "format"`},
+		{`cidrsubnetz("10.0.0.0/8")`, `error: "cidrsubnet"`},
+		{`uuid()`, `error: whenever and wherever`},
+		{`frobnicate()`, `error: docs/language.md`},
+	} {
+		got, err := evaluate(t, tt.expression, Inputs{})
+		wrong, fails := strings.CutPrefix(tt.want, "error: ")
+		if fails != (err != nil) || fails && !strings.Contains(err.Error(), wrong) || !fails && got != tt.want {
+			t.Errorf("%s = %s, %v; want %s", tt.expression, got, err, tt.want)
+		}
+	}
+}
+
+// TestFiles: a definition reads what lies beside it, and nothing else; a lab that was made from files is made again without.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("about.txt", "ten racks")
+	write("hello.tmpl", "${name} has %{ for n in nodes }(${n})%{ endfor }")
+	write("self.tmpl", `${templatefile("self.tmpl", {})}`)
+	write("deep.tmpl", strings.Repeat("${[", 5000))
+	write("long.txt", strings.Repeat("x", maxString+1))
+	write("binary", "\xff\xfe")
+	if err := os.Symlink("/etc/hostname", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ expression, want string }{
+		{`file("about.txt")`, `"ten racks"`},
+		{`file("./about.txt")`, `"ten racks"`},
+		{`templatefile("hello.tmpl", { name = "rack", nodes = ["a", "b"] })`, `"rack has (a)(b)"`},
+		{`templatefile("hello.tmpl", {})`, `error: hello.tmpl:1`},
+		{`templatefile("self.tmpl", {})`, `error: no function named`},
+		{`templatefile("deep.tmpl", {})`, `error: too deep`},
+		{`templatefile("about.txt", 7)`, `error: a map or an object`},
+		{`file("../about.txt")`, `error: beside`},
+		{`file("/etc/hostname")`, `error: beside`},
+		{`file("link")`, `error: beside`},
+		{`file(".")`, `error: no regular file`},
+		{`file("nothing")`, `error: no such file`},
+		{`file("long.txt")`, `error: more than`},
+		{`file("binary")`, `error: no text`},
+	} {
+		got, err := evaluate(t, tt.expression, Inputs{Dir: dir})
+		wrong, fails := strings.CutPrefix(tt.want, "error: ")
+		if fails != (err != nil) || fails && !strings.Contains(err.Error(), wrong) || !fails && got != tt.want {
+			t.Errorf("%s = %s, %v; want %s", tt.expression, got, err, tt.want)
+		}
+	}
+	src := []byte("lab \"x\" {\n  about = file(\"about.txt\")\n}\n")
+	first, _, diags := Load("x.hcl", src, Inputs{Dir: dir})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	again, _, diags := Load("x.hcl", src, Inputs{Texts: first.Texts})
+	if diags.HasErrors() || again.About != "ten racks" {
+		t.Errorf("%v, %v", again, diags)
+	}
+}
+
+// TestFunctionsAreBounded calls every function with the largest values that a definition can hold: it ends within seconds
+// and does not fill the memory, whatever it says.
+func TestFunctionsAreBounded(t *testing.T) {
+	large := map[string]string{
+		"text":    fmt.Sprintf("join(\"\", [for i in range(%d) : \"abcdefgh\"])", maxString/8),
+		"lines":   fmt.Sprintf("join(\"\", [for i in range(%d) : \"\\n\"])", maxRange),
+		"numbers": fmt.Sprintf("range(%d)", maxRange),
+		"texts":   fmt.Sprintf("[for i in range(%d) : \"t${i}\"]", maxRange),
+		"lists":   "[for i in range(100) : range(100)]",
+		"map":     fmt.Sprintf("{ for i in range(%d) : \"k${i}\" => \"v${i}\" }", maxRange),
+		"huge":    "pow(10, 300)",
+		"million": "1000000",
+	}
+	for name := range functions() {
+		t.Run(name, func(t *testing.T) {
+			for kind := range large {
+				for _, args := range []string{"local.v", "local.v, local.v", "local.v, local.v, local.v", `"x", local.v`, `local.v, "x"`, `local.v, "/(.*)/", "$1$1$1"`, `"%s", local.v`, `100, local.v`} {
+					src := fmt.Sprintf("lab \"x\" {}\nlocals {\n  v = %s\n  x = %s(%s)\n}\n", large[kind], name, args)
+					var before, after runtime.MemStats
+					runtime.ReadMemStats(&before)
+					start := time.Now()
+					Load("x.hcl", []byte(src), Inputs{})
+					runtime.ReadMemStats(&after)
+					if d := time.Since(start); d > 10*time.Second {
+						t.Errorf("%s(%s) of %s took %s", name, args, kind, d)
+					}
+					if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 1000 {
+						t.Errorf("%s(%s) of %s allocated %d MiB", name, args, kind, mb)
+					}
+				}
+			}
+		})
+	}
+}
