@@ -31,7 +31,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		}
 	}
 	walk(file)
-	for name := range functions() {
+	for name := range (&loader{}).functions() {
 		mentioned("function", name)
 	}
 	for _, word := range append(paths, measures...) {
@@ -60,6 +60,25 @@ func TestReferenceExamples(t *testing.T) {
 		}
 		if _, _, diags := Load("example.hcl", []byte(src), Inputs{}); len(diags) > 0 {
 			t.Errorf("%v in\n%s", diags, src)
+		}
+	}
+}
+
+// Every example of a function is right.
+func TestReferenceFunctions(t *testing.T) {
+	text, err := os.ReadFile(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?m)\\| `([^`]+)` = `([^`]+)` \\|$").FindAllStringSubmatch(string(text), -1)
+	if len(examples) < 40 {
+		t.Fatalf("only %d examples are found", len(examples))
+	}
+	for _, e := range examples {
+		got, err := evaluate(t, e[1], Inputs{})
+		want, wrong := evaluate(t, e[2], Inputs{})
+		if err != nil || wrong != nil || got != want {
+			t.Errorf("%s is %s, %v; the reference says %s, %v", e[1], got, err, want, wrong)
 		}
 	}
 }

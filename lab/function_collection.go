@@ -137,6 +137,38 @@ var indexOf = function.New(&function.Spec{
 	},
 })
 
+// The library's contains and distinct walk the whole of a value for each comparison; these look no further than they differ.
+var contains = function.New(&function.Spec{
+	Params: []function.Parameter{listParam, {Name: "value", Type: cty.DynamicPseudoType, AllowNull: true}},
+	Type:   function.StaticReturnType(cty.Bool),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		list, err := elementsOf(args[0], 0)
+		if err != nil {
+			return cty.NilVal, err
+		}
+		return cty.BoolVal(slices.ContainsFunc(list, args[1].RawEquals)), nil
+	},
+})
+
+var distinct = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "list", Type: cty.List(cty.DynamicPseudoType)}},
+	Type:   func(args []cty.Value) (cty.Type, error) { return args[0].Type(), nil },
+	Impl: func(args []cty.Value, ty cty.Type) (cty.Value, error) {
+		var kept []cty.Value
+		seen := map[int][]cty.Value{}
+		for _, v := range args[0].AsValueSlice() {
+			hash := v.Hash()
+			if !slices.ContainsFunc(seen[hash], v.RawEquals) {
+				seen[hash], kept = append(seen[hash], v), append(kept, v)
+			}
+		}
+		if len(kept) == 0 {
+			return cty.ListValEmpty(ty.ElementType()), nil
+		}
+		return cty.ListVal(kept), nil
+	},
+})
+
 var sum = function.New(&function.Spec{
 	Params: []function.Parameter{listParam},
 	Type:   function.StaticReturnType(cty.Number),

@@ -31,8 +31,8 @@ var functions = sync.OnceValue(func() map[string]function.Function {
 		"coalescelist":    stdlib.CoalesceListFunc,
 		"compact":         stdlib.CompactFunc,
 		"concat":          stdlib.ConcatFunc,
-		"contains":        stdlib.ContainsFunc,
-		"distinct":        limited(stdlib.DistinctFunc, square),
+		"contains":        contains,
+		"distinct":        distinct,
 		"element":         stdlib.ElementFunc,
 		"flatten":         stdlib.FlattenFunc,
 		"index":           indexOf,
@@ -302,8 +302,19 @@ func replaceLimit(args []cty.Value) error {
 	return nil
 }
 
-// yamlLimit refuses aliases, by which a few lines of YAML become any number of values.
+// yamlLimit refuses aliases, by which a few lines of YAML become any number of values, and brackets too deep for the parser.
 func yamlLimit(args []cty.Value) error {
+	depth := 0
+	for _, c := range textOf(args[0]) {
+		switch c {
+		case '[', '{':
+			if depth++; depth > maxLevels {
+				return function.NewArgErrorf(0, "brackets may nest %d deep", maxLevels)
+			}
+		case ']', '}':
+			depth--
+		}
+	}
 	for line := range strings.Lines(textOf(args[0])) {
 		if anchor.MatchString(line) {
 			return function.NewArgErrorf(0, "anchors and aliases of YAML are not taken")

@@ -1,4 +1,4 @@
 lab "x" {}
 switch "lan" {
-  subnet = cidrsubnets("10.0.0.0/8", 8, 1)
+  subnet = subnet("10.0.0.0/8", 8, 1)
 }
