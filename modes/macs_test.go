@@ -72,20 +72,15 @@ func segments(s *plan.State) map[string][]plan.Link {
 			end := plan.End{Namespace: p.Namespace, Name: p.Link}
 			above[end] = append(above[end], device)
 		}
-		if l, ok := o.(plan.Link); ok && l.Lower != "" {
-			ns := l.LowerNamespace
-			if ns == "" {
-				ns = l.Namespace
-			}
-			end := plan.End{Namespace: ns, Name: l.Lower}
-			above[end] = append(above[end], l)
+		if l, ok := o.(plan.Link); ok && l.Below() != (plan.End{}) {
+			above[l.Below()] = append(above[l.Below()], l)
 		}
 	})
 	var station func(l plan.Link) []plan.Link
 	station = func(l plan.Link) []plan.Link {
 		links := []plan.Link{l}
 		for _, up := range above[plan.End{Namespace: l.Namespace, Name: l.Name}] {
-			switch up.Type {
+			switch up.Type() {
 			case "macvlan":
 				links = append(links, up)
 			case "vlan", "ifb":
@@ -99,24 +94,24 @@ func segments(s *plan.State) map[string][]plan.Link {
 		if !ok {
 			return
 		}
-		switch l.Type {
-		case "bridge":
+		switch d := l.Device.(type) {
+		case plan.Bridge:
 			where := "bridge " + l.Name + " of " + l.Namespace
 			all[where] = append(all[where], l)
-		case "vxlan":
-			where := fmt.Sprintf("VXLAN %d at port %d", l.VXLAN.VNI, l.VXLAN.Port)
+		case plan.VXLAN:
+			where := fmt.Sprintf("VXLAN %d at port %d", d.VNI, d.Port)
 			all[where] = append(all[where], l)
-		case "veth":
+		case plan.Veth:
 			if l.Makes() {
 				where := "the pair of " + l.Name + " of " + l.Namespace
-				all[where] = []plan.Link{l, find(l.Peer)}
+				all[where] = []plan.Link{l, find(d.Peer)}
 			}
 		}
-		if l.Master != "" {
-			where := "bridge " + l.Master + " of " + l.Namespace
+		if l.Port.Bridge != "" {
+			where := "bridge " + l.Port.Bridge + " of " + l.Namespace
 			all[where] = append(all[where], l)
-			if l.Peer != (plan.End{}) {
-				all[where] = append(all[where], station(find(l.Peer))...)
+			if l.Peer() != (plan.End{}) {
+				all[where] = append(all[where], station(find(l.Peer()))...)
 			}
 		}
 	})

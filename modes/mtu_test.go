@@ -26,7 +26,7 @@ func TestPodsMTU(t *testing.T) {
 			p.State.Each(func(o plan.Object) {
 				switch o := o.(type) {
 				case plan.Link:
-					_, underlay := p.State.Get(plan.Key{Namespace: o.Peer.Namespace, Kind: plan.KindLink, Name: "br0"}).(plan.Link)
+					_, underlay := p.State.Get(plan.Key{Namespace: o.Peer().Namespace, Kind: plan.KindLink, Name: "br0"}).(plan.Link)
 					switch {
 					case strings.HasSuffix(o.Namespace, ".lan") || underlay:
 						if o.MTU != 1600 {

@@ -71,7 +71,7 @@ func beside(p *plan.Plan) []string {
 	var made []string
 	node := p.Cluster.Nodes[0]
 	p.State.Each(func(o plan.Object) {
-		if l, ok := o.(plan.Link); ok && l.Namespace == node.Namespace && l.Name != node.Uplink().Name && l.Type != "veth" {
+		if l, ok := o.(plan.Link); ok && l.Namespace == node.Namespace && l.Name != node.Uplink().Name && l.Type() != "veth" {
 			made = append(made, l.Name)
 		}
 	})

@@ -339,28 +339,3 @@ func settled(a plan.Agent) (ok bool, summary string, err error) {
 	}
 	return said.Settled, said.Summary, nil
 }
-
-// agents reads the agents of a machine; only nodes and routers have some.
-func (r *reader) agents(v *visit, f *found) error {
-	if !f.routes {
-		return nil
-	}
-	running, err := agents(v.place.Name)
-	if err != nil {
-		return err
-	}
-	for _, a := range running {
-		o := plan.Agent{Namespace: a.Namespace, Name: a.Name, Config: "started with " + a.Started}
-		if wanted, ok := r.want.Get(o.Key()).(plan.Agent); ok {
-			o.On = wanted.On
-			if fingerprint(wanted) == a.Started {
-				o = wanted
-			}
-		}
-		if slices.ContainsFunc(f.objects, func(other plan.Object) bool { return other.Key() == o.Key() }) {
-			continue // two of them; the first is as good as the other, and removing it ends both
-		}
-		f.add(o)
-	}
-	return nil
-}

@@ -62,8 +62,10 @@ func (d devconf) unanimous(setting string) (value string, ok bool) {
 // linkList is netlink's LinkList, which also collects the settings that come with the links, and notes which bridges tag
 // frames otherwise than 802.1Q does.
 func (v *visit) linkList(d devconf, retagging map[int]bool) ([]netlink.Link, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-	req.Sockets = v.raw
+	req, err := v.request(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	if err != nil {
+		return nil, err
+	}
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
 	if err != nil {
@@ -162,8 +164,10 @@ func (v *visit) common(d devconf) error {
 			if family.af == unix.AF_INET6 && of.index == netconfDefault {
 				continue // no plan sets what it would tell
 			}
-			req := nl.NewNetlinkRequest(unix.RTM_GETNETCONF, 0)
-			req.Sockets = v.raw
+			req, err := v.request(unix.RTM_GETNETCONF, 0)
+			if err != nil {
+				return err
+			}
 			req.AddData(&netconfMessage{family.af})
 			req.AddData(nl.NewRtAttr(netconfIfindex, nl.Uint32Attr(uint32(of.index))))
 			messages, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNETCONF)

@@ -30,7 +30,7 @@ func everything(lab string) *plan.State {
 		return ns
 	}
 	lan := space("lan", "switch", "0")
-	s.Add(plan.Link{Namespace: lan, Name: "br0", Type: "bridge", MTU: 1500, MAC: "02:00:00:00:00:01", TxQueueLen: 1000})
+	s.Add(plan.Link{Namespace: lan, Name: "br0", Device: plan.Bridge{}, MTU: 1500, MAC: "02:00:00:00:00:01", TxQueueLen: 1000})
 	for i, name := range []string{"n1", "n2"} {
 		b := byte(i + 1)
 		ns, pod := space(name, "node", "1"), space(name+".p1", "pod", "0")
@@ -41,18 +41,18 @@ func everything(lab string) *plan.State {
 			return netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 7: net, 15: host}), bits)
 		}
 		s.Add(
-			plan.Link{Namespace: ns, Name: "eth0", Type: "veth", MTU: 1500, TxQueueLen: 1000, MAC: plan.MACOf(2, 0, v4(192, 168, 205, b, 24).Addr()), Peer: far},
-			plan.Link{Namespace: lan, Name: name, Type: "veth", MTU: 1500, TxQueueLen: 500, Peer: near, Master: "br0"},
-			plan.Link{Namespace: ns, Name: "vx0", Type: "vxlan", MTU: 1450, MAC: "02:11:00:00:00:0" + string('0'+b), Lower: "eth0", GSOMaxSegs: 17,
-				VXLAN: plan.VXLAN{VNI: 7, Port: 8472, Local: v4(192, 168, 205, b, 24).Addr()}},
-			plan.Link{Namespace: ns, Name: "cni0", Type: "bridge", MTU: 1450, TxQueueLen: 1000},
-			plan.Link{Namespace: ns, Name: "veth0", Type: "veth", MTU: 1450, Peer: inside, Master: "cni0", Hairpin: true},
-			plan.Link{Namespace: pod, Name: "eth0", Type: "veth", MTU: 1450, Peer: outside},
+			plan.Link{Namespace: ns, Name: "eth0", Device: plan.Veth{Peer: far}, MTU: 1500, TxQueueLen: 1000, MAC: plan.MACOf(2, 0, v4(192, 168, 205, b, 24).Addr())},
+			plan.Link{Namespace: lan, Name: name, Device: plan.Veth{Peer: near}, MTU: 1500, TxQueueLen: 500, Port: plan.Port{Bridge: "br0"}},
+			plan.Link{Namespace: ns, Name: "vx0", MTU: 1450, MAC: "02:11:00:00:00:0" + string('0'+b), GSOMaxSegs: 17,
+				Device: plan.VXLAN{Lower: "eth0", VNI: 7, Port: 8472, Local: v4(192, 168, 205, b, 24).Addr()}},
+			plan.Link{Namespace: ns, Name: "cni0", Device: plan.Bridge{}, MTU: 1450, TxQueueLen: 1000},
+			plan.Link{Namespace: ns, Name: "veth0", Device: plan.Veth{Peer: inside}, MTU: 1450, Port: plan.Port{Bridge: "cni0", Hairpin: true}},
+			plan.Link{Namespace: pod, Name: "eth0", Device: plan.Veth{Peer: outside}, MTU: 1450},
 			plan.Sysctl{Namespace: ns, Path: "net/ipv4/conf/eth0/proxy_arp", Value: "1", Link: "eth0"},
 			plan.Sysctl{Namespace: ns, Path: "net/ipv4/neigh/eth0/gc_stale_time", Value: "77", Link: "eth0"},
-			plan.Link{Namespace: ns, Name: "eth0.10", Type: "ifb", MTU: 1500, MAC: "02:12:00:00:00:0" + string('0'+b), TxQueueLen: 1000, ARP: true},
-			plan.Link{Namespace: ns, Name: "tunnel", Type: "ifb", MTU: 1480, MAC: "02:13:00:00:00:0" + string('0'+b)},
-			plan.Link{Namespace: ns, Name: "cni0-in", Type: "ifb", MTU: 1450, MAC: "02:14:00:00:00:0" + string('0'+b), Master: "cni0", NoLearning: true},
+			plan.Link{Namespace: ns, Name: "eth0.10", Device: plan.IFB{ARP: true}, MTU: 1500, MAC: "02:12:00:00:00:0" + string('0'+b), TxQueueLen: 1000},
+			plan.Link{Namespace: ns, Name: "tunnel", Device: plan.IFB{}, MTU: 1480, MAC: "02:13:00:00:00:0" + string('0'+b)},
+			plan.Link{Namespace: ns, Name: "cni0-in", Device: plan.IFB{}, MTU: 1450, MAC: "02:14:00:00:00:0" + string('0'+b), Port: plan.Port{Bridge: "cni0", NoLearning: true}},
 			plan.Qdisc{Namespace: ns, Link: "eth0", Type: "clsact"},
 			plan.Qdisc{Namespace: ns, Link: "eth0.10", Type: "clsact"},
 			plan.Qdisc{Namespace: ns, Link: "tunnel", Type: "clsact"},

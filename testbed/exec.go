@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -42,7 +41,7 @@ func Command(p *Place, hosts Names, hostname, name string, args ...string) (*exe
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, append([]string{EnterArg, filepath.Join(NetnsDir, p.Name), hostname, name}, args...)...)
+	cmd := exec.Command(self, append([]string{EnterArg, p.Name, hostname, name}, args...)...)
 	cmd.ExtraFiles = []*os.File{file}
 	return cmd, nil
 }
@@ -67,9 +66,13 @@ func Enter(args []string) int {
 	file := os.NewFile(3, "hosts")
 	hosts, err := io.ReadAll(file)
 	file.Close()
+	var place *Place
+	if err == nil {
+		place, err = Open(args[0])
+	}
 	code := cannotRun
 	if err == nil {
-		code, err = become(args[0], string(hosts), args[1], os.Environ(), args[2:])
+		code, err = become(place, string(hosts), args[1], os.Environ(), args[2:])
 	}
 	fmt.Fprintf(os.Stderr, "lab: %v\n", err)
 	return code
@@ -78,28 +81,23 @@ func Enter(args []string) int {
 // Become turns this process into a program in a place, as Command would start it. It returns only when it fails, with the
 // exit status that says so.
 func Become(p *Place, hosts Names, hostname string, env []string, name string, args ...string) (code int, err error) {
-	return become(filepath.Join(NetnsDir, p.Name), hosts.text(), hostname, env, append([]string{name}, args...))
+	return become(p, hosts.text(), hostname, env, append([]string{name}, args...))
 }
 
-func become(namespace, hosts, hostname string, env, argv []string) (code int, err error) {
+func become(p *Place, hosts, hostname string, env, argv []string) (code int, err error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return notFound, err
 	}
-	if err := enter(namespace, hostname, hosts); err != nil {
-		return cannotRun, fmt.Errorf("entering %s: %w", filepath.Base(namespace), err)
+	if err := enter(p, hostname, hosts); err != nil {
+		return cannotRun, fmt.Errorf("entering %s: %w", p.Name, err)
 	}
 	return cannotRun, fmt.Errorf("%s: %w", path, unix.Exec(path, argv, env))
 }
 
-// enter moves the calling thread into a namespace, from which there is no way back.
-func enter(namespace, hostname, hosts string) error {
-	runtime.LockOSThread()
-	ns, err := unix.Open(namespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+// enter moves the calling thread into a place, from which there is no way back.
+func enter(p *Place, hostname, hosts string) error {
+	if err := p.settle(); err != nil {
 		return err
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {

@@ -1,9 +1,11 @@
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/nft"
@@ -11,8 +13,14 @@ import (
 	"labnet/testbed/netfilter"
 )
 
-// firewall reads the tables of the namespace that the thread is in. Most namespaces are pods and have none.
-func (r *reader) firewall(v *visit, f *found) error {
+// firewallKind is all kinds of objects that make up a firewall.
+type firewallKind struct{}
+
+// read reads the tables of a namespace. Most namespaces are pods and have none.
+func (firewallKind) read(r *reader, v *visit, f *found) error {
+	if err := v.step(); err != nil {
+		return err
+	}
 	conn, err := netfilter.Dial()
 	if errors.Is(err, netfilter.ErrNone) {
 		return nil
@@ -29,6 +37,14 @@ func (r *reader) firewall(v *visit, f *found) error {
 	return nil
 }
 
+func (firewallKind) set(a *applier, c plan.Change) error {
+	return a.changeFirewall([]plan.Change{c}, func(plan.Change) {})
+}
+
+func (firewallKind) remove(a *applier, o plan.Object) error {
+	return a.changeFirewall([]plan.Change{{Op: plan.Delete, Object: o}}, func(plan.Change) {})
+}
+
 // together is the number of changes at the beginning that are of one namespace's firewall.
 func together(changes []plan.Change) int {
 	n := 0
@@ -40,7 +56,7 @@ func together(changes []plan.Change) int {
 
 // changeFirewall makes changes of one namespace's firewall, as many as there can be at once.
 func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) error {
-	v, err := a.visit(changes[0].Object.Key().Namespace)
+	v, err := a.visits.to(changes[0].Object.Key().Namespace)
 	if err != nil {
 		if changes[0].Op != plan.Delete || !gone(err) {
 			return failed(changes[0], err)
@@ -50,7 +66,7 @@ func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) 
 		}
 		return nil
 	}
-	if err := a.step(v); err != nil {
+	if err := v.step(); err != nil {
 		return failed(changes[0], err)
 	}
 	conn, err := netfilter.Dial()
@@ -192,4 +208,18 @@ func (p *places) before(place int) uint64 {
 		return p.handles[i]
 	}
 	return 0
+}
+
+var firewallProbes = []probe{
+	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
+		conn, err := netfilter.Dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		r := nft.NewRuleset(nft.IPv4, "probe")
+		r.Base("c", "nat", nft.Postrouting, nft.PrioritySNAT)
+		r.Rule("c", nft.Masquerade(0))
+		return conn.Do(context.Background(), netfilter.Steps(r), func(int) {})
+	}},
 }

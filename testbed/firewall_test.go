@@ -27,8 +27,8 @@ func serving(lab string, endpoint int) *plan.State {
 	}
 	client, node := plan.End{Namespace: lab + ".client", Name: "eth0"}, plan.End{Namespace: lab + ".node", Name: "eth0"}
 	s.Add(
-		plan.Link{Namespace: client.Namespace, Name: client.Name, Type: "veth", MTU: 1500, Peer: node},
-		plan.Link{Namespace: node.Namespace, Name: node.Name, Type: "veth", MTU: 1500, Peer: client},
+		plan.Link{Namespace: client.Namespace, Name: client.Name, Device: plan.Veth{Peer: node}, MTU: 1500},
+		plan.Link{Namespace: node.Namespace, Name: node.Name, Device: plan.Veth{Peer: client}, MTU: 1500},
 		plan.NewAddress(client.Namespace, client.Name, v4(192, 0, 2, 1, 24)),
 		plan.NewAddress(node.Namespace, node.Name, v4(192, 0, 2, 2, 24)),
 	)

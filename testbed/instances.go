@@ -6,16 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	labdef "labnet/lab"
 	"labnet/lab/plan"
 )
-
-// ErrNotRoot is returned by everything that works on namespaces.
-var ErrNotRoot = errors.New("working on network namespaces needs root")
 
 // Instance is a lab on this machine.
 type Instance struct {
@@ -58,21 +54,6 @@ func sortedNames(owners map[string]plan.Owner) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// named lists the names of namespaces that begin with the prefix.
-func named(prefix string) ([]string, error) {
-	entries, err := os.ReadDir(NetnsDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), prefix) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
 }
 
 // census asks every named namespace that begins with the prefix whose it is. One that is nobody's has the zero Owner.
@@ -188,12 +169,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 	}
 	if lock != nil {
 		// Only where this lab was at work: files that a killed process had not come to mounting.
-		leftovers, _ := filepath.Glob(filepath.Join(NetnsDir, lab+".*"))
-		for _, path := range leftovers {
-			if isStale(path) {
-				errs = append(errs, os.Remove(path))
-			}
-		}
+		errs = append(errs, removeStale(lab+"."))
 		errs = append(errs, os.RemoveAll(folder(lab)))
 	}
 	return errors.Join(errs...)

@@ -68,7 +68,7 @@ func changed(lab string) *plan.State {
 				continue
 			}
 			if o.Name == "veth0" {
-				o.Hairpin, o.Master = false, ""
+				o.Port = plan.Port{}
 			}
 			o.MTU = 1400
 			s.Add(o)

@@ -1,15 +1,27 @@
 // Package testbed is the real thing: it reads what a lab's namespaces hold, applies changes to them, and removes them.
 // It is the only importer of netlink.
+//
+// Each kind of kernel object has a file that says how it is read, made, changed and removed, and kinds.go lists them. What
+// these stand on comes below (place.go, visit.go, raw.go), and what uses them above (read.go, apply.go).
 package testbed
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 
-	"github.com/containernetworking/plugins/pkg/ns"
+	"golang.org/x/sys/unix"
 )
+
+// This file is the only door: whatever goes into a namespace, makes one or removes one goes through here.
+
+// ErrNotRoot is returned by everything that works on namespaces.
+var ErrNotRoot = errors.New("working on network namespaces needs root")
 
 // NetnsDir is where named namespaces live, so that "ip netns" sees them too.
 const NetnsDir = "/run/netns"
@@ -17,33 +29,242 @@ const NetnsDir = "/run/netns"
 // Place is a network namespace, and the only way into one.
 type Place struct {
 	Name string
-	ns   ns.NetNS
+	file *os.File
 }
 
 // Open opens a named namespace.
 func Open(name string) (*Place, error) {
-	path := filepath.Join(NetnsDir, name)
-	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+	f, err := os.Open(filepath.Join(NetnsDir, name))
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("namespace %s: %w", name, os.ErrNotExist)
 	}
-	n, err := ns.GetNS(path)
 	if err != nil {
 		return nil, fmt.Errorf("namespace %s: %w", name, err)
 	}
-	return &Place{Name: name, ns: n}, nil
+	var s unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil || !isNamespace(s) {
+		f.Close()
+		return nil, fmt.Errorf("namespace %s: %s is bound to none", name, f.Name())
+	}
+	return &Place{Name: name, file: f}, nil
+}
+
+func isNamespace(s unix.Statfs_t) bool {
+	return s.Type == unix.NSFS_MAGIC || s.Type == unix.PROC_SUPER_MAGIC
 }
 
 // Do calls f on a thread of its own inside the place. Sockets that f opens stay in the place; goroutines that f starts
 // do not run there.
 func (p *Place) Do(f func() error) error {
-	return p.ns.Do(func(ns.NetNS) (err error) {
-		defer catch(&err)
+	return travel(func(t *traveller) error {
+		if err := t.enter(p); err != nil {
+			return err
+		}
 		return f()
 	})
 }
 
 // Fd returns the namespace's file descriptor, for netlink attributes.
-func (p *Place) Fd() int { return int(p.ns.Fd()) }
+func (p *Place) Fd() int { return int(p.file.Fd()) }
 
 // Close releases the handle; the namespace stays.
-func (p *Place) Close() error { return p.ns.Close() }
+func (p *Place) Close() error { return p.file.Close() }
+
+// settle moves the thread into the place for good.
+func (p *Place) settle() error {
+	runtime.LockOSThread()
+	return unix.Setns(p.Fd(), unix.CLONE_NEWNET)
+}
+
+// IsHere reports whether the name leads to the namespace that this process is in.
+func IsHere(name string) bool {
+	here, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(NetnsDir, name))
+	return err == nil && os.SameFile(here, there)
+}
+
+// traveller is an OS thread that goes from namespace to namespace. Sockets and files of /proc/sys/net belong to the
+// namespace that the thread is in when it opens them.
+type traveller struct {
+	home  int    // the namespace it started in
+	in    string // the one that it is in; empty: another than a named one
+	stray bool   // it is not at home
+
+	sysctls sysctlFiles
+}
+
+// travel calls f on a goroutine that has an OS thread for itself. The thread returns to where it came from; where it
+// cannot, it ends with the goroutine.
+func travel(f func(*traveller) error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		t := &traveller{}
+		err := func() (err error) {
+			defer catch(&err)
+			home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return fmt.Errorf("the own network namespace: %w", err)
+			}
+			t.home = home
+			defer unix.Close(home)
+			defer t.sysctls.close()
+			defer func() {
+				if t.stray && unix.Setns(home, unix.CLONE_NEWNET) == nil {
+					t.stray = false
+				}
+			}()
+			return f(t)
+		}()
+		if !t.stray {
+			runtime.UnlockOSThread()
+		}
+		done <- explain(err)
+	}()
+	return <-done
+}
+
+// inEach calls f for each namespace, on two threads: reading is system calls most of the time, and the kernel does not
+// serialise it.
+func inEach(ctx context.Context, names []string, f func(t *traveller, name string) error) error {
+	work := make(chan string)
+	var threads sync.WaitGroup
+	var errs [2]error
+	for i := range errs {
+		threads.Go(func() {
+			errs[i] = travel(func(t *traveller) error {
+				var failed []error
+				for name := range work {
+					if len(failed) == 0 {
+						if err := f(t, name); err != nil {
+							failed = append(failed, fmt.Errorf("namespace %s: %w", name, err))
+						}
+					}
+				}
+				return errors.Join(failed...)
+			})
+		})
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- name
+	}
+	close(work)
+	threads.Wait()
+	return errors.Join(append(errs[:], ctx.Err())...)
+}
+
+// enter moves the thread into a namespace, where it is not there already.
+func (t *traveller) enter(p *Place) error {
+	if t.in == p.Name {
+		return nil
+	}
+	if err := unix.Setns(p.Fd(), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("entering namespace %s: %w", p.Name, err)
+	}
+	t.in, t.stray = p.Name, true
+	return nil
+}
+
+// leave moves the thread into a new namespace that has no name, and goes with the thread.
+func (t *traveller) leave() error {
+	t.in, t.stray = "", true
+	return unix.Unshare(unix.CLONE_NEWNET)
+}
+
+// create makes a namespace that says whose it is before anybody can see it: sign does that, inside.
+func (t *traveller) create(name string, sign func() error) error {
+	path := filepath.Join(NetnsDir, name)
+	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
+	if errors.Is(err, os.ErrExist) && isStale(path) {
+		err = nil // left by a killed process, which had not come to mounting it
+	} else if err == nil {
+		file.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("namespace %s: %w", name, err)
+	}
+	if err = t.leave(); err != nil {
+		err = fmt.Errorf("making it: %w", err)
+	} else {
+		err = sign()
+	}
+	if err == nil {
+		if err = unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+			err = fmt.Errorf("binding it to %s: %w", path, err)
+		}
+	}
+	if err != nil {
+		os.Remove(path)
+		return fmt.Errorf("namespace %s: %w", name, err)
+	}
+	t.in = name
+	return nil
+}
+
+// remove unbinds a name. The namespace goes when nothing is in it any more.
+func remove(name string) error {
+	path := filepath.Join(NetnsDir, name)
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("namespace %s: unbinding it: %w", name, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// named lists the names of namespaces that begin with the prefix.
+func named(prefix string) ([]string, error) {
+	entries, err := os.ReadDir(NetnsDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// mountPoint prepares the folder of named namespaces as ip-netns(8) does, so that the two agree about it.
+func mountPoint() error {
+	if err := os.MkdirAll(NetnsDir, 0o755); err != nil {
+		return fmt.Errorf("the folder of named namespaces: %w", err)
+	}
+	err := unix.Mount("", NetnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) { // it is no mount point yet
+		if err = unix.Mount(NetnsDir, NetnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err == nil {
+			err = unix.Mount("", NetnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("making %s a mount point: %w", NetnsDir, err)
+	}
+	return nil
+}
+
+// removeStale removes names that begin with the prefix and are bound to no namespace.
+func removeStale(prefix string) error {
+	names, err := named(prefix)
+	for _, name := range names {
+		if path := filepath.Join(NetnsDir, name); isStale(path) {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}
+	return err
+}
+
+// isStale reports whether a name is an empty file, bound to no namespace. A file with something in it is somebody's.
+func isStale(path string) bool {
+	info, err := os.Lstat(path)
+	var s unix.Statfs_t
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0 && unix.Statfs(path, &s) == nil && !isNamespace(s)
+}

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -27,28 +29,30 @@ const (
 	addressHeader = unix.SizeofIfAddrmsg
 )
 
-// socket is a second connection into the namespace, for messages that are not the library's.
-func (v *visit) socket() (map[int]*nl.SocketHandle, error) {
+// request is a message that is not the library's. It goes by a second connection into the namespace.
+func (v *visit) request(kind uint16, flags int) (*nl.NetlinkRequest, error) {
 	if v.raw == nil {
+		if err := v.step(); err != nil {
+			return nil, err
+		}
 		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
 		if err != nil {
 			return nil, err
 		}
 		v.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}
 	}
-	return v.raw, nil
+	req := nl.NewNetlinkRequest(int(kind), flags)
+	req.Sockets = v.raw
+	return req, nil
 }
 
-// dump returns all messages that answer a request, repeated while the kernel says that they changed meanwhile. The thread
-// has to be in the namespace.
+// dump returns all messages that answer a request, repeated while the kernel says that they changed meanwhile.
 func (v *visit) dump(get, answer uint16, h fixed) ([][]byte, error) {
-	sockets, err := v.socket()
-	if err != nil {
-		return nil, err
-	}
 	return again(func() ([][]byte, error) {
-		req := nl.NewNetlinkRequest(int(get), unix.NLM_F_DUMP)
-		req.Sockets = sockets
+		req, err := v.request(get, unix.NLM_F_DUMP)
+		if err != nil {
+			return nil, err
+		}
 		req.AddData(h)
 		return req.Execute(unix.NETLINK_ROUTE, answer)
 	})
@@ -68,8 +72,10 @@ func (v *visit) echo(add uint16, size int, match func(message []byte) bool) erro
 		if !match(m) {
 			continue
 		}
-		req := nl.NewNetlinkRequest(int(del), unix.NLM_F_ACK)
-		req.Sockets = v.raw
+		req, err := v.request(del, unix.NLM_F_ACK)
+		if err != nil {
+			return err
+		}
 		req.AddRawData(withoutHops(add, m))
 		if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil && !gone(err) {
 			return err
@@ -78,6 +84,8 @@ func (v *visit) echo(add uint16, size int, match func(message []byte) bool) erro
 	}
 	return missing
 }
+
+const rtaNexthopID = 30 // RTA_NH_ID of linux/rtnetlink.h
 
 // withoutHops takes out of a route with a next-hop object what that object says already: the kernel tells both, and does
 // not want to hear both.
@@ -110,6 +118,16 @@ func attributes(m []byte, f func(kind uint16, value []byte)) error {
 		m = m[min((n+3)&^3, len(m)):]
 	}
 	return nil
+}
+
+// nested calls f for each attribute inside those of a kind.
+func nested(m []byte, in uint16, f func(kind uint16, value []byte)) (err error) {
+	outer := attributes(m, func(kind uint16, value []byte) {
+		if kind == in && err == nil {
+			err = attributes(value, f)
+		}
+	})
+	return errors.Join(outer, err)
 }
 
 func number(value []byte) int {
@@ -153,19 +171,86 @@ func again[T any](dump func() (T, error)) (T, error) {
 	return out, err
 }
 
-// link is a device's name, or its number where it went while the namespace was read.
-func (f *found) link(index int) string {
-	if name, ok := f.names[index]; ok {
-		return name
-	}
-	return fmt.Sprintf("if%d", index)
+func address(ip net.IP) netip.Addr {
+	a, _ := netip.AddrFromSlice(ip)
+	return a.Unmap()
 }
 
-// names finds the names of the namespace's links.
-func (v *visit) names(f *found) error {
-	list, err := again(v.LinkList)
-	for _, l := range list {
-		f.names[l.Attrs().Index] = l.Attrs().Name
+// specified is an address where 0.0.0.0 stands for none.
+func specified(ip net.IP) netip.Addr {
+	if a := address(ip); !a.IsUnspecified() {
+		return a
 	}
-	return err
+	return netip.Addr{}
+}
+
+func scopeName(scope int) string {
+	switch scope {
+	case unix.RT_SCOPE_UNIVERSE:
+		return ""
+	case unix.RT_SCOPE_LINK:
+		return "link"
+	case unix.RT_SCOPE_HOST:
+		return "host"
+	}
+	return fmt.Sprint(scope)
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	if !p.IsValid() {
+		return nil
+	}
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func scopeOf(name string) netlink.Scope {
+	switch name {
+	case "link":
+		return unix.RT_SCOPE_LINK
+	case "host":
+		return unix.RT_SCOPE_HOST
+	}
+	return unix.RT_SCOPE_UNIVERSE
+}
+
+// gone reports whether something could not be deleted because it is not there.
+func gone(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) ||
+		errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+// nameOf looks a value up in a map of what has names.
+func nameOf[V comparable](m map[string]V, v V) (string, bool) {
+	for name, value := range m {
+		if value == v {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+func keyOf[K comparable](m map[K]string, value string) K {
+	for k, v := range m {
+		if v == value {
+			return k
+		}
+	}
+	var zero K
+	return zero
+}
+
+func parseMAC(text string) (net.HardwareAddr, error) {
+	if text == "" {
+		return nil, nil
+	}
+	return net.ParseMAC(text)
+}
+
+// because says at what it failed, where it did.
+func because(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
 }

@@ -13,32 +13,11 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"labnet/lab/plan"
 )
 
 // readyTimeout is how long the kernel may take until what was set up can be used. It notices within a second that a link
 // has a carrier, and takes two or three to be sure of an IPv6 address where it looks for others that have it too.
 const readyTimeout = 10 * time.Second
-
-// news is what a run has set up, and what may therefore not be ready for use.
-type news struct {
-	links []newLink
-	inet6 map[string]bool // namespaces with new IPv6 addresses
-}
-
-type newLink struct{ end, peer plan.End }
-
-func (n *news) add(o plan.Object) {
-	switch o := o.(type) {
-	case plan.Link:
-		n.links = append(n.links, newLink{plan.End{Namespace: o.Namespace, Name: o.Name}, o.Peer})
-	case plan.Address:
-		if o.Prefix.Addr().Is6() {
-			n.inet6[o.Namespace] = true
-		}
-	}
-}
 
 // places are the namespaces to look into. Both ends of a veth pair are seen from one of them, so that is where there is most
 // to see: the switch, and the node rather than each of its pods. To enter a namespace costs more than ten such looks.
@@ -216,10 +195,7 @@ func (v *visit) carrier(index, namespace int) (carrier, error) {
 	if err := socket.Send(req); err != nil {
 		return carrier{}, err
 	}
-	if v.answer == nil {
-		v.answer = make([]byte, 16<<10)
-	}
-	n, _, err := unix.Recvfrom(socket.GetFd(), v.answer, 0)
+	n, _, err := unix.Recvfrom(socket.GetFd(), v.room(), 0)
 	if err != nil {
 		return carrier{}, err
 	}

@@ -1,84 +1,82 @@
 package testbed
 
 import (
+	"errors"
 	"os"
-	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netlink"
+
+	"labnet/lab/plan"
 )
 
-// sysctls reads and writes below /proc/sys. The names in /proc/sys/net mean the files of the namespace that the thread is
-// in, and the kernel remembers those of all namespaces in one list for each name: in a file system that has looked into
-// hundreds of them, every first look into another one walks that list. So this is a proc of its own, mounted nowhere, that
-// is replaced by a new and empty one before the lists get long. Where the kernel does not permit that, it is /proc.
-type sysctls struct {
-	root    int // the file system's root; 0 before the first use
-	opened  int // files since it was new
-	refused bool
+var sysctlKind = inside[plan.Sysctl]{
+	reads: readSysctls, sets: setSysctl,
+	removes: func(*applier, *visit, plan.Sysctl) error { return nil }, // what nobody wants any more stays as it is
 }
 
-// freshEvery is how many files are opened in one file system: a new one costs about as much as ten of them.
-const freshEvery = 200
-
-func (s *sysctls) open(path string, flags int) (int, error) {
-	if s.opened++; !s.refused && (s.root == 0 || s.opened > freshEvery) {
-		s.close()
-		root, err := newProc()
-		s.root, s.refused = root, err != nil
+// readSysctls reads the wanted sysctls of links that exist.
+func readSysctls(r *reader, v *visit, f *found) error {
+	if len(r.sysctls[v.place.Name]) == 0 {
+		return nil
 	}
-	at, name := s.root, "sys/"+path
-	if s.refused {
-		at, name = unix.AT_FDCWD, "/proc/sys/"+path
-	}
-	fd, err := unix.Openat(at, name, flags|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: "/proc/sys/" + path, Err: err}
-	}
-	return fd, nil
-}
-
-func (s *sysctls) close() {
-	if s.root != 0 {
-		unix.Close(s.root)
-	}
-	s.root, s.opened = 0, 0
-}
-
-// newProc returns the root of a proc that nobody else uses.
-func newProc() (int, error) {
-	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fs)
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return 0, err
-	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-}
-
-func (s *sysctls) read(path string) (string, error) {
-	fd, err := s.open(path, unix.O_RDONLY)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(fd)
-	var b [256]byte
-	n, err := unix.Read(fd, b[:])
-	if err != nil {
-		return "", &os.PathError{Op: "read", Path: "/proc/sys/" + path, Err: err}
-	}
-	return strings.TrimSpace(string(b[:n])), nil
-}
-
-func (s *sysctls) write(path, value string) error {
-	fd, err := s.open(path, unix.O_WRONLY)
-	if err != nil {
+	if err := v.common(f.settings); err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte(value)); err != nil {
-		return &os.PathError{Op: "write", Path: "/proc/sys/" + path, Err: err}
+	for _, s := range r.sysctls[v.place.Name] {
+		// What the links say of a default counts only where it is as it should be.
+		if value, ok := f.settings.get(s.Path); ok && (s.Path != "net/ipv6/conf/default/disable_ipv6" || value == s.Value) {
+			s.Value = value
+			f.add(s)
+			continue
+		}
+		if s.Link != "" && s.Link != "lo" && v.index[s.Link] == 0 {
+			continue
+		}
+		if err := v.step(); err != nil {
+			return err
+		}
+		value, err := v.by.sysctls.read(s.Path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.Value = value
+		f.add(s)
 	}
 	return nil
+}
+
+// setSysctl writes only what is different: some writes lock the whole network stack, and even finding the file is slow. What
+// one fresh namespace has by itself, all have.
+func setSysctl(a *applier, v *visit, s, _ plan.Sysctl) error {
+	inherits := a.fresh[s.Namespace] && s.Link == ""
+	value, known := a.inherited[s.Path]
+	if !inherits || !known {
+		if err := v.step(); err != nil {
+			return err
+		}
+		var err error
+		if value, err = a.sysctls.read(s.Path); err != nil {
+			return err
+		}
+		if inherits {
+			a.inherited[s.Path] = value
+		}
+	}
+	if value == s.Value {
+		return nil
+	}
+	if err := v.step(); err != nil {
+		return err
+	}
+	return a.sysctls.write(s.Path, s.Value)
+}
+
+var sysctlProbes = []probe{
+	{plan.FeatureBridgeNetfilter, nil, func(*netlink.Handle) error {
+		_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-iptables")
+		return err
+	}},
 }

@@ -16,7 +16,7 @@ func TestSysctls(t *testing.T) {
 	const path = "net/ipv4/conf/default/arp_notify"
 	for _, refused := range []bool{false, true} {
 		err := travel(func(tr *traveller) error {
-			s := &sysctls{refused: refused}
+			s := &sysctlFiles{refused: refused}
 			defer s.close()
 			for i := range freshEvery + 2 { // further than one proc goes
 				value := string(rune('0' + i%2))

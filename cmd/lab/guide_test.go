@@ -46,32 +46,9 @@ func TestGuideIsTrue(t *testing.T) {
 	more := strings.Replace(string(list), "\t\"labnet/modes/udp\"\n", "\t\"labnet/modes/podroutes\"\n\t\"labnet/modes/udp\"\n", 1)
 	more = strings.Replace(more, "\t{Name: \"vxlan\"", line+"\n\t{Name: \"vxlan\"", 1)
 	dir := t.TempDir()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay := map[string]string{}
-	for path, text := range map[string]string{"modes/podroutes/podroutes.go": strings.TrimRight(code, "\n") + "\n", "modes/modes.go": more} {
-		file := filepath.Join(dir, filepath.Base(path))
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		overlay[filepath.Join(root, path)] = file
-	}
-	replace, err := json.Marshal(map[string]any{"Replace": overlay})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), replace, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "bin", "lab")
-	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "labnet/cmd/lab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	formatted := exec.Command("gofmt", "-l", filepath.Join(dir, "podroutes.go"))
+	mode := strings.TrimRight(code, "\n") + "\n"
+	program := buildWith(t, dir, map[string]string{"modes/podroutes/podroutes.go": mode, "modes/modes.go": more})
+	formatted := exec.Command("gofmt", "-l", filepath.Join(dir, "modes/podroutes/podroutes.go"))
 	if out, err := formatted.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("the guide's code is not formatted: %v %s", err, out)
 	}
@@ -115,4 +92,38 @@ func TestGuideIsTrue(t *testing.T) {
 	if out, err := exec.Command(program, "plan", bad, "--mode", "pod-routes").CombinedOutput(); err == nil || !strings.Contains(string(out), "Metric out of range") {
 		t.Errorf("a metric out of range: %v\n%s", err, out)
 	}
+}
+
+// buildWith builds the program with some files other than they are, or new, and returns its path below dir.
+func buildWith(t *testing.T, dir string, files map[string]string) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := map[string]string{}
+	for path, text := range files {
+		file := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		overlay[filepath.Join(root, path)] = file
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), replace, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "bin", "lab")
+	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, "labnet/cmd/lab")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
 }

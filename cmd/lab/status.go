@@ -246,9 +246,9 @@ func machines(s *plan.State) []machineDocument {
 	for _, o := range objects {
 		switch o := o.(type) {
 		case plan.Link:
-			nic := &interfaceDocument{Name: o.Name, Kind: o.Type, MTU: o.MTU, Addresses: []string{}}
-			if m := byNamespace[o.Peer.Namespace]; m != nil {
-				nic.Peer, nic.PeerInterface = m.Name, o.Peer.Name
+			nic := &interfaceDocument{Name: o.Name, Kind: o.Type(), MTU: o.MTU, Addresses: []string{}}
+			if m := byNamespace[o.Peer().Namespace]; m != nil {
+				nic.Peer, nic.PeerInterface = m.Name, o.Peer().Name
 			}
 			interfaces[[2]string{o.Namespace, o.Name}] = nic
 		case plan.Address:

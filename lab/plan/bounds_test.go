@@ -35,6 +35,8 @@ func (many) Allocate(c *Cluster) (diags hcl.Diagnostics) {
 }
 
 func TestPlanIsBounded(t *testing.T) {
+	defer func(n int) { maxObjects = n }(maxObjects)
+	maxObjects = 1 << 16
 	l, _, diags := lab.Load("x.hcl", []byte(`lab "x" {}
 switch "s" { subnet = "10.0.0.0/24" }
 node "n" {

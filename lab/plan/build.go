@@ -32,8 +32,8 @@ type Plan struct {
 	walk *walker // over the machines
 }
 
-// maxObjects is how many objects a lab may have in the kernel: with as many, planning takes seconds and a gigabyte.
-const maxObjects = 1 << 20
+// maxObjects is how many objects a lab may have in the kernel: with as many, planning takes ten seconds and a gigabyte.
+var maxObjects = 1 << 22
 
 // Build plans a lab. It reports what is wrong, and then returns no plan.
 func Build(l *lab.Lab, opt Options) (p *Plan, diags hcl.Diagnostics) {
@@ -266,7 +266,7 @@ func (s *State) Resolve() {
 		table  int // that the route which reaches it is in; 0: an address reaches it, for all tables
 	}
 	reaches := map[device][]reach{}
-	for k, o := range s.objects {
+	for k, o := range s.all() {
 		switch o := o.(type) {
 		case Address:
 			if !o.NoPrefixRoute {
@@ -280,7 +280,7 @@ func (s *State) Resolve() {
 			}
 		}
 	}
-	for k, o := range s.objects {
+	for k, o := range s.all() {
 		r, ok := o.(Route)
 		if !ok || !r.Via.IsValid() {
 			continue
@@ -300,7 +300,7 @@ func (s *State) Resolve() {
 		}
 		if r.On != on {
 			r.On = on
-			s.objects[k] = r
+			s.put(k, r)
 		}
 	}
 }

@@ -195,7 +195,7 @@ type Expectation struct {
 
 // Encap is an encapsulation on the underlay; the zero value is none.
 type Encap struct {
-	Type     string // "", "vxlan", "ipip", "udp" (IP in UDP) or "vlan"
+	Type     string // "" or what a tunnel's device is called: "vxlan", "ipip"; "udp" (IP in UDP), "vlan"
 	Overhead int    // bytes by which the outer IP packet is longer than the inner one
 	VNI      int
 	Port     int
@@ -204,19 +204,18 @@ type Encap struct {
 }
 
 func (e Encap) String() string {
-	switch e.Type {
-	case "":
+	s := e.Type
+	switch {
+	case s == "":
 		return "none"
-	case "vxlan":
-		return fmt.Sprintf("vxlan vni %d, udp port %d, %s > %s", e.VNI, e.Port, e.Src, e.Dst)
-	case "ipip":
-		return fmt.Sprintf("ipip, %s > %s", e.Src, e.Dst)
-	case "udp":
-		return fmt.Sprintf("IP in UDP port %d, %s > %s", e.Port, e.Src, e.Dst)
-	case "vlan":
+	case s == "vlan":
 		return fmt.Sprintf("802.1Q vlan %d", e.VLAN)
+	case s == "udp":
+		return fmt.Sprintf("IP in UDP port %d, %s > %s", e.Port, e.Src, e.Dst)
+	case e.VNI != 0:
+		s += fmt.Sprintf(" vni %d, udp port %d", e.VNI, e.Port)
 	}
-	return e.Type
+	return fmt.Sprintf("%s, %s > %s", s, e.Src, e.Dst)
 }
 
 // MAC derives a locally administered MAC address from what it is for.

@@ -1,7 +1,7 @@
 package plan
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 )
 
@@ -43,170 +43,159 @@ func (c Change) Lines() []string {
 // children first; then what is new or different, parents first. An object that must be made anew takes all that stands
 // on it along, and that is made again.
 func Diff(actual, desired *State) []Change {
-	gone := map[Key]bool{}   // will not exist once the deletions are done
-	silent := map[Key]bool{} // … because the kernel removes it together with a parent
-	var doomed []entry
-	for k, o := range actual.objects {
-		want, ok := desired.objects[k]
-		if ok && same(want, o) {
+	d := doom{actual: actual, desired: desired, gone: map[Key]bool{}, silent: map[Key]bool{}}
+	for k, o := range actual.all() {
+		want := desired.Get(k)
+		if want != nil && same(want, o) {
 			continue
 		}
-		if ok {
+		if want != nil {
 			if _, inPlace := want.Set(o); inPlace {
 				continue
 			}
 		}
-		gone[k] = true
-		doomed = append(doomed, entry{k, o})
+		d.gone[k] = true
 	}
-	outlived := func() {
-		for _, e := range actual.outliving(desired, gone) {
-			if !gone[e.key] {
-				gone[e.key] = true
-				doomed = append(doomed, e)
-			}
-		}
-	}
-	outlived()
-	if len(doomed) > 0 {
-		children := map[Key][]entry{}
-		for k, o := range actual.objects {
-			for _, p := range o.Parents() {
-				children[p] = append(children[p], entry{k, o})
-			}
-		}
-		for i := 0; ; i++ {
-			if i == len(doomed) {
-				for _, e := range actual.stranded(gone) {
-					gone[e.key], silent[e.key] = true, true
-					doomed = append(doomed, e)
-				}
-				outlived()
-				if i == len(doomed) {
-					break
-				}
-			}
-			parent := doomed[i].key
-			// Of a veth pair neither end outlives the other, whichever of them has to go.
-			if l, ok := doomed[i].object.(Link); ok && l.Peer != (End{}) {
-				peer := Key{l.Peer.Namespace, KindLink, l.Peer.Name}
-				if other, ok := actual.objects[peer]; ok && !gone[peer] {
-					gone[peer] = true
-					doomed = append(doomed, entry{peer, other})
-				}
-			}
-			for _, c := range children[parent] {
-				if diesWith(c.object, parent) {
-					silent[c.key] = true
-				}
-				if !gone[c.key] {
-					gone[c.key] = true
-					doomed = append(doomed, c)
-				}
-			}
-		}
-	}
-	order(doomed)
-	changes := make([]Change, 0, len(doomed)+max(0, len(desired.objects)-len(actual.objects)))
-	for _, e := range slices.Backward(doomed) {
-		if e.key.Kind != KindSysctl && !silent[e.key] {
-			changes = append(changes, Change{Op: Delete, Object: e.object})
-		}
-	}
-	wanted := make([]entry, 0, max(0, len(desired.objects)-len(actual.objects)))
-	for k, o := range desired.objects {
-		if was, ok := actual.objects[k]; !ok || gone[k] || !same(was, o) {
-			wanted = append(wanted, entry{k, o})
-		}
-	}
-	order(wanted)
-	for _, e := range wanted {
-		if was, ok := actual.objects[e.key]; ok && !gone[e.key] {
-			changes = append(changes, Change{Op: Update, Object: e.object, Before: was})
+	d.spread()
+	changes := d.deletions(make([]Change, 0, len(d.gone)+max(0, desired.len-actual.len)))
+	differs := func(k Key, o Object) bool { was := actual.Get(k); return was == nil || d.gone[k] || !same(was, o) }
+	wanted := func(ns string) []entry { return desired.entries(ns, differs) }
+	among := func(k Key) bool { o := desired.Get(k); return o != nil && differs(k, o) }
+	inOrder(slices.Collect(maps.Keys(desired.spaces)), wanted, among, func(k Key, o Object) {
+		if was := actual.Get(k); was != nil && !d.gone[k] {
+			changes = append(changes, Change{Op: Update, Object: o, Before: was})
 		} else {
-			changes = append(changes, Change{Op: Create, Object: e.object})
+			changes = append(changes, Change{Op: Create, Object: o})
 		}
-	}
+	})
 	return fold(changes)
 }
 
 // fold makes a new table and what is in it one change, as nft(8) lists it.
 func fold(changes []Change) []Change {
-	tables := map[Key]int{} // those that are made: their place
-	last := map[Key]int{}   // … and the last of what they stand on
-	places := map[Key]int{} // of what is made
+	var tables []Key         // those that are made
+	made := map[Key]Change{} // … and how
+	last := map[Key]int{}    // … and the place of the last of what they stand on
+	links := map[Key]int{}   // the places of links that are made
 	for i, c := range changes {
 		if c.Op != Create {
 			continue
 		}
-		k := c.Object.Key()
-		places[k] = i
-		if k.Kind == KindTable {
-			tables[k], last[k] = i, i
+		switch o := c.Object.(type) {
+		case Link:
+			links[o.Key()] = i
+		case Table:
+			k := o.Key()
+			tables = append(tables, k)
+			made[k], last[k] = c, i
 		}
 	}
-	if len(tables) == 0 {
-		return changes
-	}
-	parts := map[Key][]Object{}
 	folded := make([]bool, len(changes))
 	for i, c := range changes {
-		table, ok := tableOf(c.Object)
-		if _, made := tables[table]; !ok || !made || c.Op != Create {
+		in, ok := tableOf(c.Object)
+		table, isMade := made[in]
+		if !ok || !isMade || c.Op != Create {
 			continue
 		}
-		parts[table], folded[i] = append(parts[table], c.Object), true
+		table.Parts = append(table.Parts, c.Object)
+		made[in], folded[i] = table, true
 		for _, p := range c.Object.Parents() {
 			if p.Kind == KindLink {
-				last[table] = max(last[table], places[p])
+				last[in] = max(last[in], links[p])
 			}
 		}
 	}
 	at := map[int][]Key{}
-	for _, c := range changes {
-		if k := c.Object.Key(); k.Kind == KindTable && c.Op == Create {
-			at[last[k]] = append(at[last[k]], k)
-		}
+	for _, k := range tables {
+		at[last[k]] = append(at[last[k]], k)
 	}
-	out := make([]Change, 0, len(changes))
+	out := changes[:0] // a table comes no earlier than it did, so that nothing is overwritten that is still to be read
 	for i, c := range changes {
-		if _, made := tables[c.Object.Key()]; !folded[i] && (!made || c.Op != Create) {
+		if _, table := c.Object.(Table); !folded[i] && (!table || c.Op != Create) {
 			out = append(out, c)
 		}
 		for _, k := range at[i] {
-			t := changes[tables[k]]
-			t.Parts = parts[k]
-			out = append(out, t)
+			out = append(out, made[k])
 		}
 	}
 	return out
 }
 
-// outliving returns the devices made of programs that are there before the device which feeds them: that is still to be
-// made. Like the kernel's own, which go with the device they stand on, they have to be younger than it: where nothing else
-// decides, the kernel takes its addresses in the order in which devices came to be.
-func (s *State) outliving(desired *State, gone map[Key]bool) []entry {
-	var found []entry
-	for _, o := range desired.objects {
+// doom is what will not exist once the deletions are done.
+type doom struct {
+	actual, desired *State
+
+	gone   map[Key]bool
+	silent map[Key]bool // … because the kernel removes it together with a parent
+}
+
+// spread finds what goes along with what has to go. It looks at everything as often as something is found.
+func (d *doom) spread() {
+	d.outliving()
+	for before := 0; len(d.gone) > before; {
+		before = len(d.gone)
+		for k, o := range d.actual.all() {
+			for _, p := range o.Parents() {
+				if d.gone[p] {
+					d.gone[k] = true
+					if diesWith(o, p) {
+						d.silent[k] = true
+					}
+				}
+			}
+			// Of a veth pair neither end outlives the other, whichever of them has to go.
+			if l, ok := o.(Link); ok && l.Peer() != (End{}) {
+				if peer := (Key{l.Peer().Namespace, KindLink, l.Peer().Name}); d.gone[peer] && d.actual.has(peer) {
+					d.gone[k] = true
+				}
+			}
+		}
+		if len(d.gone) > before {
+			continue
+		}
+		for _, k := range d.actual.stranded(d.gone) {
+			d.gone[k], d.silent[k] = true, true
+		}
+		d.outliving()
+	}
+}
+
+// deletions adds what has to be done so that everything goes, children first.
+func (d *doom) deletions(changes []Change) []Change {
+	of := func(ns string) []entry { return d.actual.entries(ns, func(k Key, _ Object) bool { return d.gone[k] }) }
+	if len(d.gone) > 0 {
+		inOrder(slices.Collect(maps.Keys(d.actual.spaces)), of, func(k Key) bool { return d.gone[k] }, func(k Key, o Object) {
+			if k.Kind != KindSysctl && !d.silent[k] {
+				changes = append(changes, Change{Op: Delete, Object: o})
+			}
+		})
+	}
+	slices.Reverse(changes)
+	return changes
+}
+
+// outliving finds devices made of programs that are there before the device which feeds them: that is still to be made.
+// Like the kernel's own, which go with the device they stand on, they have to be younger than it: where nothing else decides,
+// the kernel takes its addresses in the order in which devices came to be.
+func (d *doom) outliving() {
+	for _, o := range d.desired.all() {
 		p, ok := o.(Program)
 		if !ok || p.Egress || p.To == "" {
 			continue
 		}
 		below, fed := Key{p.Namespace, KindLink, p.Link}, Key{p.Namespace, KindLink, p.To}
-		_, stays := s.objects[below]
-		if device, there := s.objects[fed]; there && !gone[fed] && (!stays || gone[below]) {
-			found = append(found, entry{fed, device})
+		if d.actual.has(fed) && (!d.actual.has(below) || d.gone[below]) {
+			d.gone[fed] = true
 		}
 	}
-	return found
 }
 
 // stranded returns the IPv4 routes and neighbours of links that lose their last IPv4 address: the kernel takes that for the
 // end of IPv4 on the link.
-func (s *State) stranded(gone map[Key]bool) []entry {
+func (s *State) stranded(gone map[Key]bool) []Key {
 	type link struct{ namespace, name string }
 	left := map[link]int{} // how many addresses, of links that have had some
-	for k, o := range s.objects {
+	for k, o := range s.all() {
 		if a, ok := o.(Address); ok && a.Prefix.Addr().Is4() {
 			l := link{a.Namespace, a.Link}
 			left[l] += 0
@@ -215,8 +204,8 @@ func (s *State) stranded(gone map[Key]bool) []entry {
 			}
 		}
 	}
-	var lost []entry
-	for k, o := range s.objects {
+	var lost []Key
+	for k, o := range s.all() {
 		var on link
 		switch o := o.(type) {
 		case Route:
@@ -229,7 +218,7 @@ func (s *State) stranded(gone map[Key]bool) []entry {
 			}
 		}
 		if n, had := left[on]; had && n == 0 && !gone[k] {
-			lost = append(lost, entry{k, o})
+			lost = append(lost, k)
 		}
 	}
 	return lost
@@ -244,7 +233,7 @@ func diesWith(o Object, parent Key) bool {
 	case KindLink:
 		switch o := o.(type) {
 		case Link:
-			return o.Peer == End{parent.Namespace, parent.Name} || o.Lower == parent.Name && cmp.Or(o.LowerNamespace, o.Namespace) == parent.Namespace
+			return slices.Contains(o.roots(), parent)
 		case Agent:
 			return false
 		case Program:

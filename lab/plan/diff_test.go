@@ -16,14 +16,14 @@ func small() *State {
 		Namespace{Name: "l.n", Alias: Owner{"l", "n", "node"}.String()},
 		Namespace{Name: "l.n.p", Alias: Owner{"l", "n/p", "pod"}.String()},
 		Namespace{Name: "l.sw", Alias: Owner{"l", "sw", "switch"}.String()},
-		Link{Namespace: "l.sw", Name: "br0", Type: "bridge", MTU: 1500, TxQueueLen: 1000},
-		Link{Namespace: "l.n", Name: "eth0", Type: "veth", MTU: 1500, TxQueueLen: 1000, Peer: End{"l.sw", "n"}},
-		Link{Namespace: "l.sw", Name: "n", Type: "veth", MTU: 1500, TxQueueLen: 1000, Peer: End{"l.n", "eth0"}, Master: "br0"},
+		Link{Namespace: "l.sw", Name: "br0", Device: Bridge{}, MTU: 1500, TxQueueLen: 1000},
+		Link{Namespace: "l.n", Name: "eth0", Device: Veth{Peer: End{"l.sw", "n"}}, MTU: 1500, TxQueueLen: 1000},
+		Link{Namespace: "l.sw", Name: "n", Device: Veth{Peer: End{"l.n", "eth0"}}, MTU: 1500, TxQueueLen: 1000, Port: Port{Bridge: "br0"}},
 		NewAddress("l.n", "eth0", netip.MustParsePrefix("192.0.2.1/24")),
 		Route{Namespace: "l.n", Table: TableMain, Dst: netip.MustParsePrefix("10.1.0.0/24"), Via: netip.MustParseAddr("192.0.2.2"), Dev: "eth0", Protocol: ProtocolBoot},
-		Link{Namespace: "l.n", Name: "cni0", Type: "bridge", MTU: 1500, TxQueueLen: 1000},
-		Link{Namespace: "l.n", Name: "veth1", Type: "veth", MTU: 1500, Peer: End{"l.n.p", "eth0"}, Master: "cni0", Hairpin: true},
-		Link{Namespace: "l.n.p", Name: "eth0", Type: "veth", MTU: 1500, Peer: End{"l.n", "veth1"}},
+		Link{Namespace: "l.n", Name: "cni0", Device: Bridge{}, MTU: 1500, TxQueueLen: 1000},
+		Link{Namespace: "l.n", Name: "veth1", Device: Veth{Peer: End{"l.n.p", "eth0"}}, MTU: 1500, Port: Port{Bridge: "cni0", Hairpin: true}},
+		Link{Namespace: "l.n.p", Name: "eth0", Device: Veth{Peer: End{"l.n", "veth1"}}, MTU: 1500},
 		NewAddress("l.n.p", "eth0", netip.MustParsePrefix("10.0.0.2/24")),
 		Route{Namespace: "l.n.p", Table: TableMain, Dst: Everywhere(false), Via: netip.MustParseAddr("10.0.0.1"), Dev: "eth0", Protocol: ProtocolBoot},
 		Sysctl{Namespace: "l.n.p", Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
@@ -101,7 +101,7 @@ func TestDiff(t *testing.T) {
 	longer.Prefix, longer.Broadcast = netip.MustParsePrefix("192.0.2.1/25"), netip.MustParseAddr("192.0.2.127")
 	down.Down = true
 	moved.Via = netip.MustParseAddr("192.0.2.3")
-	other.Type = "dummy"
+	other.Device = Other("dummy")
 	for _, tt := range []struct {
 		name            string
 		actual, desired *State
@@ -139,7 +139,7 @@ func TestDiff(t *testing.T) {
 			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
 		}},
 		{"a foreign link goes with all that is on it", with(small(),
-			Link{Namespace: "l.n", Name: "x", Type: "dummy", MTU: 1500},
+			Link{Namespace: "l.n", Name: "x", Device: Other("dummy"), MTU: 1500},
 			NewAddress("l.n", "x", netip.MustParsePrefix("203.0.113.1/32"))), small(), []string{
 			"ip -n l.n link del dev x",
 		}},
@@ -179,10 +179,10 @@ func TestDiff(t *testing.T) {
 func TestDeviceOfProgramsIsYounger(t *testing.T) {
 	state := func(uplink string) *State {
 		s := &State{}
-		s.Add(Namespace{"l.n", "x"}, Link{Namespace: "l.n", Name: "tunl0", Type: "ifb", MTU: 1480})
+		s.Add(Namespace{"l.n", "x"}, Link{Namespace: "l.n", Name: "tunl0", Device: IFB{}, MTU: 1480})
 		if uplink != "" {
 			s.Add(
-				Link{Namespace: "l.n", Name: uplink, Type: "dummy", MTU: 1500},
+				Link{Namespace: "l.n", Name: uplink, Device: Other("dummy"), MTU: 1500},
 				Qdisc{Namespace: "l.n", Link: uplink, Type: "clsact"},
 				Program{Namespace: "l.n", Link: uplink, Priority: 1, Does: "ipip-decap", To: "tunl0"},
 			)
@@ -207,9 +207,9 @@ func TestPairGoesWhole(t *testing.T) {
 		s := &State{}
 		s.Add(
 			Namespace{"l.a", "x"}, Namespace{"l.b", "x"},
-			Link{Namespace: "l.b", Name: "br0", Type: "bridge", MTU: 1500, Sub: sub},
-			Link{Namespace: "l.a", Name: "eth0", Type: "veth", MTU: 1500, Peer: End{"l.b", "port"}},
-			Link{Namespace: "l.b", Name: "port", Type: "veth", MTU: 1500, Master: "br0", Peer: End{"l.a", "eth0"}},
+			Link{Namespace: "l.b", Name: "br0", Device: Bridge{Odd: sub}, MTU: 1500},
+			Link{Namespace: "l.a", Name: "eth0", Device: Veth{Peer: End{"l.b", "port"}}, MTU: 1500},
+			Link{Namespace: "l.b", Name: "port", Device: Veth{Peer: End{"l.a", "eth0"}}, MTU: 1500, Port: Port{Bridge: "br0"}},
 		)
 		return s
 	}

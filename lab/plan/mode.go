@@ -65,14 +65,6 @@ type Need struct {
 type Feature string
 
 const (
-	FeatureBridge   Feature = "bridge"
-	FeatureVeth     Feature = "veth"
-	FeatureVXLAN    Feature = "vxlan"
-	FeatureIPIP     Feature = "ipip"
-	FeatureVLAN     Feature = "8021q"
-	FeatureMACVLAN  Feature = "macvlan"
-	FeatureIPVLAN   Feature = "ipvlan"
-	FeatureTUN      Feature = "tun"
 	FeatureTBF      Feature = "tbf"
 	FeatureNetem    Feature = "netem"
 	FeatureNFTables Feature = "nftables"
@@ -86,10 +78,13 @@ const (
 	BPFRefused Feature = "bpf_refused"
 )
 
-// features lists all of them.
-var features = []Feature{
-	FeatureBridge, FeatureVeth, FeatureVXLAN, FeatureIPIP, FeatureVLAN, FeatureMACVLAN, FeatureIPVLAN, FeatureTUN, FeatureTBF, FeatureNetem,
-	FeatureNFTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF,
+// features lists all of them. Those of a type of link stand beside it: see [feature].
+var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
+
+// feature is one that is called as the module which has it.
+func feature(module Feature) Feature {
+	features = append(features, module)
+	return module
 }
 
 // remedy says what a person does about a kernel that lacks the feature.
@@ -153,13 +148,13 @@ func (n *Node) Emulates(device Feature, f Features) bool {
 // Datapaths returns what carries packets in each namespace.
 func (s *State) Datapaths() map[string]Datapath {
 	found := map[string]Datapath{}
-	for k, o := range s.objects {
+	for k, o := range s.all() {
 		datapath := Kernel
 		switch o := o.(type) {
 		case Program:
 			datapath = EBPF
 		case Link:
-			if o.Agent != "" {
+			if tun, ok := o.Device.(TUN); ok && tun.Agent != "" {
 				datapath = User
 			}
 		}

@@ -6,31 +6,35 @@ import "net/netip"
 // and every pod has talked to one behind each of its routes: one for each next hop of a namespace and each far end of its
 // tunnels, and one by which its gateway answers. Permanent ones are the plan's own, and have no limit.
 func (s *State) Neighbours() (v4, v6 int) {
+	for _, in := range s.spaces {
+		a, b := in.neighbours()
+		v4, v6 = v4+a, v6+b
+	}
+	return v4, v6
+}
+
+func (in objects) neighbours() (v4, v6 int) {
 	type device struct {
-		namespace, name string
-		v6              bool
+		name string
+		v6   bool
 	}
-	type entry struct {
-		by string // the namespace that asks
-		netip.Addr
-	}
-	learnt, permanent := map[entry]bool{}, map[entry]bool{}
+	learnt, permanent := map[netip.Addr]bool{}, map[netip.Addr]bool{}
 	gatewayed := map[device]bool{}
-	s.Each(func(o Object) {
+	for _, o := range in {
 		switch o := o.(type) {
 		case Route:
 			if o.Via.IsValid() {
-				learnt[entry{o.Namespace, o.Via}] = true
+				learnt[o.Via] = true
 			}
 			if o.Via.IsValid() && o.Dst.Bits() == 0 {
-				gatewayed[device{o.Namespace, o.Dev, o.Via.Is6()}] = true
+				gatewayed[device{o.Dev, o.Via.Is6()}] = true
 			}
 		case FDB:
-			learnt[entry{o.Namespace, o.Dst}] = true
+			learnt[o.Dst] = true
 		case Neighbour:
-			permanent[entry{o.Namespace, o.Addr}] = !o.Proxy
+			permanent[o.Addr] = !o.Proxy
 		}
-	})
+	}
 	count := func(a netip.Addr) {
 		if a.Is6() {
 			v6++
@@ -38,15 +42,15 @@ func (s *State) Neighbours() (v4, v6 int) {
 			v4++
 		}
 	}
-	for e := range learnt {
-		if !permanent[e] {
-			count(e.Addr)
+	for a := range learnt {
+		if !permanent[a] {
+			count(a)
 		}
 	}
-	s.Each(func(o Object) {
-		if a, ok := o.(Address); ok && gatewayed[device{a.Namespace, a.Link, a.Prefix.Addr().Is6()}] {
+	for _, o := range in {
+		if a, ok := o.(Address); ok && gatewayed[device{a.Link, a.Prefix.Addr().Is6()}] {
 			count(a.Prefix.Addr())
 		}
-	})
+	}
 	return v4, v6
 }

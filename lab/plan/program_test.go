@@ -36,12 +36,12 @@ func TestPermanent(t *testing.T) {
 		link Link
 		want string
 	}{
-		{Link{Namespace: "l.n", Name: "tunl0", Type: "ipip"}, "ip -n l.n address flush dev tunl0; ip -n l.n link set dev tunl0 down"},
-		{Link{Namespace: "l.n", Name: "tunl0", Type: "ifb"}, "ip -n l.n link del dev tunl0"},
-		{Link{Namespace: "l.n", Name: "flannel.ipip", Type: "ipip"}, "ip -n l.n link del dev flannel.ipip"},
+		{Link{Namespace: "l.n", Name: "tunl0", Device: IPIP{}}, "ip -n l.n address flush dev tunl0; ip -n l.n link set dev tunl0 down"},
+		{Link{Namespace: "l.n", Name: "tunl0", Device: IFB{}}, "ip -n l.n link del dev tunl0"},
+		{Link{Namespace: "l.n", Name: "flannel.ipip", Device: IPIP{}}, "ip -n l.n link del dev flannel.ipip"},
 	} {
 		if got := strings.Join(tt.link.Del(), "; "); got != tt.want {
-			t.Errorf("%s %s is removed by %q, not %q", tt.link.Type, tt.link.Name, got, tt.want)
+			t.Errorf("%s %s is removed by %q, not %q", tt.link.Type(), tt.link.Name, got, tt.want)
 		}
 	}
 }

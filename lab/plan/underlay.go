@@ -21,8 +21,8 @@ func underlay(c *Cluster, f Features, s *State) {
 		ns := c.NamespaceOf(sw.Name)
 		space(c, f, s, ns, sw.Name, "switch")
 		s.Add(Link{
-			Namespace: ns, Name: bridgeName, Type: "bridge", MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000,
-			Filtering: len(sw.VLANs) > 0 && f[FeatureVLANFiltering],
+			Namespace: ns, Name: bridgeName, Device: Bridge{Filtering: len(sw.VLANs) > 0 && f[FeatureVLANFiltering]},
+			MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000,
 		})
 	}
 	for i, m := range c.Lab.Machines {
@@ -105,16 +105,16 @@ func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, 
 	near := End{c.NamespaceOf(m.Name), nic.Name}
 	far := End{c.NamespaceOf(nic.Switch.Name), port}
 	sw := nic.Switch
-	plug := Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Peer: near, Master: bridgeName}
+	plug := Link{Namespace: far.Namespace, Name: far.Name, Device: Veth{Peer: near}, MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Port: Port{Bridge: bridgeName}}
 	switch {
 	case len(sw.VLANs) == 0:
 	case f[FeatureVLANFiltering]:
-		plug.VLANs = PortVLANs(vlansOf(nic, c.own[sw]))
+		plug.Port.VLANs = PortVLANs(vlansOf(nic, c.own[sw]))
 	default:
 		guard(s, far, nic)
 	}
 	s.Add(
-		Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, AddressesOf(nic.Addresses)...), Peer: far},
+		Link{Namespace: near.Namespace, Name: near.Name, Device: Veth{Peer: far}, MTU: sw.MTU, TxQueueLen: 1000, MAC: MACOf(2, 0, AddressesOf(nic.Addresses)...)},
 		plug,
 	)
 	for _, a := range nic.Addresses {

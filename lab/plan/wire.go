@@ -58,9 +58,11 @@ func wires(c *Cluster, s *State) {
 		}
 	}
 	s.Each(func(o Object) {
-		if l, ok := o.(Link); ok && models[l.Namespace] == lab.WireBare && (l.Type == "vxlan" || l.Type == "ipip") {
-			l.Offloads = single
-			s.Replace(l)
+		if l, ok := o.(Link); ok && models[l.Namespace] == lab.WireBare {
+			if _, merges := l.Device.(interface{ merges() }); merges {
+				l.Offloads = single
+				s.Replace(l)
+			}
 		}
 	})
 }

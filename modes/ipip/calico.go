@@ -16,7 +16,7 @@ func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.Allocate
 
 // device: Felix gives it the MTU that it is told for the pods.
 func (calico) device(c *plan.Cluster, n *plan.Node) plan.Link {
-	return plan.Link{Name: "tunl0", TxQueueLen: 1000, MTU: podMTU(c, n)}
+	return plan.Link{Name: "tunl0", Device: plan.IPIP{}, TxQueueLen: 1000, MTU: podMTU(c, n)}
 }
 
 func (calico) route(tunnel bool) plan.Route {

@@ -17,7 +17,7 @@ func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.Allocat
 
 // device: flanneld takes its MTU from the uplink, and knows no other. txqueuelen is 0: it leaves the attribute at Go's zero.
 func (flannel) device(_ *plan.Cluster, n *plan.Node) plan.Link {
-	return plan.Link{Name: "flannel.ipip", MTU: room(n), IPIP: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
+	return plan.Link{Name: "flannel.ipip", MTU: room(n), Device: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
 }
 
 // route: flanneld has the kernel take its word that the next hop is there, in the tunnel and beside it.

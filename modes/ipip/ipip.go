@@ -148,7 +148,7 @@ func (m Mode) tooLong(c *plan.Cluster, f plan.Features) hcl.Diagnostics {
 
 func (m Mode) tunnel(c *plan.Cluster, n *plan.Node) plan.Link {
 	l := m.like.device(c, n)
-	l.Namespace, l.Type = n.Namespace, "ipip"
+	l.Namespace = n.Namespace
 	return l
 }
 

@@ -85,7 +85,7 @@ func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
 	if m.sub == "l2" {
 		for _, n := range c.Nodes {
-			m.Pods(c, s, n, plan.Link{Type: "ipvlan", Sub: m.sub, Lower: m.Device(f, s, n)})
+			m.Pods(c, s, n, plan.IPVLAN{Lower: m.Device(f, s, n), Mode: m.sub})
 		}
 		return nil
 	}
@@ -95,7 +95,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 	}
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
-			attach.OnUplink(c, s, p, plan.Link{Type: "ipvlan", Sub: m.sub, Lower: n.Uplink().Name})
+			attach.OnUplink(c, s, p, plan.IPVLAN{Lower: plan.End{Namespace: n.Namespace, Name: n.Uplink().Name}, Mode: m.sub})
 			for _, a := range p.Addresses {
 				s.Add(defaultRoute(p.Namespace, a.Addr().Is6()))
 			}

@@ -48,7 +48,7 @@ func (m Mode) Needs(*plan.Cluster) []plan.Need {
 
 func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
 	for _, n := range c.Nodes {
-		m.Pods(c, s, n, plan.Link{Type: "macvlan", Sub: "bridge", Lower: m.Device(f, s, n)})
+		m.Pods(c, s, n, plan.MACVLAN{Lower: m.Device(f, s, n), Mode: "bridge"})
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		}
 		s.Add(
 			plan.Agent{Namespace: n.Namespace, Name: agent, Config: proxy.Text(), On: n.Uplink().Name},
-			plan.Link{Namespace: n.Namespace, Name: device, Type: "tun", MTU: room(n), TxQueueLen: queue, Agent: agent},
+			plan.Link{Namespace: n.Namespace, Name: device, Device: plan.TUN{Agent: agent}, MTU: room(n), TxQueueLen: queue},
 			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(own(n), 32)},
 			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
 		)

@@ -102,7 +102,8 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		below, _ := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: uplink.Name}).(plan.Link)
 		name := fmt.Sprintf("%s.%d", uplink.Name, shared.VLAN)
 		device.VLAN(s, f, n, plan.Link{
-			Namespace: n.Namespace, Name: name, Lower: uplink.Name, VLAN: shared.VLAN, MTU: uplink.Switch.MTU, MAC: below.MAC, TxQueueLen: 1000,
+			Namespace: n.Namespace, Name: name, Device: plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: uplink.Name}, ID: shared.VLAN},
+			MTU: uplink.Switch.MTU, MAC: below.MAC, TxQueueLen: 1000,
 		})
 		for i, cidr := range c.CIDRs() {
 			subnet := attach.Subnet(c, cidr)

@@ -33,10 +33,10 @@ func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State,
 	node.NoPrefixRoute = true
 	s.Add(
 		plan.Link{
-			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
+			Namespace: n.Namespace, Name: device,
 			MTU: inside(n, false), // the kernel's choice
 			MAC: uplinkMAC(s, n), TxQueueLen: 1000,
-			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(false).Addr(), Learning: true},
+			Device: plan.VXLAN{Lower: uplink.Name, VNI: m.vni, Port: m.port, Local: uplink.Address(false).Addr(), Learning: true},
 		},
 		node,
 		plan.Route{Namespace: n.Namespace, Table: attach.TableMarked, Dst: plan.Everywhere(false), Dev: device, Protocol: plan.ProtocolBoot},

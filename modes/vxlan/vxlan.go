@@ -213,9 +213,8 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o
 	uplink := n.Uplink()
 	s.Add(
 		plan.Link{
-			Namespace: n.Namespace, Name: device, Type: "vxlan", Lower: uplink.Name,
-			MTU: o.mtu, MAC: o.mac(n), TxQueueLen: o.txQueueLen,
-			VXLAN: plan.VXLAN{VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
+			Namespace: n.Namespace, Name: device, MTU: o.mtu, MAC: o.mac(n), TxQueueLen: o.txQueueLen,
+			Device: plan.VXLAN{Lower: uplink.Name, VNI: m.vni, Port: m.port, Local: uplink.Address(v6).Addr()},
 		},
 		plan.Address{Namespace: n.Namespace, Link: device, Prefix: plan.Single(vtep(n, family))},
 	)
@@ -236,10 +235,11 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o
 				continue
 			}
 		}
+		mac := o.mac(peer)
 		s.Add(
 			route,
-			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: o.mac(peer)},
-			plan.FDB{Namespace: n.Namespace, Link: device, MAC: o.mac(peer), Dst: node},
+			plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: vtep(peer, family), MAC: mac},
+			plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac, Dst: node},
 		)
 	}
 }

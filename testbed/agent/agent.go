@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -79,11 +78,7 @@ func work(namespace, name, started string) error {
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	home, err := os.Stat("/proc/self/ns/net")
-	if err != nil {
-		return err
-	}
-	go stay(ctx, end, filepath.Join(testbed.NetnsDir, namespace), home)
+	go stay(ctx, end, namespace)
 	config, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -112,10 +107,10 @@ func work(namespace, name, started string) error {
 }
 
 // stay ends the agent when the name no longer leads to the namespace that it is in.
-func stay(ctx context.Context, end context.CancelCauseFunc, path string, home os.FileInfo) {
+func stay(ctx context.Context, end context.CancelCauseFunc, namespace string) {
 	for {
-		if now, err := os.Stat(path); err != nil || !os.SameFile(now, home) {
-			end(fmt.Errorf("%s is gone, and this agent with it", path))
+		if !testbed.IsHere(namespace) {
+			end(fmt.Errorf("namespace %s is gone, and this agent with it", namespace))
 			return
 		}
 		select {

@@ -36,7 +36,7 @@ func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look strin
 	left := f.seen(from.Node, true, kind)
 	if len(left) == 0 {
 		look = fmt.Sprintf("look at `ip netns exec %s sysctl net.%s` and %s", from.Node.Namespace, forwarding(from.Address), routes(from, receiver))
-		if want.Encap.Type == "vxlan" {
+		if want.Encap.VNI != 0 {
 			look += fmt.Sprintf(", then for the tunnel at `bridge -n %[1]s fdb show` and `ip -n %[1]s neigh`", from.Node.Namespace)
 		}
 		return p.blind(from.Node) + "no " + frameOf(want) + " of it left " + out, look

@@ -172,16 +172,13 @@ const (
 	rest     = 64 // of a packet that is full but for what does not divide
 )
 
-// tunnels are the devices that encapsulate, by what they make of packets.
-var tunnels = map[string]string{"vxlan": "vxlan", "ipip": "ipip", "tun": "udp", "vlan": "vlan"}
-
 // stray says which device was at work that has no part in what the mode promises, or was not and has one. A device made of
 // eBPF programs counts nothing: what it does is seen on the frames alone.
 func stray(s *plan.State, namespace string, want plan.Expectation, busy []string) string {
 	worked := want.Encap.Type == "" || s.Datapaths()[namespace] == plan.EBPF
 	for _, name := range busy {
 		l, _ := s.Get(plan.Key{Namespace: namespace, Kind: plan.KindLink, Name: name}).(plan.Link)
-		switch makes := tunnels[l.Type]; {
+		switch makes := plan.Encapsulates(l.Device); {
 		case makes == "":
 		case makes != want.Encap.Type:
 			return fmt.Sprintf("packets pass %s, which has no part in it", name)

@@ -122,7 +122,7 @@ func canonical(t *testing.T, s *state) []string {
 	for _, l := range s.Link {
 		info, _ := l["linkinfo"].(map[string]any)
 		kind, _ := info["info_kind"].(string)
-		if l["ifname"] == "lo" || (plan.Link{Name: fmt.Sprint(l["ifname"]), Type: kind}).Permanent() && l["operstate"] == "DOWN" {
+		if l["ifname"] == "lo" || (plan.Link{Name: fmt.Sprint(l["ifname"]), Device: plan.Other(kind)}).Permanent() && l["operstate"] == "DOWN" {
 			continue
 		}
 		if kind == "ipvlan" {

@@ -31,7 +31,7 @@ type job struct {
 // modules are loaded before the program starts: lab's probe takes what is not loaded for missing, so that asking changes
 // nothing. Add here what a test needs.
 var modules = []string{
-	"bridge", "br_netfilter", "veth", "vxlan", "ipip", "8021q", "ipvlan", "macvlan", "dummy", "ifb", "tun", "vrf",
+	"bridge", "br_netfilter", "veth", "vxlan", "geneve", "ipip", "8021q", "ipvlan", "macvlan", "dummy", "ifb", "tun", "vrf",
 	"sch_netem", "sch_tbf", "sch_fq", "sch_fq_codel", "sch_htb", "sch_ingress", "cls_bpf", "cls_flower", "act_mirred", "act_bpf",
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_redir", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nft_limit", "nft_log", "nft_compat",
 	"nft_numgen", "nft_hash", "nft_dup_netdev", "nft_fwd_netdev", "nft_flow_offload", "nf_conntrack_bridge", "nft_meta_bridge",

@@ -87,7 +87,7 @@ func (f *Frame) tunnel(kind string, port int) (err error) {
 	return nil
 }
 
-// vxlan takes the frame out of the tunnel (RFC 7348).
+// vxlan takes the header off (RFC 7348).
 func (f *Frame) vxlan() error {
 	const valid = 0x08
 	h := f.Outer.Payload
@@ -97,12 +97,14 @@ func (f *Frame) vxlan() error {
 	if h[0]&valid == 0 {
 		return nil // without a VNI it is something else on the same port
 	}
-	f.Encap = plan.Encap{
-		Type: "vxlan", VNI: int(binary.BigEndian.Uint32(h[4:]) >> 8), Port: f.Outer.DstPort, VLAN: f.Encap.VLAN,
-		Src: f.Outer.Src, Dst: f.Outer.Dst,
-	}
+	return f.frame("vxlan", int(binary.BigEndian.Uint32(h[4:])>>8), h[vxlanLen:])
+}
+
+// frame takes a frame out of a tunnel that numbers its networks.
+func (f *Frame) frame(kind string, vni int, data []byte) error {
+	f.Encap = plan.Encap{Type: kind, VNI: vni, Port: f.Outer.DstPort, VLAN: f.Encap.VLAN, Src: f.Outer.Src, Dst: f.Outer.Dst}
 	f.Inner = Packet{}
-	packet, _, err := ethernet(h[vxlanLen:])
+	packet, _, err := ethernet(data)
 	if errors.Is(err, ErrNotIP) {
 		return nil
 	}

@@ -52,7 +52,7 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 		gateways = append(gateways, Gateway(block))
 	}
 	s.Add(plan.Link{
-		Namespace: n.Namespace, Name: BridgeName, Type: "bridge", MTU: mtu, TxQueueLen: 1000,
+		Namespace: n.Namespace, Name: BridgeName, Device: plan.Bridge{}, MTU: mtu, TxQueueLen: 1000,
 		MAC: plan.MACOf(0x0a, 0x58, gateways...),
 	})
 	NoRouterAdvertisements(c, s, n.Namespace, BridgeName)
@@ -66,8 +66,8 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 		host := "veth" + digest(p.Title())[:8]
 		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
 		s.Add(
-			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("veth", p.Title()), Peer: far, Master: BridgeName, Hairpin: true},
-			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...), Peer: near},
+			plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: plan.MAC("veth", p.Title()), Port: plan.Port{Bridge: BridgeName, Hairpin: true}},
+			plan.Link{Namespace: far.Namespace, Name: far.Name, Device: plan.Veth{Peer: near}, MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...)},
 			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)

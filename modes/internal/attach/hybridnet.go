@@ -68,8 +68,8 @@ func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {
 	near := plan.End{Namespace: p.Node.Namespace, Name: "hybr" + digest("default." + p.Node.Name + "-" + p.Name)[:11]}
 	far := plan.End{Namespace: p.Namespace, Name: "eth0"}
 	s.Add(
-		plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: caliMAC, Peer: far},
-		plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, MAC: plan.MAC("pod", p.Title()), Peer: near},
+		plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: caliMAC},
+		plan.Link{Namespace: far.Namespace, Name: far.Name, Device: plan.Veth{Peer: near}, MTU: mtu, MAC: plan.MAC("pod", p.Title())},
 		plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Single(gateway4), Dev: far.Name, Scope: "link", Protocol: plan.ProtocolBoot},
 		plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(false), Via: gateway4, Dev: far.Name, Protocol: plan.ProtocolBoot},
 	)

@@ -47,8 +47,8 @@ func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
 		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
 		mac := plan.MAC("pod", p.Title())
 		s.Add(
-			plan.Link{Namespace: near.Namespace, Name: near.Name, Type: "veth", MTU: mtu, MAC: caliMAC, Peer: far},
-			plan.Link{Namespace: far.Namespace, Name: far.Name, Type: "veth", MTU: mtu, TxQueueLen: 1000, MAC: mac, Peer: near},
+			plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: caliMAC},
+			plan.Link{Namespace: far.Namespace, Name: far.Name, Device: plan.Veth{Peer: near}, MTU: mtu, TxQueueLen: 1000, MAC: mac},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
 		proxyARP(s, near)

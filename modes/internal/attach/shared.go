@@ -233,14 +233,14 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// Pods adds the pods' devices, made from what is the same for all of them, with their addresses and default routes.
-func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Link) {
+// Pods adds the pods' devices, all of the same kind, with their addresses and default routes.
+func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, device plan.Device) {
 	var gateways []netip.Addr
 	for _, cidr := range c.CIDRs() {
 		gateways = append(gateways, s.Gateway(c, cidr))
 	}
 	for _, p := range n.Pods {
-		OnUplink(c, st, p, link)
+		OnUplink(c, st, p, device)
 		for i, a := range p.Addresses {
 			if gateway := gateways[i]; gateway.IsValid() {
 				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
@@ -250,10 +250,9 @@ func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, link plan.Li
 }
 
 // OnUplink adds a pod's device, which stands on one of its node's, with the pod's addresses.
-func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, link plan.Link) {
-	link.Namespace, link.Name = p.Namespace, "eth0"
-	link.LowerNamespace, link.MTU = p.Node.Namespace, c.PodMTU(OnSegment(p.Node))
-	if link.Type == "macvlan" {
+func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, device plan.Device) {
+	link := plan.Link{Namespace: p.Namespace, Name: "eth0", Device: device, MTU: c.PodMTU(OnSegment(p.Node))}
+	if _, own := device.(plan.MACVLAN); own {
 		link.MAC = plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...)
 	}
 	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
@@ -324,12 +323,13 @@ func (s Shared) Needs() []plan.Need {
 }
 
 // Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
-func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) string {
+func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) plan.End {
 	name := s.device(n)
 	if up := n.Uplink(); s.VLAN != 0 {
-		device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, VLAN: s.VLAN, Lower: up.Name, MTU: up.Switch.MTU, TxQueueLen: 1000})
+		vlan := plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: up.Name}, ID: s.VLAN}
+		device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, Device: vlan, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	}
-	return name
+	return plan.End{Namespace: n.Namespace, Name: name}
 }
 
 // device names what the pods' devices stand on.

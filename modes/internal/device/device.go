@@ -30,20 +30,19 @@ var (
 // of them are the Ethernet header's. What is longer would be lost without a word.
 const MaxIPIP = 16050
 
-// IPIP adds the tunnel device l, described as the kernel's would be, to a node. Its far ends are the next hops of the
+// IPIP adds the tunnel device l, a [plan.IPIP] as the kernel's would be, to a node. Its far ends are the next hops of the
 // routes that lead out of it.
 func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
-	l.Type = "ipip"
 	if !n.Emulates(plan.FeatureIPIP, f) {
 		s.Add(l)
 		return
 	}
 	uplink := n.Uplink()
-	local := l.IPIP.Local
+	local := l.Device.(plan.IPIP).Local
 	if !local.IsValid() {
 		local = uplink.Address(false).Addr()
 	}
-	l.IPIP = plan.IPIP{}
+	l.Device = plan.IFB{}
 	emulate(s, l, uplink.Name,
 		plan.Program{Priority: only, Does: "ipip-encap", Local: local},
 		plan.Program{Priority: only, Does: "ipip-decap", Local: local},
@@ -54,22 +53,22 @@ func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
 // bridge by which they come in. name is the port's.
 func Bridge(s *plan.State, bridge plan.Link, name string) {
 	s.Add(
-		plan.Link{Namespace: bridge.Namespace, Name: name, Type: "ifb", MTU: bridge.MTU, MAC: plan.MAC("port", bridge.Name, name), Master: bridge.Name, NoLearning: true},
+		plan.Link{Namespace: bridge.Namespace, Name: name, Device: plan.IFB{}, MTU: bridge.MTU, MAC: plan.MAC("port", bridge.Name, name), Port: plan.Port{Bridge: bridge.Name, NoLearning: true}},
 		plan.Qdisc{Namespace: bridge.Namespace, Link: bridge.Name, Type: "clsact"},
 		plan.Program{Namespace: bridge.Namespace, Link: bridge.Name, Egress: true, Priority: only, Does: "bridge-enter", To: name},
 	)
 }
 
-// VLAN adds the 802.1Q sub-interface l of the node's device l.Lower, described as the kernel's would be; l.VLAN is its
-// identifier. Without a MAC address it has that of the device below, which is to be in the state already.
+// VLAN adds the sub-interface l, a [plan.VLAN] as the kernel's would be, to one of the node's devices. Without a MAC
+// address it has that of the device below, which is to be in the state already.
 func VLAN(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
-	l.Type = "vlan"
 	if !n.Emulates(plan.FeatureVLAN, f) {
 		s.Add(l)
 		return
 	}
-	lower, id := l.Lower, l.VLAN
-	l.Lower, l.VLAN, l.ARP = "", 0, true
+	vlan := l.Device.(plan.VLAN)
+	lower, id := vlan.Lower.Name, vlan.ID
+	l.Device = plan.IFB{ARP: true}
 	emulate(s, l, lower,
 		plan.Program{Priority: only, Does: "vlan-push", To: lower, VLAN: id},
 		plan.Program{Priority: firstVLAN + id, Does: "vlan-pop", VLAN: id},
@@ -79,7 +78,6 @@ func VLAN(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
 // emulate adds an ifb in place of the device l, with a program for what leaves it and one for what arrives at lower.
 // Frames from there keep the MAC address they were sent to, so the device has that of lower.
 func emulate(s *plan.State, l plan.Link, lower string, out, in plan.Program) {
-	l.Type = "ifb"
 	if below, ok := s.Get(plan.Key{Namespace: l.Namespace, Kind: plan.KindLink, Name: lower}).(plan.Link); ok && l.MAC == "" {
 		l.MAC = below.MAC
 	}

@@ -65,9 +65,9 @@ func TestEmulation(t *testing.T) {
 	bare := plan.AllFeatures()
 	delete(bare, plan.FeatureIPIP)
 	delete(bare, plan.FeatureVLAN)
-	tunnel := plan.Link{Name: "tun", MTU: 1480, IPIP: plan.IPIP{Local: netip.MustParseAddr("192.0.2.7")}}
-	anywhere := plan.Link{Name: "tun", MTU: 1480}
-	vlan := plan.Link{Name: "eth0.10", MTU: 1500, TxQueueLen: 1000, Lower: "eth0", VLAN: 10}
+	tunnel := plan.Link{Name: "tun", MTU: 1480, Device: plan.IPIP{Local: netip.MustParseAddr("192.0.2.7")}}
+	anywhere := plan.Link{Name: "tun", Device: plan.IPIP{}, MTU: 1480}
+	vlan := plan.Link{Name: "eth0.10", MTU: 1500, TxQueueLen: 1000, Device: plan.VLAN{Lower: plan.End{Name: "eth0"}, ID: 10}}
 	for _, tt := range []struct {
 		name     string
 		features plan.Features
@@ -148,10 +148,10 @@ func TestVLAN(t *testing.T) {
 	for i, n := range p.Cluster.Nodes {
 		for j, pod := range n.Pods {
 			id := 10 * (j + 1)
-			sub := plan.Link{Namespace: n.Namespace, Name: fmt.Sprintf("eth0.%d", id), Lower: "eth0", VLAN: id, MTU: 1500, TxQueueLen: 1000}
+			sub := plan.Link{Namespace: n.Namespace, Name: fmt.Sprintf("eth0.%d", id), Device: plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: "eth0"}, ID: id}, MTU: 1500, TxQueueLen: 1000}
 			device.VLAN(p.State, f, n, sub)
 			p.State.Add(
-				plan.Link{Namespace: pod.Namespace, Name: "eth0", Type: "macvlan", Sub: "bridge", Lower: sub.Name, LowerNamespace: n.Namespace, MTU: 1500, TxQueueLen: 1000},
+				plan.Link{Namespace: pod.Namespace, Name: "eth0", Device: plan.MACVLAN{Lower: plan.End{Namespace: n.Namespace, Name: sub.Name}, Mode: "bridge"}, MTU: 1500, TxQueueLen: 1000},
 				plan.NewAddress(pod.Namespace, "eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + i)}), 24)),
 			)
 			if id == 10 {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -14,6 +15,12 @@ import (
 	"labnet/lab/plan"
 	"labnet/testbed/datapath"
 )
+
+var programKind = inside[plan.Program]{
+	reads:   readPrograms,
+	sets:    func(_ *applier, v *visit, o, _ plan.Program) error { return attach(v.Handle, o, v.link) },
+	removes: func(_ *applier, v *visit, o plan.Program) error { return v.detach(o) },
+}
 
 // tcHooks are those of a clsact qdisc, by whether they are at the egress.
 var tcHooks = map[bool]uint32{false: netlink.HANDLE_MIN_INGRESS, true: netlink.HANDLE_MIN_EGRESS}
@@ -50,12 +57,10 @@ func (v *visit) detach(p plan.Program) error {
 	if err != nil {
 		return err
 	}
-	sockets, err := v.socket()
+	req, err := v.request(unix.RTM_DELTFILTER, unix.NLM_F_ACK)
 	if err != nil {
 		return err
 	}
-	req := nl.NewNetlinkRequest(unix.RTM_DELTFILTER, unix.NLM_F_ACK)
-	req.Sockets = sockets
 	req.AddData(&nl.TcMsg{Ifindex: int32(link), Parent: tcHooks[p.Egress], Info: uint32(p.Priority) << 16})
 	if p.Chain != 0 {
 		req.AddData(nl.NewRtAttr(nl.TCA_CHAIN, nl.Uint32Attr(uint32(p.Chain))))
@@ -64,9 +69,9 @@ func (v *visit) detach(p plan.Program) error {
 	return err
 }
 
-// programs reads what is at the hooks of links that have any. A place where something else is than just the wanted program
+// readPrograms reads what is at the hooks of links that have any. A place where something else is than just the wanted program
 // is a program that no plan wants.
-func (r *reader) programs(v *visit, f *found) error {
+func readPrograms(r *reader, v *visit, f *found) error {
 	for _, o := range f.objects {
 		q, ok := o.(plan.Qdisc)
 		if !ok || q.Type != "clsact" {
@@ -182,4 +187,29 @@ func (f *filter) bpf(options []byte) {
 			f.directAction = uint32(number(value))&nl.TCA_BPF_FLAG_ACT_DIRECT != 0
 		}
 	})
+}
+
+var programProbes = []probe{{plan.FeatureEBPF, []string{"ifb", "sch_ingress", "cls_bpf"}, programmable}}
+
+// programmable tries all programs there are. Where bpf() is not permitted, the rest of lab may be.
+func programmable(h *netlink.Handle) error {
+	if err := h.LinkAdd(&netlink.Ifb{LinkAttrs: attrs("probe-ebpf")}); err != nil {
+		return err
+	}
+	device, err := h.LinkByName("probe-ebpf")
+	if err != nil {
+		return err
+	}
+	index := device.Attrs().Index
+	if err := h.QdiscReplace(newQdisc(plan.Qdisc{Type: "clsact"}, index)); err != nil {
+		return err
+	}
+	local := netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	for i, does := range []string{"ipip-encap", "ipip-decap", "vlan-push", "vlan-pop", "bridge-enter"} {
+		p := plan.Program{Link: "probe-ebpf", Priority: i + 1, Does: does, To: "probe-ebpf", Local: local, VLAN: 1}
+		if err := attach(h, p, func(string) (int, error) { return index, nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

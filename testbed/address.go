@@ -2,6 +2,7 @@ package testbed
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,8 +13,10 @@ import (
 	"labnet/lab/plan"
 )
 
-// addresses reads the addresses of all links, without lo's own and those that IPv6 gives to every link.
-func (r *reader) addresses(v *visit, f *found) error {
+var addressKind = inside[plan.Address]{reads: readAddresses, sets: setAddress, removes: removeAddress}
+
+// readAddresses reads the addresses of all links, without lo's own and those that IPv6 gives to every link.
+func readAddresses(_ *reader, v *visit, f *found) error {
 	messages, err := v.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, make(fixed, addressHeader))
 	if err != nil {
 		return err
@@ -66,8 +69,47 @@ func (f *found) address(ns string, m []byte) (plan.Address, error) {
 	return a, err
 }
 
-// removeAddress removes an address that has something odd.
-func (v *visit) removeAddress(a plan.Address) error {
+func newAddr(a plan.Address) *netlink.Addr {
+	addr := &netlink.Addr{IPNet: ipNet(a.Prefix), Scope: int(scopeOf(a.Scope))}
+	if a.NoPrefixRoute {
+		addr.Flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	if a.Prefix.Addr().Is6() {
+		addr.Flags |= unix.IFA_F_NODAD // addresses of a plan are known to be unique
+	} else {
+		addr.Broadcast = net.IPv4zero // netlink's word for none
+		if a.Broadcast.IsValid() {
+			addr.Broadcast = a.Broadcast.AsSlice()
+		}
+	}
+	return addr
+}
+
+func setAddress(a *applier, v *visit, o, _ plan.Address) error {
+	index, err := v.link(o.Link)
+	if err != nil {
+		return err
+	}
+	a.news.add(o)
+	if err := v.AddrReplace(device(index), newAddr(o)); err != nil || !o.NoLocalRoute {
+		return err
+	}
+	return v.withoutLocalRoutes(o, index)
+}
+
+func removeAddress(_ *applier, v *visit, o plan.Address) error {
+	if o.Odd != "" {
+		return v.removeOddAddress(o)
+	}
+	index, err := v.link(o.Link)
+	if err != nil {
+		return err
+	}
+	return v.AddrDel(device(index), newAddr(o))
+}
+
+// removeOddAddress removes an address that has something odd.
+func (v *visit) removeOddAddress(a plan.Address) error {
 	f := &found{names: map[int]string{}}
 	if err := v.names(f); err != nil {
 		return err
@@ -76,6 +118,15 @@ func (v *visit) removeAddress(a plan.Address) error {
 		o, err := f.address(a.Namespace, m)
 		return err == nil && o == a
 	})
+}
+
+// withoutLocalRoutes removes the routes by which the machine takes packets for an address, and for its subnet's broadcast.
+func (v *visit) withoutLocalRoutes(a plan.Address, index int) error {
+	err := v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(plan.Single(a.Prefix.Addr()))})
+	if err != nil || !a.Broadcast.IsValid() {
+		return err
+	}
+	return v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST, Scope: unix.RT_SCOPE_LINK, Dst: ipNet(plan.Single(a.Broadcast))})
 }
 
 // connection is a route that the kernel keeps for an address.
@@ -94,7 +145,7 @@ func (f *found) unconnected(routes, local map[connection]bool) {
 			down[l.Name] = true
 		}
 	}
-	for _, e := range f.veths {
+	for _, e := range f.open {
 		if e.link.Down {
 			down[e.link.Name] = true
 		}
@@ -112,13 +163,4 @@ func (f *found) unconnected(routes, local map[connection]bool) {
 		}
 		f.objects[i] = a
 	}
-}
-
-// withoutLocalRoutes removes the routes by which the machine takes packets for an address, and for its subnet's broadcast.
-func (v *visit) withoutLocalRoutes(a plan.Address, index int) error {
-	err := v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST, Dst: ipNet(plan.Single(a.Prefix.Addr()))})
-	if err != nil || !a.Broadcast.IsValid() {
-		return err
-	}
-	return v.RouteDel(&netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_BROADCAST, Scope: unix.RT_SCOPE_LINK, Dst: ipNet(plan.Single(a.Broadcast))})
 }

@@ -17,8 +17,10 @@ import (
 // ruleActions are those of linux/fib_rules.h that no lab wants.
 var ruleActions = map[byte]string{nl.FR_ACT_NOP: "nop", nl.FR_ACT_BLACKHOLE: "blackhole", nl.FR_ACT_UNREACHABLE: "unreachable", nl.FR_ACT_PROHIBIT: "prohibit"}
 
-// rules reads the policy routing rules that the kernel did not make itself.
-func (r *reader) rules(v *visit, f *found) error {
+var ruleKind = inside[plan.Rule]{reads: readRules, sets: setRule, removes: removeRule}
+
+// readRules reads the policy routing rules that the kernel did not make itself.
+func readRules(_ *reader, v *visit, f *found) error {
 	messages, err := v.dump(unix.RTM_GETRULE, unix.RTM_NEWRULE, make(fixed, ruleHeader))
 	if err != nil {
 		return err
@@ -85,8 +87,32 @@ func readRule(ns string, m []byte) (r plan.Rule, kernels bool, err error) {
 	return r, protocol == unix.RTPROT_KERNEL || !isIP(family), err
 }
 
-// removeRule removes a rule that has something odd.
-func (v *visit) removeRule(r plan.Rule) error {
+func newRule(r plan.Rule) *netlink.Rule {
+	rule := netlink.NewRule()
+	rule.Family = netlink.FAMILY_V4
+	if r.V6 {
+		rule.Family = netlink.FAMILY_V6
+	}
+	rule.Priority, rule.Table = r.Priority, r.Table
+	rule.Src, rule.Dst = ipNet(r.From), ipNet(r.To)
+	if r.Mark != 0 || r.Mask != 0 {
+		mask := r.Mask
+		rule.Mark, rule.Mask = r.Mark, &mask
+	}
+	return rule
+}
+
+func setRule(_ *applier, v *visit, o, _ plan.Rule) error { return v.RuleAdd(newRule(o)) }
+
+func removeRule(_ *applier, v *visit, o plan.Rule) error {
+	if o.Odd != "" {
+		return v.removeOddRule(o)
+	}
+	return v.RuleDel(newRule(o))
+}
+
+// removeOddRule removes a rule that has something odd.
+func (v *visit) removeOddRule(r plan.Rule) error {
 	return v.echo(unix.RTM_NEWRULE, ruleHeader, func(m []byte) bool {
 		o, kernels, err := readRule(r.Namespace, m)
 		return err == nil && !kernels && o == r

@@ -12,8 +12,6 @@ import (
 	"labnet/lab/plan"
 )
 
-const rtaNexthopID = 30 // RTA_NH_ID of linux/rtnetlink.h
-
 var routeTypes = map[string]int{
 	"": unix.RTN_UNICAST, "blackhole": unix.RTN_BLACKHOLE, "throw": unix.RTN_THROW, "unreachable": unix.RTN_UNREACHABLE,
 	"prohibit": unix.RTN_PROHIBIT, "local": unix.RTN_LOCAL, "broadcast": unix.RTN_BROADCAST, "anycast": unix.RTN_ANYCAST, "multicast": unix.RTN_MULTICAST,
@@ -25,8 +23,10 @@ var metricNames = map[uint16]string{
 	unix.RTAX_INITRWND: "initrwnd", unix.RTAX_FEATURES: "features", unix.RTAX_QUICKACK: "quickack", unix.RTAX_RTO_MIN: "rto_min",
 }
 
-// routes reads the routes of all tables but the local one, and but those that an agent looks after.
-func (r *reader) routes(v *visit, f *found) error {
+var routeKind = inside[plan.Route]{reads: readRoutes, sets: setRoute, removes: removeRoute}
+
+// readRoutes reads the routes of all tables but the local one, and but those that an agent looks after.
+func readRoutes(r *reader, v *visit, f *found) error {
 	messages, err := v.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make(fixed, routeHeader))
 	if err != nil {
 		return err
@@ -196,8 +196,67 @@ func (f *found) hops(m []byte) []string {
 	return words
 }
 
-// removeRoute removes a route that has something odd.
-func (v *visit) removeRoute(r plan.Route) error {
+func setRoute(_ *applier, v *visit, o, _ plan.Route) error {
+	m, err := v.routeMessage(o)
+	if err != nil {
+		return err
+	}
+	return v.tell(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, m)
+}
+
+func removeRoute(_ *applier, v *visit, o plan.Route) error {
+	if o.Odd != "" {
+		return v.removeOddRoute(o)
+	}
+	m, err := v.routeMessage(o)
+	if err != nil {
+		return err
+	}
+	return v.tell(unix.RTM_DELROUTE, 0, m)
+}
+
+func (v *visit) routeMessage(r plan.Route) (message, error) {
+	family, flags := byte(unix.AF_INET), byte(0)
+	if r.Dst.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	if r.Onlink {
+		flags = unix.RTNH_F_ONLINK
+	}
+	table := byte(unix.RT_TABLE_UNSPEC)
+	if r.Table < 256 {
+		table = byte(r.Table)
+	}
+	kind, ok := routeTypes[r.Type]
+	if !ok {
+		return nil, fmt.Errorf("there are no %s routes", r.Type)
+	}
+	m := v.newMessage(family, byte(r.Dst.Bits()), 0, 0, table, byte(r.Protocol), byte(scopeOf(r.Scope)), byte(kind), 0, 0, 0, 0)
+	binary.NativeEndian.PutUint32(m[len(m)-4:], uint32(flags))
+	m.number(unix.RTA_TABLE, r.Table)
+	m.address(unix.RTA_DST, r.Dst.Addr())
+	m.address(unix.RTA_GATEWAY, r.Via)
+	m.address(unix.RTA_PREFSRC, r.Src)
+	if r.Dev != "" {
+		index, err := v.link(r.Dev)
+		if err != nil {
+			return nil, err
+		}
+		m.number(unix.RTA_OIF, index)
+	}
+	if r.Metric != 0 {
+		m.number(unix.RTA_PRIORITY, r.Metric)
+	}
+	if r.MTU != 0 {
+		var metrics message
+		metrics.number(unix.RTAX_MTU, r.MTU)
+		m.add(unix.RTA_METRICS, metrics)
+	}
+	return m, nil
+}
+
+// removeOddRoute removes a route that has something odd.
+func (v *visit) removeOddRoute(r plan.Route) error {
 	f := &found{names: map[int]string{}}
 	if err := v.names(f); err != nil {
 		return err
@@ -207,14 +266,4 @@ func (v *visit) removeRoute(r plan.Route) error {
 		o, kernels, err := f.route(r.Namespace, m)
 		return err == nil && !kernels && (o == r || beside(o) == r)
 	})
-}
-
-// nameOf looks a value up in a map of names.
-func nameOf[V comparable](m map[string]V, v V) (string, bool) {
-	for name, value := range m {
-		if value == v {
-			return name, true
-		}
-	}
-	return "", false
 }

@@ -1,0 +1,93 @@
+package testbed
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Routes, neighbours and FDB entries come by the million. For each the library would allocate 64 KiB to hear the kernel's
+// answer, which is 36 bytes long, so their messages are written here.
+
+// message is a request to the kernel, while it is written.
+type message []byte
+
+// newMessage begins a message with the fixed part of its kind.
+func (v *visit) newMessage(header ...byte) message {
+	return append(append(v.buffer[:0], make([]byte, unix.SizeofNlMsghdr)...), header...)
+}
+
+func (m *message) add(kind uint16, value []byte) {
+	b := binary.NativeEndian.AppendUint16(*m, uint16(unix.SizeofRtAttr+len(value)))
+	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
+	for len(b)%unix.NLMSG_ALIGNTO != 0 {
+		b = append(b, 0)
+	}
+	*m = b
+}
+
+func (m *message) number(kind uint16, n int) {
+	m.add(kind, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+}
+
+func (m *message) address(kind uint16, a netip.Addr) {
+	if a.IsValid() {
+		m.add(kind, a.AsSlice())
+	}
+}
+
+func (m *message) mac(kind uint16, text string) error {
+	mac, err := net.ParseMAC(text)
+	m.add(kind, mac)
+	return err
+}
+
+// tell sends a message, and waits for the kernel to say that it is done.
+func (v *visit) tell(kind uint16, flags int, m message) error {
+	req, err := v.request(kind, flags|unix.NLM_F_ACK)
+	if err != nil {
+		return err
+	}
+	order := binary.NativeEndian
+	order.PutUint32(m, uint32(len(m)))
+	order.PutUint16(m[4:], kind)
+	order.PutUint16(m[6:], req.Flags)
+	order.PutUint32(m[8:], req.Seq)
+	socket := v.raw[unix.NETLINK_ROUTE].Socket.GetFd()
+	if err := unix.Sendto(socket, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	v.buffer = m
+	for {
+		n, _, err := unix.Recvfrom(socket, v.room(), 0)
+		if errors.Is(err, unix.EAGAIN) {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}, -1)
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("the kernel's answer: %w", err)
+		}
+		a := v.answer[:max(n, 0)]
+		if len(a) < unix.SizeofNlMsghdr+4 || order.Uint16(a[4:]) != unix.NLMSG_ERROR || order.Uint32(a[8:]) != req.Seq {
+			continue // of something before
+		}
+		if errno := -int32(order.Uint32(a[unix.SizeofNlMsghdr:])); errno != 0 {
+			return unix.Errno(errno)
+		}
+		return nil
+	}
+}
+
+// neighbourMessage begins a message about a neighbour, or about an entry of a forwarding database.
+func (v *visit) neighbourMessage(family byte, link, flags int) message {
+	m := v.newMessage(make([]byte, unix.SizeofNdMsg)...)
+	h := m[unix.SizeofNlMsghdr:]
+	h[0] = family
+	binary.NativeEndian.PutUint32(h[4:], uint32(link))
+	binary.NativeEndian.PutUint16(h[8:], unix.NUD_PERMANENT)
+	h[10] = byte(flags)
+	return m
+}
