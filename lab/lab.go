@@ -25,6 +25,7 @@ type Lab struct {
 	Modes    []*ModeBlock
 	Compare  *Compare          // nil where the file has no compare block
 	Vars     map[string]string // the value of every variable, as Inputs.Vars would take it
+	Values   string            // the same, as Inputs.Values would take them: whatever type they have
 	Texts    map[string]string // the files that it was made with, as Inputs.Texts would take them
 	Range    hcl.Range
 }

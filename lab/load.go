@@ -18,6 +18,7 @@ type Inputs struct {
 	Vars     map[string]string // --var name=value
 	VarFiles []string          // --var-file: paths of files that hold name = value lines
 	Environ  []string          // as of os.Environ; LAB_VAR_name=value is used
+	Values   string            // text of such a file: Values of a Lab that was loaded before
 	Dir      string            // the folder of the definition, where it reads files; empty: it has none
 	Texts    map[string]string // what was read there before, by name: not read again
 }
@@ -196,7 +197,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.eval.Variables["local"] = l.locals(locals)
 
 	lab := l.header(blocks["lab"], body.SrcRange)
-	lab.Vars = texts(l.eval.Variables["var"])
+	lab.Vars, lab.Values = texts(l.eval.Variables["var"])
 	l.switches = map[string]*Switch{}
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}

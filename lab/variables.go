@@ -166,8 +166,12 @@ func (l *loader) inputs(blocks map[string]*hclsyntax.Block, in Inputs) map[strin
 			from[name] = l.text(key, key+"=", text)
 		}
 	}
+	files := make([]map[string]*given, 0, len(in.VarFiles)+1)
 	for _, path := range in.VarFiles {
-		for name, g := range l.varFile(path) {
+		files = append(files, l.varFile(path))
+	}
+	for _, values := range append(files, l.assignments("the recorded variables", []byte(in.Values))) {
+		for name, g := range values {
 			if l.declared(name, blocks, g.at) && !g.value.IsNull() {
 				from[name] = g
 			}
@@ -204,7 +208,15 @@ func (l *loader) varFile(path string) map[string]*given {
 		l.report(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Cannot read a file of variables", Detail: fmt.Sprintf("%s.", err)})
 		return nil
 	}
-	body := l.parse(path, src)
+	return l.assignments(path, src)
+}
+
+// assignments reads lines of the form name = value.
+func (l *loader) assignments(source string, src []byte) map[string]*given {
+	if len(src) == 0 {
+		return nil
+	}
+	body := l.parse(source, src)
 	if body == nil {
 		return nil
 	}
@@ -223,18 +235,22 @@ func (l *loader) varFile(path string) map[string]*given {
 	return from
 }
 
-// texts writes every variable's value as it would be typed.
-func texts(vars cty.Value) map[string]string {
-	out := map[string]string{}
-	for name, v := range vars.AsValueMap() {
+// texts writes every variable's value as it would be typed, and all of them as a file of variables.
+func texts(vars cty.Value) (typed map[string]string, all string) {
+	typed = map[string]string{}
+	file := hclwrite.NewEmptyFile()
+	values := vars.AsValueMap()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		v := values[name]
 		if !v.IsWhollyKnown() || v.IsNull() {
 			continue
 		}
+		file.Body().SetAttributeValue(name, v)
 		if s, err := convert.Convert(v, cty.String); err == nil {
-			out[name] = s.AsString()
+			typed[name] = s.AsString()
 		} else {
-			out[name] = string(hclwrite.TokensForValue(v).Bytes())
+			typed[name] = string(hclwrite.TokensForValue(v).Bytes())
 		}
 	}
-	return out
+	return typed, string(file.Bytes())
 }

@@ -117,6 +117,7 @@ type Record struct {
 	File     string            `json:"file"`
 	Source   string            `json:"source"`
 	Vars     map[string]string `json:"vars"`
+	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Mode     string            `json:"mode"`
 	Names    Names             `json:"names"`

@@ -29,6 +29,7 @@ type request struct {
 	File     string            `json:"file"`
 	Source   string            `json:"source"`
 	Vars     map[string]string `json:"vars"`
+	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
 	Set      string            `json:"set"`
@@ -135,7 +136,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 			want.Rounds = given.Rounds
 		}
 	}
-	want.File, want.Source, want.Vars, want.Texts = s.name, string(s.text), l.Vars, l.Texts
+	want.File, want.Source, want.Vars, want.Values, want.Texts = s.name, string(s.text), l.Vars, l.Values, l.Texts
 	if dated {
 		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
 	}
@@ -178,7 +179,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	if err != nil {
 		return err
 	}
-	s := &source{name: want.File, text: []byte(want.Source), inputs: lab.Inputs{Vars: want.Vars, Texts: want.Texts}}
+	s := recorded(&testbed.Record{File: want.File, Source: want.Source, Vars: want.Vars, Values: want.Values, Texts: want.Texts})
 	l, files, err := c.load(s)
 	if err != nil {
 		return err

@@ -144,7 +144,7 @@ func recordedTargets(name string) []string {
 		return nil
 	}
 	if r.Names == nil { // written by a version that kept none
-		return (&source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars}}).targets()
+		return recorded(r).targets()
 	}
 	var targets []string
 	for name := range r.Names {

@@ -133,7 +133,7 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -142,8 +142,16 @@ func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; %s", name, err, writesAgain)
 	}
-	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Vars: r.Vars, Texts: r.Texts}}
-	return c.build(s, choice{mode: r.Mode, instance: name}, f)
+	return c.build(recorded(r), choice{mode: r.Mode, instance: name}, f)
+}
+
+// recorded is the definition that a lab was made from, with the values that it had then.
+func recorded(r *testbed.Record) *source {
+	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Values: r.Values, Texts: r.Texts}}
+	if r.Values == "" { // written by a version that kept only what would be typed
+		s.inputs.Vars = r.Vars
+	}
+	return s
 }
 
 // instance finds the running lab that arg means: its name, or a definition whose lab runs. Where both could be meant an

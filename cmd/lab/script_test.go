@@ -19,7 +19,7 @@ func TestScripts(t *testing.T) {
 			return cond == "root" && os.Geteuid() == 0, nil
 		},
 		Setup: func(e *testscript.Env) error {
-			if strings.HasSuffix(e.WorkDir, "-life") || strings.HasSuffix(e.WorkDir, "-nothing") {
+			if strings.HasSuffix(e.WorkDir, "-life") || strings.HasSuffix(e.WorkDir, "-recorded") || strings.HasSuffix(e.WorkDir, "-nothing") {
 				e.Defer(func() {
 					_ = testbed.Down(context.Background(), "faults-"+e.WorkDir[strings.LastIndex(e.WorkDir, "-")+1:], func(string) {})
 				})
