@@ -347,7 +347,8 @@ func TestEmulatedAmongReal(t *testing.T) {
 			}
 			text := strings.Replace(tt.lab, `node "n2" {`, "node \"n2\" {\n  datapath = \"ebpf\"", 1)
 			if tt.lab == flannelLab {
-				text = strings.Replace(text, `datapath = "ebpf"`, "datapath = \"ebpf\"\n  pods = 1", 1)
+				text = strings.Replace(text, `datapath = "ebpf"`, "datapath = \"ebpf\"\n  pods = 1", 1) +
+					"router \"gw\" {\n  on \"sw\" { address = \"192.168.205.1\" }\n}\n" // the gateway that all nodes name
 			}
 			unmixed := planned(t, parse(t, "mixed.hcl", strings.Replace(text, `datapath = "ebpf"`, "", 1)), "mixed", tt.mode)
 			up(t, unmixed)
