@@ -113,26 +113,32 @@ func TestFirstBuildIsRemoved(t *testing.T) {
 		})
 	}
 	t.Run("closed pipe", func(t *testing.T) {
-		cmd := again(asLab+"=1", "up", "scale", "--var", "nodes=40", "--name", name, "-v")
-		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		stderr.Close()
-		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != failed {
-			t.Errorf("exit status %d, not %d", code, failed)
-		}
+		unread(t, "up", "scale", "--var", "nodes=40", "--name", name, "-v")
 		if left := leftovers(t, name); len(left) > 0 {
 			t.Errorf("left behind: %s", left)
 		}
 	})
+}
+
+// unread runs lab with a reader of what it says that goes away after the first line.
+func unread(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := again(asLab+"=1", args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	stderr.Close()
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != failed {
+		t.Errorf("lab %s: exit status %d, not %d", strings.Join(args, " "), code, failed)
+	}
 }
 
 // TestComparisonIsRemoved interrupts a comparison while its instances stand.
@@ -152,21 +158,7 @@ func TestComparisonIsRemoved(t *testing.T) {
 		})
 	}
 	t.Run("closed pipe", func(t *testing.T) {
-		cmd := again(asLab+"=1", "compare", file, "--modes", "host-gw,vxlan", "--quick", "--out", t.TempDir())
-		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := bufio.NewReader(stderr).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		stderr.Close()
-		if err := cmd.Wait(); err == nil {
-			t.Error("it went on as if somebody read it")
-		}
+		unread(t, "compare", file, "--modes", "host-gw,vxlan", "--quick", "--out", t.TempDir())
 		if n := named(private); n > 0 {
 			t.Errorf("%d namespaces are left behind", n)
 		}

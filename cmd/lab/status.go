@@ -358,7 +358,11 @@ func (c *command) show(d labDocument, whole bool) {
 		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))
 	}
 	if n := len(d.Drift); n > 0 {
-		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %s:\n", count(n, "change"))
+		changes := map[[2]string]bool{} // one may take several lines
+		for _, drift := range d.Drift {
+			changes[[2]string{drift.Namespace, drift.Object}] = true
+		}
+		fmt.Fprintf(c.out, "Drift: \"lab up\" would make %s:\n", count(len(changes), "change"))
 		for i, drift := range d.Drift {
 			if i == 20 && !whole {
 				fmt.Fprintf(c.out, "  … and %d more; \"lab plan\" shows all\n", n-i)
