@@ -86,7 +86,7 @@ func (r *Results) overviewGrid(v wireView) grid { return r.columnGrid(v.title(v.
 func (r *Results) columnGrid(caption string, columns []column) grid {
 	g := grid{Caption: caption, Header: append([]string{""}, r.rows()...)}
 	for _, c := range columns {
-		about := cell{Text: strings.Join(strings.Fields(c.measure+" "+name(c.metric)+" "+c.arrow()), " "), Note: strings.Join(strings.Fields(c.params+" "+c.Modes[0].Unit), ", ")}
+		about := cell{Text: strings.Join(strings.Fields(c.measure+" "+of(c.metric).called()+" "+c.arrow()), " "), Note: strings.Join(strings.Fields(c.params+" "+c.Modes[0].Unit), ", ")}
 		if c.path == "-" {
 			about.Note = strings.TrimSuffix("whole lab, "+about.Note, ", ")
 		}

@@ -97,7 +97,7 @@ func (r *Results) html(w io.Writer) error {
 	for i, v := range views {
 		p.Wires = append(p.Wires, r.htmlWire(i, v))
 		for _, c := range v.Overview {
-			if c.metric == "cpu" {
+			if of(c.metric).processor {
 				p.CPU = append(p.CPU, htmlNumbers{c.Title + ", wire model " + v.Name, c.numbers()})
 			}
 		}

@@ -167,7 +167,7 @@ func (s section) rounds() ([]strip, *axis) {
 		}
 		readings = append(readings, of)
 	}
-	return strips(readings, base, s.metric == "cpu", s.number)
+	return strips(readings, base, of(s.metric).processor, s.number)
 }
 
 // expectation draws what was measured beside what arithmetic says.

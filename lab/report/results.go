@@ -148,9 +148,8 @@ type Endpoints struct {
 // and Unit. What is no traffic (build, objects, memory, convergence, first-packet) has samples too, on the path "-" or on
 // the one that it is about.
 //
-// Of goodput, rate, packets and delivered more is better, of all other metrics less: p50, p99, cpu (seconds per Gbit, or per
-// million transactions), retransmits (per GB), drops, loss, time. A measurement was made for the first that it has of p50,
-// goodput, delivered, packets and rate, else for its first metric; the others are shown beside it.
+// What metrics there are beside a measurement's first, which way they are better and which of them it was made for stands in
+// one table, metrics. Others are retransmits (per GB), drops, time.
 type Sample struct {
 	Mode        string  `json:"mode"`
 	Datapath    string  `json:"datapath"`

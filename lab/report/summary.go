@@ -45,15 +45,6 @@ type Summary struct {
 // Differs reports whether the mode was told apart from the baseline.
 func (s Summary) Differs() bool { return s.P != nil && *s.P < alpha }
 
-// MoreIsBetter reports whether the better of two values of the metric is the larger one.
-func MoreIsBetter(metric string) bool {
-	switch metric {
-	case "goodput", "rate", "packets", "delivered":
-		return true
-	}
-	return false
-}
-
 // kind is what makes numbers comparable.
 type kind struct{ wire, path, measure, metric, params string }
 
@@ -63,7 +54,7 @@ func (c Control) kind() kind { return kind{c.Wire, c.Path, c.Measure, c.Metric, 
 
 // String leaves the wire model out: it is said once.
 func (k kind) String() string {
-	return strings.Join(strings.Fields(k.path+" "+k.measure+" "+k.params+" "+name(k.metric)), " ")
+	return strings.Join(strings.Fields(k.path+" "+k.measure+" "+k.params+" "+of(k.metric).called()), " ")
 }
 
 // series holds the numbers of one kind: by mode, then by round.

@@ -261,7 +261,7 @@ func (r *Results) below() Check {
 	var near []string
 	for _, s := range r.Summary {
 		ceiling := ceilings[[3]string{s.Measure, s.Metric, s.Params}]
-		if slices.Contains([]string{"goodput", "packets"}, s.Metric) && len(ceiling) > 0 && s.Median > ceilingBound*median(ceiling) {
+		if of(s.Metric).bounded && len(ceiling) > 0 && s.Median > ceilingBound*median(ceiling) {
 			near = append(near, fmt.Sprintf("%s: %s reaches %s of the ceiling over loopback", s.kind(), s.Mode, percent(s.Median/median(ceiling))))
 		}
 	}
@@ -308,7 +308,7 @@ func (r *Results) idle() Check {
 	var below []string
 	measured := false
 	for _, s := range r.Samples {
-		if s.Metric != "cpu" {
+		if !of(s.Metric).processor {
 			continue
 		}
 		if measured = true; s.Value <= 0 {

@@ -94,13 +94,6 @@ func (r *Results) sections() []section {
 	return all
 }
 
-// leading are the metrics for whose sake something is measured, the first that there is; without any of them it is the
-// metric that was recorded first.
-var leading = []string{"p50", "goodput", "delivered", "packets", "rate"}
-
-// following are those that the overview shows besides.
-var following = []string{"p99", "loss", "cpu"}
-
 func groups(sections []section) []group {
 	var all []group
 	for _, s := range sections {
@@ -111,7 +104,7 @@ func groups(sections []section) []group {
 			continue
 		}
 		g := &all[i]
-		if leads(s.metric, g.metric) {
+		if leadsOver(s.metric, g.metric) {
 			g.section, s = s, g.section
 			g.Beside = slices.Insert(g.Beside, 0, s)
 		} else {
@@ -119,12 +112,6 @@ func groups(sections []section) []group {
 		}
 	}
 	return all
-}
-
-func leads(metric, over string) bool {
-	at := slices.Index(leading, metric)
-	than := slices.Index(leading, over)
-	return at >= 0 && (than < 0 || at < than)
 }
 
 func (s *section) fill(baseline string) {
@@ -188,7 +175,7 @@ func (s *section) label() string {
 	if u := s.Modes[0].Unit; u != "" {
 		unit = " [" + u + "]"
 	}
-	return strings.Join(strings.Fields(s.measure+" "+s.params+" "+name(s.metric)), " ") + unit + ", " + better + " is better"
+	return strings.Join(strings.Fields(s.measure+" "+s.params+" "+of(s.metric).called()), " ") + unit + ", " + better + " is better"
 }
 
 // arrow shows which numbers are better.
@@ -197,17 +184,6 @@ func (s *section) arrow() string {
 		return "↑"
 	}
 	return "↓"
-}
-
-// name is what people call a metric.
-func name(metric string) string {
-	switch metric {
-	case "rate":
-		return "transactions"
-	case "cpu":
-		return "CPU time"
-	}
-	return metric
 }
 
 // verdict is how a mode stands to its baseline, or "~" where it was not told apart. Of the twin it is the number either way.
@@ -347,7 +323,7 @@ func (r *Results) overview(groups []group, path string) []column {
 		}
 		columns = append(columns, r.column(g.section))
 		for _, s := range g.Beside {
-			if slices.Contains(following, s.metric) || g.path == "-" {
+			if of(s.metric).overview || g.path == "-" {
 				columns = append(columns, r.column(s))
 			}
 		}
@@ -367,7 +343,7 @@ func (r *Results) rows() []string {
 func (r *Results) column(s section) column {
 	c := column{section: s, Head: []string{s.measure}}
 	c.Head = append(c.Head, strings.Fields(s.params)...)
-	c.Head = append(c.Head, name(s.metric), strings.TrimSpace(s.Modes[0].Unit+" "+s.arrow()))
+	c.Head = append(c.Head, of(s.metric).called(), strings.TrimSpace(s.Modes[0].Unit+" "+s.arrow()))
 	for _, mode := range r.rows() {
 		at := slices.IndexFunc(s.Modes, func(m Summary) bool { return m.Mode == mode })
 		if at < 0 {
@@ -459,7 +435,7 @@ func (p Proof) proved() string {
 func (r *Results) ceilings() []string {
 	var lines []string
 	for _, s := range Summarise(r.Ceiling, "", nil) {
-		if !slices.Contains(leading, s.Metric) {
+		if !of(s.Metric).leads {
 			continue
 		}
 		sec := section{kind: s.kind(), Modes: []Summary{s}}

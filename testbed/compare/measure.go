@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"labnet/lab/report"
 	"labnet/testbed/traffic"
 )
 
@@ -33,6 +34,11 @@ type reading struct {
 	unit   string
 }
 
+// inItsUnit is a reading of a metric that has one unit.
+func inItsUnit(metric string, value float64) reading {
+	return reading{metric, value, report.Unit(metric)}
+}
+
 // step is that of the time series.
 const step = 100 * time.Millisecond
 
@@ -51,8 +57,8 @@ func stream(params string, what traffic.Streams) measure {
 		if err != nil {
 			return taken{socket: s.Socket}, err
 		}
-		t := taken{socket: s.Socket, series: s.Series, metric: "goodput", unit: "Gbit/s", scale: 8 / 1e9}
-		t.readings = []reading{{"goodput", s.Goodput(), "Gbit/s"}}
+		t := taken{socket: s.Socket, series: s.Series, metric: "goodput", unit: report.Unit("goodput"), scale: 8 / 1e9}
+		t.readings = []reading{inItsUnit("goodput", s.Goodput())}
 		if s.Bytes > 0 {
 			t.readings = append(t.readings, reading{"cpu", s.CPU.Per(s.Gbit()), "s/Gbit"}, reading{"retransmits", s.RetransmitsPerGB(), "1/GB"})
 		}
@@ -77,8 +83,8 @@ func requests(name, params string, what traffic.Requests) measure {
 }
 
 func transactions(r traffic.Transactions) taken {
-	t := taken{socket: r.Socket, latency: r.Latency, series: r.Series, metric: "rate", unit: "1/s", scale: 1}
-	t.readings = append(percentiles(r.Latency), reading{"rate", r.Rate(), "1/s"})
+	t := taken{socket: r.Socket, latency: r.Latency, series: r.Series, metric: "rate", unit: report.Unit("rate"), scale: 1}
+	t.readings = append(percentiles(r.Latency), inItsUnit("rate", r.Rate()))
 	if r.Count > 0 {
 		t.readings = append(t.readings, reading{"cpu", r.CPU.Per(r.Millions()), "s/million"})
 	}
@@ -89,9 +95,9 @@ func transactions(r traffic.Transactions) taken {
 func percentiles(h *traffic.Histogram) []reading {
 	var all []reading
 	if n := h.Count(); n > 0 {
-		all = append(all, reading{"p50", micros(h.Percentile(50)), "µs"})
+		all = append(all, inItsUnit("p50", micros(h.Percentile(50))))
 		if n >= 100 {
-			all = append(all, reading{"p99", micros(h.Percentile(99)), "µs"})
+			all = append(all, inItsUnit("p99", micros(h.Percentile(99))))
 		}
 	}
 	return all
@@ -132,7 +138,7 @@ func loaded() measure {
 			return taken{socket: r.Socket}, err
 		}
 		t := transactions(r)
-		t.readings = append(percentiles(r.Latency), reading{"goodput", s.Goodput(), "Gbit/s"})
+		t.readings = append(percentiles(r.Latency), inItsUnit("goodput", s.Goodput()))
 		return t, nil
 	}}
 }
@@ -155,7 +161,7 @@ func offered(size int, perSecond float64) measure {
 		if err != nil {
 			return taken{}, err
 		}
-		t := taken{latency: d.Delay, readings: []reading{{"loss", 100 * d.Loss(), "%"}, {"delivered", d.Rate(), "1/s"}}}
+		t := taken{latency: d.Delay, readings: []reading{inItsUnit("loss", 100*d.Loss()), inItsUnit("delivered", d.Rate())}}
 		t.readings = append(t.readings, spent(d)...)
 		return t, nil
 	}}
@@ -193,9 +199,9 @@ func highest(size int) measure {
 		case f.Window == 0 && f.Limit == traffic.LimitedBySender:
 			return taken{}, nil // the machine had no time to send, which tells nothing of the path
 		case f.Window == 0:
-			return taken{readings: []reading{{"packets", 0, "1/s"}, {"loss", 100, "%"}}}, nil // not even the lowest rate
+			return taken{readings: []reading{inItsUnit("packets", 0), inItsUnit("loss", 100)}}, nil // not even the lowest rate
 		}
-		return taken{latency: f.Delay, readings: append([]reading{{"packets", f.Rate(), "1/s"}, {"loss", 100 * f.Loss(), "%"}}, spent(f.Delivery)...)}, nil
+		return taken{latency: f.Delay, readings: append([]reading{inItsUnit("packets", f.Rate()), inItsUnit("loss", 100*f.Loss())}, spent(f.Delivery)...)}, nil
 	}}
 }
 
