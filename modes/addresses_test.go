@@ -63,7 +63,7 @@ func ground(t *testing.T, name string) (has map[string]bool, lines string) {
 			continue
 		}
 		for _, n := range p.Cluster.Nodes {
-			for _, block := range n.PodCIDRs {
+			for _, block := range n.PodCIDRs() {
 				has[block.String()] = true
 			}
 		}

@@ -124,7 +124,7 @@ func TestTableOfModes(t *testing.T) {
 			t.Errorf("%s { %s } cannot be planned", s.name, s.settings)
 			continue
 		}
-		e := p.Expect(endpoint(p, "node1/p1"), endpoint(p, "node2/p1"))
+		e := p.Expect(plan.Flow{From: endpoint(p, "node1/p1"), To: endpoint(p, "node2/p1")})
 		wire, more := cmp.Or(e.Encap.Type, "the pods' packets"), e.Encap.Overhead
 		switch e.Encap.Type {
 		case "vlan":
@@ -132,9 +132,9 @@ func TestTableOfModes(t *testing.T) {
 		case "udp":
 			wire = "IP in UDP"
 		}
-		own := p.Expect(endpoint(p, "node1"), endpoint(p, "node1/p1"))
-		other := p.Expect(endpoint(p, "node1"), endpoint(p, "node2/p1"))
-		out := p.Expect(endpoint(p, "node1/p1"), endpoint(p, "node2"))
+		own := p.Expect(plan.Flow{From: endpoint(p, "node1"), To: endpoint(p, "node1/p1")})
+		other := p.Expect(plan.Flow{From: endpoint(p, "node1"), To: endpoint(p, "node2/p1")})
+		out := p.Expect(plan.Flow{From: endpoint(p, "node1/p1"), To: endpoint(p, "node2")})
 		seen := "nothing"
 		switch {
 		case out.Reachable && out.Source == endpoint(p, "node1/p1").Address:

@@ -207,7 +207,7 @@ func bear(t *testing.T, name string, text []byte, vars map[string]string) (plans
 		for _, from := range ends[:min(len(ends), 10)] {
 			for _, to := range ends[:min(len(ends), 10)] {
 				if from.Namespace != to.Namespace && from.Address.Is6() == to.Address.Is6() {
-					p.Expect(from, to)
+					p.Expect(plan.Flow{From: from, To: to})
 				}
 			}
 		}

@@ -56,7 +56,7 @@ func TestPodsMTU(t *testing.T) {
 					if from.Pod == nil || from.Namespace == to.Namespace {
 						continue
 					}
-					if e := p.Expect(from, to); e.Reachable && e.MTU != mtu {
+					if e := p.Expect(plan.Flow{From: from, To: to}); e.Reachable && e.MTU != mtu {
 						t.Errorf("%s to %s: a packet of %d bytes is promised to pass", from.Title, to.Title, e.MTU)
 					}
 				}
@@ -72,7 +72,7 @@ func TestPodsMTUIsRefused(t *testing.T) {
 		if diags.HasErrors() {
 			t.Fatal(diags)
 		}
-		most := p.Expect(endpoint(p, "node1/p1"), endpoint(p, "node2/p1")).MTU
+		most := p.Expect(plan.Flow{From: endpoint(p, "node1/p1"), To: endpoint(p, "node2/p1")}).MTU
 		if most < 1500 {
 			t.Fatalf("the mode leaves %d bytes", most)
 		}

@@ -57,7 +57,7 @@ func (c *command) doctor() *cobra.Command {
 				set, _ := m.Mode.Decode(hcl.EmptyBody(), nil)
 				d := modeDocument{Mode: m.Name, State: unknown, Missing: []string{}, Remedy: remedy}
 				if mute == "" {
-					d.judge(append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Cluster{Lab: &lab.Lab{}})...), f)
+					d.judge(append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Net{Cluster: &plan.Cluster{Lab: &lab.Lab{}}, Def: &lab.Network{}})...), f)
 				}
 				list = append(list, d)
 			}

@@ -1,16 +1,28 @@
 package plan
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Agent is a process in a namespace that works for as long as the lab is up.
 type Agent struct {
 	Namespace string
 	Name      string // udp, bgp: what lab agent calls it
-	Config    string // JSON; what the process was started with
+	Config    string // what the process was started with: see [Config]
 	// On is the device whose addresses it works with; the agent is started anew when that is made anew.
 	On string
 	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are.
 	Protocol int
+}
+
+// Config is the configuration of an agent as text.
+func Config(of any) string {
+	b, err := json.Marshal(of)
+	if err != nil {
+		panic("plan: " + err.Error()) // a configuration is plain data
+	}
+	return string(b)
 }
 
 func (a Agent) Key() Key { return Key{a.Namespace, KindAgent, a.Name} }

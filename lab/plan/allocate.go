@@ -13,10 +13,10 @@ import (
 // AllocateBlocks gives every node a block of each CIDR of the network: the one it asks for, else the next free one.
 // A block has the prefix length that the mode's own program uses, or the one that lets all nodes, or all pods, fit in.
 // reserved is the number of addresses in a block that no pod can have.
-func AllocateBlocks(c *Cluster, bits4, bits6, reserved int) hcl.Diagnostics {
+func AllocateBlocks(c *Net, bits4, bits6, reserved int) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, cidr := range c.CIDRs() {
-		asked := map[*Node]netip.Prefix{}
+		asked := map[*Member]netip.Prefix{}
 		for _, n := range c.Nodes {
 			for _, p := range n.Machine.PodCIDRs {
 				if p.Addr().Is6() == cidr.Addr().Is6() {
@@ -36,16 +36,16 @@ func AllocateBlocks(c *Cluster, bits4, bits6, reserved int) hcl.Diagnostics {
 					Severity: hcl.DiagError,
 					Summary:  "The pod network is full",
 					Detail:   fmt.Sprintf("Node %q gets no block: %s cannot hold a /%d for each of %d nodes. Use a wider network cidr.", n.Name, cidr, length, len(c.Nodes)),
-					Subject:  c.Lab.Network.At.Of("cidr", c.Lab.Network.Range).Ptr(),
+					Subject:  c.Def.At.Of("cidr", c.Def.Range).Ptr(),
 				})
 				break
 			}
-			if room := hosts(block) - reserved; len(n.Pods) > room {
+			if room := hosts(block) - reserved; len(n.NICs) > room {
 				subject := n.At.Of("pod_cidr", n.Range)
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError,
 					Summary:  "Too many pods for the node's pod CIDR",
-					Detail:   fmt.Sprintf("Node %q has %d pods, and %s has room for %d. Ask for fewer pods or a wider pod_cidr.", n.Name, len(n.Pods), block, room),
+					Detail:   fmt.Sprintf("Node %q has %d pods, and %s has room for %d. Ask for fewer pods or a wider pod_cidr.", n.Name, len(n.NICs), block, room),
 					Subject:  &subject,
 				})
 			}
@@ -56,14 +56,14 @@ func AllocateBlocks(c *Cluster, bits4, bits6, reserved int) hcl.Diagnostics {
 }
 
 // blockBits narrows the blocks until every node gets one, but not so far that the pods no longer fit.
-func blockBits(c *Cluster, cidr netip.Prefix, bits4, bits6, reserved int) int {
+func blockBits(c *Net, cidr netip.Prefix, bits4, bits6, reserved int) int {
 	length, width := bits4, 32
 	if cidr.Addr().Is6() {
 		length, width = bits6, 128
 	}
 	pods := reserved
 	for _, n := range c.Nodes {
-		pods = max(pods, len(n.Pods)+reserved)
+		pods = max(pods, len(n.NICs)+reserved)
 	}
 	length = min(length, width-bits.Len(uint(pods-1)))
 	return min(width, max(length, cidr.Bits()+bits.Len(uint(max(len(c.Nodes), 1)-1))))

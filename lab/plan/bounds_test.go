@@ -15,9 +15,9 @@ import (
 type endless struct{ Mode }
 
 func (e endless) Decode(hcl.Body, *hcl.EvalContext) (Mode, hcl.Diagnostics) { return e, nil }
-func (endless) Needs(*Cluster) []Need                                       { return nil }
-func (endless) Allocate(*Cluster) hcl.Diagnostics                           { return nil }
-func (endless) Plan(c *Cluster, _ Features, s *State) (diags hcl.Diagnostics) {
+func (endless) Needs(*Net) []Need                                           { return nil }
+func (endless) Allocate(*Net) hcl.Diagnostics                               { return nil }
+func (endless) Plan(c *Net, s *State) (diags hcl.Diagnostics) {
 	for i := 0; ; i++ {
 		s.Add(Route{Namespace: c.Nodes[0].Namespace, Table: i, Dst: Everywhere(false)})
 	}
@@ -27,7 +27,7 @@ func (endless) Plan(c *Cluster, _ Features, s *State) (diags hcl.Diagnostics) {
 type many struct{ endless }
 
 func (m many) Decode(hcl.Body, *hcl.EvalContext) (Mode, hcl.Diagnostics) { return m, nil }
-func (many) Allocate(c *Cluster) (diags hcl.Diagnostics) {
+func (many) Allocate(c *Net) (diags hcl.Diagnostics) {
 	for i := range 5000 {
 		diags = append(diags, &hcl.Diagnostic{Severity: []hcl.DiagnosticSeverity{hcl.DiagWarning, hcl.DiagError}[i%2], Summary: "Wrong", Detail: fmt.Sprint(i), Subject: c.Lab.Range.Ptr()})
 	}

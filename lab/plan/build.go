@@ -12,7 +12,18 @@ import (
 	"labnet/lab"
 )
 
-// Options says how a lab is to be planned.
+// Layer is a part of a plan that concerns the whole cluster: the underlay, a pod network, what lies over both. Layers are
+// planned one after the other, each on what those before it have made.
+type Layer interface {
+	// Needs lists what the kernel must have, or what can stand in for it.
+	Needs(*Cluster) []Need
+	// Plan adds the layer's objects to the state.
+	Plan(*Cluster, *State) hcl.Diagnostics
+	// Expect says what becomes of a flow, given what the layers below make of it.
+	Expect(Flow, Expectation) Expectation
+}
+
+// Options says how a lab is planned.
 type Options struct {
 	Instance string // name of the instance; empty: the lab's own
 	Mode     string // overrides the network's mode
@@ -29,7 +40,8 @@ type Plan struct {
 	Mode     Mode   // nil where the lab has no pod network
 	State    *State
 
-	walk *walker // over the machines
+	layers []Layer
+	walk   *walker // over the machines
 }
 
 // maxObjects is how many objects a lab may have in the kernel: with as many, planning takes ten seconds and a gigabyte.
@@ -97,91 +109,43 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	needs := underlayNeeds(l)
+	below := &underlay{}
+	p.layers = []Layer{below}
 	if p.Mode != nil {
-		if diags = append(diags, p.Mode.Allocate(p.Cluster)...); diags.HasErrors() {
+		pods := &podNetwork{net: p.Cluster.Networks[0], mode: p.Mode, name: p.ModeName, below: below}
+		if diags = append(diags, pods.allocate()...); diags.HasErrors() {
 			return nil, diags
 		}
-		if diags = append(diags, joins(p)...); diags.HasErrors() {
+		p.layers = append(p.layers, pods)
+	}
+	p.layers = append(p.layers, wires{})
+	if diags = append(diags, p.needs()...); diags.HasErrors() {
+		return nil, diags
+	}
+	for _, layer := range p.layers {
+		if diags = append(diags, layer.Plan(p.Cluster, p.State)...); diags.HasErrors() {
 			return nil, diags
 		}
-		for _, f := range p.Mode.Needs(p.Cluster) {
-			needs = append(needs, need{f, "mode " + p.ModeName, l.Network.At.Of("mode", l.Network.Range)})
-			for _, n := range p.Cluster.Nodes {
-				if f.Or != "" && Datapath(n.Datapath) == Kernel {
-					needs = append(needs, need{Need{Feature: f.Feature}, "the datapath of node " + n.Name, n.At.Of("datapath", n.Range)})
-				}
-			}
-		}
 	}
-	for _, n := range needs {
-		if !opt.Features.Meets(n.Need) {
-			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError,
-				Summary:  fmt.Sprintf("The kernel has no %s", n.Feature),
-				Detail:   fmt.Sprintf("It is needed for %s. %s", n.by, opt.Features.Remedy(n.Need)),
-				Subject:  n.at.Ptr(),
-			})
-		}
-	}
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	underlay(p.Cluster, opt.Features, p.State)
-	if p.Mode != nil {
-		p.State.clashes = interfaces(p.Cluster)
-		diags = append(diags, p.Mode.Plan(p.Cluster, opt.Features, p.State)...)
-		diags = append(diags, p.clashes()...)
-	}
-	if diags.HasErrors() {
-		return nil, diags
-	}
-	wires(p.Cluster, p.State)
 	p.State.Resolve()
-	p.walk = Walk{Cluster: p.Cluster}.walker()
+	p.walk = below.walk
 	return p, append(diags, p.narrows()...)
 }
 
-// interfaces are the keys of the machines' interfaces.
-func interfaces(c *Cluster) map[Key]bool {
-	keys := map[Key]bool{}
-	for _, m := range c.Lab.Machines {
-		for _, nic := range m.Interfaces {
-			keys[Key{c.NamespaceOf(m.Name), KindLink, nic.Name}] = false
-		}
-	}
-	return keys
-}
-
-// clashes reports interfaces that have the name of a device which the mode makes on that machine.
-func (p *Plan) clashes() hcl.Diagnostics {
+// needs reports what the kernel lacks.
+func (p *Plan) needs() hcl.Diagnostics {
 	var diags hcl.Diagnostics
-	for _, m := range p.Cluster.Lab.Machines {
-		for _, nic := range m.Interfaces {
-			if p.State.clashes[Key{p.Cluster.NamespaceOf(m.Name), KindLink, nic.Name}] {
+	features := p.Cluster.Features
+	for _, layer := range p.layers {
+		for _, n := range layer.Needs(p.Cluster) {
+			if !features.Meets(n) {
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError,
-					Summary:  "The mode has a device of that name",
-					Detail:   fmt.Sprintf("In mode %s %s %q gets a device %s of its own. Give the interface another name.", p.ModeName, m.Kind, m.Name, nic.Name),
-					Subject:  nic.At.Of("name", nic.Range).Ptr(),
+					Summary:  fmt.Sprintf("The kernel has no %s", n.Feature),
+					Detail:   fmt.Sprintf("It is needed for %s. %s", n.By, features.Remedy(n)),
+					Subject:  n.At.Ptr(),
 				})
 			}
-		}
-	}
-	p.State.clashes = nil
-	return diags
-}
-
-// joins reports CIDRs of the pod network that lie in the subnet of a segment which the mode does not put its pods on.
-func joins(p *Plan) hcl.Diagnostics {
-	var diags hcl.Diagnostics
-	for _, cidr := range p.Cluster.CIDRs() {
-		s, inside := p.Cluster.Lab.Joined(cidr)
-		if !inside {
-			continue
-		}
-		if j, ok := p.Mode.(Joiner); !ok || !j.Joins(p.Cluster, s) {
-			diags = append(diags, p.Cluster.Lab.Refuse(cidr, s, p.ModeName))
 		}
 	}
 	return diags
@@ -230,30 +194,6 @@ func unknownMode(l *lab.Lab, opt Options, name string, at *hcl.Range) *hcl.Diagn
 		Detail:   fmt.Sprintf("There is no mode %q.%s", name, lab.Suggest(name, names, "This lab knows")),
 		Subject:  at,
 	}
-}
-
-type need struct {
-	Need
-	by string
-	at hcl.Range
-}
-
-func underlayNeeds(l *lab.Lab) []need {
-	var needs []need
-	for _, s := range l.Switches {
-		by := "switch " + s.Name
-		needs = append(needs, need{Need{Feature: FeatureBridge}, by, s.Range}, need{Need{Feature: FeatureVeth}, by, s.Range})
-		if len(s.VLANs) > 0 {
-			needs = append(needs, need{Need{Feature: FeatureVLANFiltering, Or: FeatureEBPF}, "the VLANs of " + by, s.VLANs[0].Range})
-		}
-		if s.Impair.Rate > 0 {
-			needs = append(needs, need{Need{Feature: FeatureTBF}, "the rate of " + by, s.At.Of("rate", s.Range)})
-		}
-		for _, a := range s.Impair.Netem() {
-			needs = append(needs, need{Need{Feature: FeatureNetem}, "the " + a + " of " + by, s.At.Of(a, s.Range)})
-		}
-	}
-	return needs
 }
 
 // Resolve finds, for every route with a next hop, what makes the next hop reachable: an address of the device, or a

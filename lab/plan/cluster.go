@@ -12,9 +12,10 @@ import (
 
 // Cluster is a lab as one mode arranges it: the definition, and the addresses of the pods.
 type Cluster struct {
-	Lab   *lab.Lab
-	Name  string // of the instance; it begins every namespace's name
-	Nodes []*Node
+	Lab      *lab.Lab
+	Name     string // of the instance; it begins every namespace's name
+	Nodes    []*Node
+	Networks []*Net // the pod networks
 
 	carriers map[*lab.Machine]*Node // every machine as a node; routers and hosts are nodes without pods
 	Features Features               // of the kernel that it is planned for
@@ -35,25 +36,48 @@ type Node struct {
 	*lab.Machine
 	Namespace string
 	Index     int
-	PodCIDRs  []netip.Prefix // one for each CIDR of the network, once the mode has allocated
 	Pods      []*Pod
+
+	members []*Member // one for each pod network
 }
 
 // Uplink is the interface towards the other nodes.
 func (n *Node) Uplink() *lab.Interface { return n.Interfaces[0] }
+
+// PodCIDRs returns the blocks of the node, once the modes have allocated: one for each CIDR of each pod network.
+func (n *Node) PodCIDRs() []netip.Prefix {
+	if len(n.members) == 1 {
+		return n.members[0].PodCIDRs
+	}
+	var all []netip.Prefix
+	for _, m := range n.members {
+		all = append(all, m.PodCIDRs...)
+	}
+	return all
+}
 
 // Pod is a pod of a cluster.
 type Pod struct {
 	*lab.Pod
 	Namespace string
 	Node      *Node
-	Index     int            // within its node
-	Addresses []netip.Prefix // one for each CIDR of the network, with the prefix length its interface has
+	Index     int    // within its node
+	NICs      []*NIC // its interfaces, one for each pod network that it is in
+}
+
+// Addresses returns the addresses of the pod's first interface: those that a person calls the pod's.
+func (p *Pod) Addresses() []netip.Prefix {
+	if len(p.NICs) == 0 {
+		return nil
+	}
+	return p.NICs[0].Addresses
 }
 
 // Address returns the pod's address of the family, or the zero Addr.
-func (p *Pod) Address(v6 bool) netip.Addr {
-	for _, a := range p.Addresses {
+func (p *Pod) Address(v6 bool) netip.Addr { return ofFamily(p.Addresses(), v6) }
+
+func ofFamily(prefixes []netip.Prefix, v6 bool) netip.Addr {
+	for _, a := range prefixes {
 		if a.Addr().Is6() == v6 {
 			return a.Addr()
 		}
@@ -64,20 +88,13 @@ func (p *Pod) Address(v6 bool) netip.Addr {
 // Title is how a person names the pod: node1/p1.
 func (p *Pod) Title() string { return p.Node.Name + "/" + p.Pod.Name }
 
-// CIDRs returns the CIDRs of the pod network.
+// CIDRs returns the CIDRs of the pod networks.
 func (c *Cluster) CIDRs() []netip.Prefix {
-	if c.Lab.Network == nil {
-		return nil
+	var all []netip.Prefix
+	for _, n := range c.Networks {
+		all = append(all, n.CIDRs()...)
 	}
-	return c.Lab.Network.CIDRs
-}
-
-// PodMTU is the MTU of pods that have so much room: all of it, unless the network says less.
-func (c *Cluster) PodMTU(room int) int {
-	if n := c.Lab.Network; n != nil && n.MTU > 0 {
-		return min(n.MTU, room)
-	}
-	return room
+	return all
 }
 
 // NamespaceOf returns the name of a machine's or switch's namespace.
@@ -97,6 +114,9 @@ func newCluster(l *lab.Lab, name string) *Cluster {
 		if c.carriers[m] == nil {
 			c.carriers[m] = &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: -1}
 		}
+	}
+	if l.Network != nil {
+		c.join(l.Network)
 	}
 	return c
 }
@@ -176,46 +196,10 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 	}
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
-			add(p.Pod.Name+"."+n.Name, p.Addresses)
+			add(p.Pod.Name+"."+n.Name, p.Addresses())
 		}
 	}
 	return names
-}
-
-// Expectation is what a mode promises of the packets from one endpoint to another.
-type Expectation struct {
-	Reachable bool       // packets arrive, and answers come back
-	OneWay    bool       // packets arrive, and answers get lost
-	Lost      string     // where they are not: why
-	Source    netip.Addr // what the receiver sees as the sender; the zero Addr where nothing is promised of it
-	MTU       int        // the largest IP packet that passes whole
-	Wire      bool       // whether the packets leave the sender's node by its uplink
-	Encap     Encap      // what they look like there
-}
-
-// Encap is an encapsulation on the underlay; the zero value is none.
-type Encap struct {
-	Type     string // "" or what a tunnel's device is called: "vxlan", "ipip"; "udp" (IP in UDP), "vlan"
-	Overhead int    // bytes by which the outer IP packet is longer than the inner one
-	VNI      int
-	Port     int
-	VLAN     int        // the tag of the frame
-	Src, Dst netip.Addr // outer addresses
-}
-
-func (e Encap) String() string {
-	s := e.Type
-	switch {
-	case s == "":
-		return "none"
-	case s == "vlan":
-		return fmt.Sprintf("802.1Q vlan %d", e.VLAN)
-	case s == "udp":
-		return fmt.Sprintf("IP in UDP port %d, %s > %s", e.Port, e.Src, e.Dst)
-	case e.VNI != 0:
-		s += fmt.Sprintf(" vni %d, udp port %d", e.VNI, e.Port)
-	}
-	return fmt.Sprintf("%s, %s > %s", s, e.Src, e.Dst)
 }
 
 // MAC derives a locally administered MAC address from what it is for.

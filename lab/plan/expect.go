@@ -11,63 +11,11 @@ import (
 	"labnet/lab"
 )
 
-// Expect says what becomes of packets between two endpoints of one family. What machines send to machines the definition
-// decides; what concerns pods the mode does, and outside of the nodes both.
-func (p *Plan) Expect(from, to Endpoint) Expectation {
-	outside := from.Node.Kind != lab.Node || to.Node.Kind != lab.Node
-	_, joins := p.Mode.(Joiner)
-	switch {
-	case from.Pod == nil && to.Pod == nil:
-		return p.walk.expect(from, to)
-	case !outside || joins:
-		return p.Mode.Expect(p.Cluster, from, to)
-	case from.Pod != nil:
-		return p.leaves(from, to)
-	}
-	return p.enters(from, to)
-}
-
-// leaves is what a pod behind its node sends to a router or a host: as its node would, from the pod's address or, where the
-// mode translates it, from the node's.
-func (p *Plan) leaves(from, to Endpoint) Expectation {
-	there := p.walk.walk(stop{machine: from.Node.Machine}, to.Address)
-	if !there.arrives {
-		return Expectation{Lost: there.lost}
-	}
-	e := p.Mode.Expect(p.Cluster, from, to)
-	if e.Source != from.Address {
-		e.Source = there.source
-	}
-	if back := p.walk.walk(stopOf(to), e.Source); !back.arrives {
-		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
-	}
-	most, _ := there.mtu()
-	e.MTU = min(e.MTU, most)
-	e.Wire = there.legs[0].from.on == from.Node.Uplink()
-	return e
-}
-
-// enters is what a router or a host sends to a pod behind its node: by its own routes to some node, and from there as the
-// mode has it.
-func (p *Plan) enters(from, to Endpoint) Expectation {
-	there := p.walk.walk(stopOf(from), to.Address)
-	if !there.arrives {
-		return Expectation{Lost: there.lost}
-	}
-	if back := p.walk.walk(stop{machine: to.Node.Machine}, there.source); !back.arrives {
-		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
-	}
-	entry := p.Cluster.carriers[there.last().machine]
-	v6 := to.Address.Is6()
-	own := entry.Uplink().Address(v6)
-	inner := p.Mode.Expect(p.Cluster, Endpoint{Title: entry.Name, Namespace: entry.Namespace, Address: own.Addr(), Node: entry, Machine: entry.Machine}, to)
-	if !inner.Reachable {
-		return inner
-	}
-	most, _ := there.mtu()
-	e := Expectation{Reachable: true, Source: there.source, MTU: min(most, inner.MTU), Wire: there.legs[0].from.on == from.Node.Uplink()}
-	if entry != to.Node {
-		e.Source = netip.Addr{} // some modes translate it on the node where it enters
+// Expect says what becomes of a flow: what the layers make of it, one after the other.
+func (p *Plan) Expect(f Flow) Expectation {
+	var e Expectation
+	for _, layer := range p.layers {
+		e = layer.Expect(f, e)
 	}
 	return e
 }
@@ -207,9 +155,9 @@ func (p *Plan) narrows() hcl.Diagnostics {
 				if a == b || !up.IsValid() {
 					continue
 				}
-				from := Endpoint{Title: a.Pods[0].Title(), Namespace: a.Pods[0].Namespace, Address: a.Pods[0].Addresses[i].Addr(), Node: a, Pod: a.Pods[0]}
-				to := Endpoint{Title: b.Pods[0].Title(), Namespace: b.Pods[0].Namespace, Address: b.Pods[0].Addresses[i].Addr(), Node: b, Pod: b.Pods[0]}
-				e := p.Mode.Expect(p.Cluster, from, to)
+				from := Endpoint{Title: a.Pods[0].Title(), Namespace: a.Pods[0].Namespace, Address: a.Pods[0].Addresses()[i].Addr(), Node: a, Pod: a.Pods[0]}
+				to := Endpoint{Title: b.Pods[0].Title(), Namespace: b.Pods[0].Namespace, Address: b.Pods[0].Addresses()[i].Addr(), Node: b, Pod: b.Pods[0]}
+				e := p.Expect(Flow{From: from, To: to})
 				t := p.walk.walk(stop{machine: a.Machine}, up.Addr())
 				most, at := t.mtu()
 				if !t.arrives || !e.Reachable || e.MTU+e.Encap.Overhead <= most || warned[at.Switch] {

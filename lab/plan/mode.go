@@ -8,26 +8,26 @@ import (
 	"labnet/lab"
 )
 
-// Mode is a way of connecting pods. It is pure: it computes, and touches no kernel.
+// Mode is a way of connecting the pods of one network. It is pure: it computes, and touches no kernel.
 type Mode interface {
 	// About says in one line what the mode does.
 	About() string
 	// Decode reads a mode block into a new value; body is empty where the file has no such block.
 	Decode(body hcl.Body, ctx *hcl.EvalContext) (Mode, hcl.Diagnostics)
 	// Needs lists what the kernel must have, or what can stand in for it.
-	Needs(*Cluster) []Need
-	// Allocate sets every node's PodCIDRs and every pod's Addresses.
-	Allocate(*Cluster) hcl.Diagnostics
+	Needs(*Net) []Need
+	// Allocate sets every member's PodCIDRs and the Addresses of its pods' interfaces.
+	Allocate(*Net) hcl.Diagnostics
 	// Plan adds to the state what distinguishes the mode: namespaces and uplinks are already there.
-	Plan(*Cluster, Features, *State) hcl.Diagnostics
-	// Expect says what becomes of packets between two endpoints of one family.
-	Expect(c *Cluster, from, to Endpoint) Expectation
+	Plan(*Net, *State) hcl.Diagnostics
+	// Expect says what becomes of packets to or from a pod.
+	Expect(*Net, Flow) Expectation
 }
 
 // Joiner is a mode whose pods are on a segment of the underlay, as machines are. The pod network may then lie in a subnet of
 // that segment.
 type Joiner interface {
-	Joins(*Cluster, lab.Segment) bool
+	Joins(*Net, lab.Segment) bool
 }
 
 // Modes lists modes by name, in the order in which people are shown them.
@@ -55,10 +55,12 @@ func (m Modes) Names() []string {
 	return names
 }
 
-// Need is something that a mode cannot do without.
+// Need is something that a lab cannot do without.
 type Need struct {
 	Feature Feature
-	Or      Feature // does the same where the kernel lacks Feature, or where a node asks for it; empty: nothing does
+	Or      Feature   // does the same where the kernel lacks Feature, or where a node asks for it; empty: nothing does
+	By      string    // what needs it: "switch lan"; a mode leaves it out
+	At      hcl.Range // where that is written
 }
 
 // Feature is something a kernel may have or lack.

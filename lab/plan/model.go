@@ -50,7 +50,7 @@ func (n *Node) has(a netip.Addr) bool {
 			return true
 		}
 	}
-	for _, block := range n.PodCIDRs {
+	for _, block := range n.PodCIDRs() {
 		if block.Contains(a) {
 			return true
 		}
@@ -111,7 +111,7 @@ func (p *Plan) Model(pairs iter.Seq2[Endpoint, Endpoint]) []Ruling {
 			if rulings[i].State != Kept {
 				continue
 			}
-			if why := d.Breaks(from, to, p.Expect(from, to)); why != "" {
+			if why := d.Breaks(from, to, p.Expect(Flow{From: from, To: to})); why != "" {
 				rulings[i].State, rulings[i].Reason = Broken, why
 			}
 		}

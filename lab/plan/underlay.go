@@ -8,28 +8,62 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"labnet/lab"
 )
 
 // bridgeName is the bridge inside a switch's namespace.
 const bridgeName = "br0"
 
-// underlay adds what every mode finds: namespaces for switches, machines and pods, the wires between them, the machines'
-// addresses and static routes.
-func underlay(c *Cluster, f Features, s *State) {
+// underlay is the layer that every mode finds: namespaces for switches, machines and pods, the wires between them, the
+// machines' addresses and static routes.
+type underlay struct {
+	walk *walker // over the machines
+}
+
+func (*underlay) Needs(c *Cluster) []Need {
+	var needs []Need
+	for _, s := range c.Lab.Switches {
+		by := "switch " + s.Name
+		needs = append(needs, Need{Feature: FeatureBridge, By: by, At: s.Range}, Need{Feature: FeatureVeth, By: by, At: s.Range})
+		if len(s.VLANs) > 0 {
+			needs = append(needs, Need{Feature: FeatureVLANFiltering, Or: FeatureEBPF, By: "the VLANs of " + by, At: s.VLANs[0].Range})
+		}
+		if s.Impair.Rate > 0 {
+			needs = append(needs, Need{Feature: FeatureTBF, By: "the rate of " + by, At: s.At.Of("rate", s.Range)})
+		}
+		for _, a := range s.Impair.Netem() {
+			needs = append(needs, Need{Feature: FeatureNetem, By: "the " + a + " of " + by, At: s.At.Of(a, s.Range)})
+		}
+	}
+	return needs
+}
+
+// Expect follows what machines send to machines, by the definition.
+func (u *underlay) Expect(f Flow, e Expectation) Expectation {
+	if f.From.Pod == nil && f.To.Pod == nil {
+		e = u.walk.expect(f.From, f.To)
+	}
+	e.Destination = f.To.Address
+	return e
+}
+
+func (u *underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
+	u.walk = Walk{Cluster: c}.walker()
 	for _, sw := range c.Lab.Switches {
 		ns := c.NamespaceOf(sw.Name)
-		space(c, f, s, ns, sw.Name, "switch")
+		space(c, s, ns, sw.Name, "switch")
 		s.Add(Link{
-			Namespace: ns, Name: bridgeName, Device: Bridge{Filtering: len(sw.VLANs) > 0 && f[FeatureVLANFiltering]},
+			Namespace: ns, Name: bridgeName, Device: Bridge{Filtering: len(sw.VLANs) > 0 && c.Features[FeatureVLANFiltering]},
 			MTU: sw.MTU, MAC: MAC("switch", sw.Name), TxQueueLen: 1000,
 		})
 	}
 	for i, m := range c.Lab.Machines {
 		ns := c.NamespaceOf(m.Name)
-		space(c, f, s, ns, m.Name, string(m.Kind))
+		space(c, s, ns, m.Name, string(m.Kind))
 		for j, nic := range m.Interfaces {
-			wire(c, f, s, m, nic, portName(m, i, j))
+			wire(c, s, m, nic, portName(m, i, j))
 		}
 		for _, gw := range m.Gateways {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
@@ -40,15 +74,16 @@ func underlay(c *Cluster, f Features, s *State) {
 	}
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
-			space(c, f, s, p.Namespace, p.Title(), "pod")
+			space(c, s, p.Namespace, p.Title(), "pod")
 		}
 	}
+	return nil
 }
 
 // space adds a namespace and the settings that a new namespace would otherwise take from the machine it is made on. TCP's
 // congestion control is not among them: the kernel lets only the machine's own default be set there, so whoever measures
 // sets it on the socket.
-func space(c *Cluster, f Features, s *State, ns, machine, role string) {
+func space(c *Cluster, s *State, ns, machine, role string) {
 	s.Add(Namespace{Name: ns, Alias: Owner{Lab: c.Name, Machine: machine, Role: role}.String()})
 	set := func(path, value string) { s.Add(Sysctl{Namespace: ns, Path: path, Value: value}) }
 	forwards := "0"
@@ -62,7 +97,7 @@ func space(c *Cluster, f Features, s *State, ns, machine, role string) {
 	if role == "switch" {
 		// A switch forwards frames and has no address of its own.
 		set(defaultIPv6Off, "1")
-		if f[FeatureBridgeNetfilter] {
+		if c.Features[FeatureBridgeNetfilter] {
 			set("net/bridge/bridge-nf-call-iptables", "0")
 			set("net/bridge/bridge-nf-call-ip6tables", "0")
 			set("net/bridge/bridge-nf-call-arptables", "0")
@@ -101,14 +136,14 @@ func off(b bool) string {
 }
 
 // wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
-func wire(c *Cluster, f Features, s *State, m *lab.Machine, nic *lab.Interface, port string) {
+func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
 	near := End{c.NamespaceOf(m.Name), nic.Name}
 	far := End{c.NamespaceOf(nic.Switch.Name), port}
 	sw := nic.Switch
 	plug := Link{Namespace: far.Namespace, Name: far.Name, Device: Veth{Peer: near}, MTU: sw.MTU, TxQueueLen: 1000, MAC: MAC("port", sw.Name, port), Port: Port{Bridge: bridgeName}}
 	switch {
 	case len(sw.VLANs) == 0:
-	case f[FeatureVLANFiltering]:
+	case c.Features[FeatureVLANFiltering]:
 		plug.Port.VLANs = PortVLANs(vlansOf(nic, c.own[sw]))
 	default:
 		guard(s, far, nic)

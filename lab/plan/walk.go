@@ -37,6 +37,7 @@ const maxLegs = 32 // more than any lab has routers in a row: what goes further 
 // gateways, and nothing else is known to anybody.
 type Walk struct {
 	Cluster *Cluster
+	Net     *Net // the pods'; nil where they are behind their nodes
 	// Segment is where a node's pods are, as machines of the underlay; nil where they are behind their nodes, and a node
 	// delivers whatever is for a pod.
 	Segment func(*Node) lab.Segment
@@ -75,7 +76,7 @@ func (walk Walk) walker() *walker {
 				w.stops = append(w.stops, stop{pod: p})
 				continue
 			}
-			for _, a := range p.Addresses {
+			for _, a := range p.Addresses() {
 				w.pods[a.Addr()] = true
 			}
 		}
@@ -92,7 +93,7 @@ func (walk Walk) walker() *walker {
 
 func (w *walker) ports(s stop) []port {
 	if s.pod != nil {
-		return []port{{w.Segment(s.pod.Node), s.pod.Addresses, s.pod.Node.Uplink(), true}}
+		return []port{{w.Segment(s.pod.Node), s.pod.Addresses(), s.pod.Node.Uplink(), true}}
 	}
 	var ports []port
 	for _, nic := range s.machine.Interfaces {
@@ -142,7 +143,7 @@ func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool
 		}
 		if w.Behind && s.machine.Kind == lab.Node {
 			for _, peer := range w.c.Nodes {
-				for _, block := range peer.PodCIDRs {
+				for _, block := range peer.PodCIDRs() {
 					if a := peer.Uplink().Address(block.Addr().Is6()); peer.Machine != s.machine && a.IsValid() {
 						consider(block, a.Addr())
 					}
@@ -309,7 +310,7 @@ func sourceOf(out port, via netip.Addr) netip.Addr {
 }
 
 // Expect follows a packet and the answer to it.
-func (walk Walk) Expect(from, to Endpoint) Expectation { return walk.walker().expect(from, to) }
+func (walk Walk) Expect(f Flow) Expectation { return walk.walker().expect(f.From, f.To) }
 
 func (w *walker) expect(from, to Endpoint) Expectation {
 	there := w.walk(stopOf(from), to.Address)
@@ -322,7 +323,7 @@ func (w *walker) expect(from, to Endpoint) Expectation {
 	e := Expectation{Reachable: true, Source: there.source}
 	e.MTU, _ = there.mtu()
 	if from.Pod != nil { // what comes for a pod its device takes as it is
-		e.MTU = w.c.PodMTU(e.MTU)
+		e.MTU = w.Net.PodMTU(e.MTU)
 	}
 	if first := there.legs[0]; first.wire() && first.from.on == from.Node.Uplink() {
 		e.Wire = true

@@ -3,6 +3,8 @@ package plan
 import (
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"labnet/lab"
 )
 
@@ -30,8 +32,14 @@ var uncut = []string{
 	"tx-udp-segmentation=off", "tx-udp_tnl-csum-segmentation=off", "tx-udp_tnl-segmentation=off",
 }
 
-// wires gives the links between machines and switches, and the tunnels on them, what the wire model makes of them.
-func wires(c *Cluster, s *State) {
+// wires is the layer that gives the links between machines and switches, and the tunnels on them, what the wire model makes
+// of them. It comes last: whatever makes a tunnel is there by then.
+type wires struct{}
+
+func (wires) Needs(*Cluster) []Need                    { return nil }
+func (wires) Expect(_ Flow, e Expectation) Expectation { return e }
+
+func (wires) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	models := map[string]string{} // by namespace of a machine: bare where any of its switches is
 	for i, m := range c.Lab.Machines {
 		for j, nic := range m.Interfaces {
@@ -65,4 +73,5 @@ func wires(c *Cluster, s *State) {
 			}
 		}
 	})
+	return nil
 }

@@ -51,9 +51,9 @@ type Mode struct {
 
 // like is whose arrangement a cluster has.
 type like interface {
-	allocate(*plan.Cluster) hcl.Diagnostics
-	plan(Mode, *plan.Cluster, plan.Features, *plan.State) hcl.Diagnostics
-	expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation
+	allocate(*plan.Net) hcl.Diagnostics
+	plan(Mode, *plan.Net, *plan.State) hcl.Diagnostics
+	expect(c *plan.Net, f plan.Flow) plan.Expectation
 }
 
 var likes = map[string]like{"calico": mesh{calico{}}, "bridge": mesh{bridge{}}, "hybridnet": hybridnet{}}
@@ -128,29 +128,29 @@ func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
 }
 
-func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan.FeatureNFTables}} }
+func (Mode) Needs(*plan.Net) []plan.Need { return []plan.Need{{Feature: plan.FeatureNFTables}} }
 
-func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
+func (m Mode) Allocate(c *plan.Net) hcl.Diagnostics { return m.like.allocate(c) }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.OneSegment(c, "bgp"), attach.Families(c)...)
 	if diags = append(diags, attach.Room(c, "bgp", room)...); diags.HasErrors() {
 		return diags
 	}
-	return m.like.plan(m, c, f, s)
+	return m.like.plan(m, c, s)
 }
 
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
-	return m.like.expect(c, from, to)
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	return m.like.expect(c, f)
 }
 
 // room is what the underlay leaves the pods: all of it.
 func room(n *plan.Node) int { return n.Uplink().Switch.MTU }
 
-func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
+func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }
 
 // routerID is the node's IPv4 address, or where it has none a number that only it has.
-func routerID(n *plan.Node) netip.Addr {
+func routerID(n *plan.Member) netip.Addr {
 	if a := n.Uplink().Address(false); a.IsValid() {
 		return a.Addr()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/modes/bgp/speaker"
 	"labnet/modes/internal/attach"
 )
 
@@ -30,14 +31,14 @@ const (
 // Every packet between nodes crosses the segment twice.
 type hybridnet struct{}
 
-func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
+func (hybridnet) allocate(c *plan.Net) hcl.Diagnostics {
 	if diags := attach.OnlyIPv4(c, "bgp like hybridnet"); diags.HasErrors() {
 		return diags
 	}
 	return attach.AllocateOverlay(c, "bgp")
 }
 
-func (hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State) hcl.Diagnostics {
+func (hybridnet) plan(m Mode, c *plan.Net, s *plan.State) hcl.Diagnostics {
 	router, uplink, diags := m.router(c)
 	for _, n := range c.Nodes {
 		if !hasIPv4(n.Gateways) {
@@ -49,33 +50,33 @@ func (hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State) h
 		return diags
 	}
 	gateway := uplink.Address(false).Addr()
-	tor := plan.Speaker{
+	tor := speaker.Config{
 		AS: m.peerAS, RouterID: gateway, Listen: []netip.Addr{gateway}, Restart: restart,
-		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Multipath: true},
+		Install: &speaker.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Multipath: true},
 	}
 	subnet := c.CIDRs()[0]
 	for _, n := range c.Nodes {
 		own := n.Uplink().Address(false).Addr()
-		speaker := plan.Speaker{
+		config := speaker.Config{
 			AS: m.as, RouterID: own, Listen: []netip.Addr{own}, Restart: restart,
-			Announce: []plan.Announcement{{Prefix: subnet, NextHop: own}},
-			Peers:    []plan.Peer{{Address: gateway, AS: m.peerAS, Passive: own.Less(gateway)}},
+			Announce: []speaker.Announcement{{Prefix: subnet, NextHop: own}},
+			Peers:    []speaker.Peer{{Address: gateway, AS: m.peerAS, Passive: own.Less(gateway)}},
 		}
-		for _, p := range n.Pods {
+		for _, p := range n.NICs {
 			a := p.Address(false)
-			speaker.Announce = append(speaker.Announce, plan.Announcement{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: own, NoExport: true})
+			config.Announce = append(config.Announce, speaker.Announcement{Prefix: netip.PrefixFrom(a, a.BitLen()), NextHop: own, NoExport: true})
 			tor.Learns++
 		}
-		tor.Peers = append(tor.Peers, plan.Peer{Address: own, AS: m.as, Passive: gateway.Less(own)})
+		tor.Peers = append(tor.Peers, speaker.Peer{Address: own, AS: m.as, Passive: gateway.Less(own)})
 		s.Add(
-			plan.Agent{Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: speaker.Text()},
+			plan.Agent{Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: plan.Config(config)},
 			plan.Route{Namespace: n.Namespace, Table: attach.TableSubnet, Dst: plan.Everywhere(false), Via: gateway, Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot},
 		)
 		attach.NoReturn(s, n, n.Uplink().Name, subnet)
-		attach.Hybridnet(c, s, n, podMTU(c, n))
+		attach.Hybridnet(c, s, n, podMTU(c, n.Node))
 	}
 	tor.Learns++ // the subnet
-	s.Add(plan.Agent{Namespace: c.NamespaceOf(router.Name), Name: agent, On: uplink.Name, Config: tor.Text(), Protocol: plan.ProtocolBGP})
+	s.Add(plan.Agent{Namespace: c.NamespaceOf(router.Name), Name: agent, On: uplink.Name, Config: plan.Config(tor), Protocol: plan.ProtocolBGP})
 	return nil
 }
 
@@ -89,7 +90,7 @@ func hasIPv4(gateways []netip.Addr) bool {
 }
 
 // router finds the nodes' peer: the router that is named, or the only one on their segment.
-func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnostics) {
+func (m Mode) router(c *plan.Net) (*lab.Machine, *lab.Interface, hcl.Diagnostics) {
 	var names []string
 	var router *lab.Machine
 	var uplink *lab.Interface
@@ -118,9 +119,10 @@ func (m Mode) router(c *plan.Cluster) (*lab.Machine, *lab.Interface, hcl.Diagnos
 	return router, uplink, nil
 }
 
-func (hybridnet) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (hybridnet) expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	if from.Node == to.Node {
-		return attach.Local(from, to, podMTU(c, from.Node), from.Node.Uplink().Address(false).Addr())
+		return attach.Local(f, podMTU(c, from.Node), from.Node.Uplink().Address(false).Addr())
 	}
 	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 }

@@ -8,6 +8,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/modes/bgp/speaker"
 	"labnet/modes/internal/attach"
 )
 
@@ -16,19 +17,19 @@ type mesh struct{ side }
 
 // side is whose node side a mesh has.
 type side interface {
-	allocate(*plan.Cluster) hcl.Diagnostics
-	pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
+	allocate(*plan.Net) hcl.Diagnostics
+	pods(c *plan.Net, s *plan.State, n *plan.Member)
 	metric() int
 	// own is the address from which a node talks to its own pods.
-	own(n *plan.Node, v6 bool) netip.Addr
+	own(n *plan.Member, v6 bool) netip.Addr
 	// source is what another node sees of a pod that talks to it.
 	source(from, to plan.Endpoint) netip.Addr
 }
 
-func (k mesh) plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (k mesh) plan(m Mode, c *plan.Net, s *plan.State) hcl.Diagnostics {
 	var diags hcl.Diagnostics
-	reflects := map[*plan.Node]bool{}
-	nodes := map[string]*plan.Node{}
+	reflects := map[*plan.Member]bool{}
+	nodes := map[string]*plan.Member{}
 	var all []string
 	for _, n := range c.Nodes {
 		nodes[n.Name], all = n, append(all, n.Name)
@@ -45,31 +46,31 @@ func (k mesh) plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State) hcl.
 		return diags
 	}
 	for _, n := range c.Nodes {
-		k.pods(c, f, s, n)
+		k.pods(c, s, n)
 		s.Add(plan.Agent{
-			Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: k.speaker(m, c, n, reflects).Text(), Protocol: plan.ProtocolBGP,
+			Namespace: n.Namespace, Name: agent, On: n.Uplink().Name, Config: plan.Config(k.speaker(m, c, n, reflects)), Protocol: plan.ProtocolBGP,
 		})
 	}
 	return diags
 }
 
 // speaker is what a node's agent is told. Sessions run over the families that the pods have.
-func (k mesh) speaker(m Mode, c *plan.Cluster, n *plan.Node, reflects map[*plan.Node]bool) plan.Speaker {
-	sp := plan.Speaker{
+func (k mesh) speaker(m Mode, c *plan.Net, n *plan.Member, reflects map[*plan.Member]bool) speaker.Config {
+	sp := speaker.Config{
 		AS: m.as, RouterID: routerID(n), Restart: restart, Learns: (len(c.Nodes) - 1) * len(n.PodCIDRs),
-		Install: &plan.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Metric: k.metric()},
+		Install: &speaker.Install{Within: c.CIDRs(), Protocol: plan.ProtocolBGP, Metric: k.metric()},
 	}
 	for i, block := range n.PodCIDRs {
 		v6 := c.CIDRs()[i].Addr().Is6()
 		own := n.Uplink().Address(v6).Addr()
 		sp.Listen = append(sp.Listen, own)
-		sp.Announce = append(sp.Announce, plan.Announcement{Prefix: block, NextHop: own})
+		sp.Announce = append(sp.Announce, speaker.Announcement{Prefix: block, NextHop: own})
 		for _, peer := range c.Nodes {
 			if peer == n || len(reflects) > 0 && !reflects[n] && !reflects[peer] {
 				continue
 			}
 			far := peer.Uplink().Address(v6).Addr()
-			sp.Peers = append(sp.Peers, plan.Peer{
+			sp.Peers = append(sp.Peers, speaker.Peer{
 				Address: far, AS: m.as,
 				Passive: own.Less(far), // as confd tells BIRD
 				Client:  reflects[n] && !reflects[peer],
@@ -79,10 +80,11 @@ func (k mesh) speaker(m Mode, c *plan.Cluster, n *plan.Node, reflects map[*plan.
 	return sp
 }
 
-func (k mesh) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (k mesh) expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	v6 := to.Address.Is6()
 	if from.Node == to.Node {
-		return attach.Local(from, to, podMTU(c, from.Node), k.own(from.Node, v6))
+		return attach.Local(f, podMTU(c, from.Node), k.own(c.Member(from.Node), v6))
 	}
 	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 	if to.Pod == nil {
@@ -94,17 +96,17 @@ func (k mesh) expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 // calico has routed pods, and translates what leaves the pool.
 type calico struct{}
 
-func (calico) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateRouted(c, false) }
-func (calico) metric() int                              { return calicoPrio }
+func (calico) allocate(c *plan.Net) hcl.Diagnostics { return attach.AllocateRouted(c, false) }
+func (calico) metric() int                          { return calicoPrio }
 
-func (calico) pods(c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+func (calico) pods(c *plan.Net, s *plan.State, n *plan.Member) {
 	for _, pool := range c.CIDRs() {
 		attach.CalicoFirewall(s, n, pool, 0)
 	}
-	attach.Routed(c, s, n, podMTU(c, n), plan.ProtocolBIRD)
+	attach.Routed(c, s, n, podMTU(c, n.Node), plan.ProtocolBIRD)
 }
 
-func (calico) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+func (calico) own(n *plan.Member, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
 func (calico) source(from, to plan.Endpoint) netip.Addr {
 	return from.Node.Uplink().Address(to.Address.Is6()).Addr()
 }
@@ -112,14 +114,14 @@ func (calico) source(from, to plan.Endpoint) netip.Addr {
 // bridge has pods on cni0, and translates nothing: every node knows the way back.
 type bridge struct{}
 
-func (bridge) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
-func (bridge) metric() int                              { return 0 }
+func (bridge) allocate(c *plan.Net) hcl.Diagnostics { return attach.AllocateBridge(c) }
+func (bridge) metric() int                          { return 0 }
 
-func (bridge) pods(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
-	attach.Bridge(c, f, s, n, podMTU(c, n))
+func (bridge) pods(c *plan.Net, s *plan.State, n *plan.Member) {
+	attach.Bridge(c, s, n, podMTU(c, n.Node))
 }
 
-func (bridge) own(n *plan.Node, v6 bool) netip.Addr {
+func (bridge) own(n *plan.Member, v6 bool) netip.Addr {
 	for _, block := range n.PodCIDRs {
 		if block.Addr().Is6() == v6 {
 			return attach.Gateway(block)

@@ -35,15 +35,15 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return Mode{}, gohcl.DecodeBody(body, ctx, &struct{}{})
 }
 
-func (Mode) Needs(*plan.Cluster) []plan.Need { return []plan.Need{{Feature: plan.FeatureNFTables}} }
+func (Mode) Needs(*plan.Net) []plan.Need { return []plan.Need{{Feature: plan.FeatureNFTables}} }
 
-func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+func (Mode) Allocate(c *plan.Net) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
-func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.OneSegment(c, "host-gw"), attach.Families(c)...)
 	diags = append(diags, attach.Room(c, "host-gw", room)...)
 	for _, n := range c.Nodes {
-		attach.Bridge(c, f, s, n, podMTU(c, n))
+		attach.Bridge(c, s, n, podMTU(c, n.Node))
 		attach.Flannel(c, s, n)
 		for _, peer := range c.Nodes {
 			if peer == n {
@@ -61,18 +61,19 @@ func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostic
 	return diags
 }
 
-func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	if from.Node == to.Node {
 		own := from.Node.Uplink().Address(to.Address.Is6()).Addr()
-		for _, block := range from.Node.PodCIDRs {
+		for _, block := range c.Member(from.Node).PodCIDRs {
 			if block.Addr().Is6() == to.Address.Is6() {
 				own = attach.Gateway(block)
 			}
 		}
-		return attach.Local(from, to, podMTU(c, from.Node), own)
+		return attach.Local(f, podMTU(c, from.Node), own)
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, podMTU(c, from.Node))
+		return attach.Outside(f, podMTU(c, from.Node))
 	}
 	return plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 }
@@ -80,4 +81,4 @@ func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 // room is what the underlay leaves the pods: all of it.
 func room(n *plan.Node) int { return n.Uplink().Switch.MTU }
 
-func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
+func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }

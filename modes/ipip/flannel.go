@@ -13,11 +13,11 @@ import (
 // flannel has flannel.ipip, its address the block's own, and pods on a bridge.
 type flannel struct{}
 
-func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+func (flannel) allocate(c *plan.Net) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
 // device: flanneld takes its MTU from the uplink, and knows no other. txqueuelen is 0: it leaves the attribute at Go's zero.
-func (flannel) device(_ *plan.Cluster, n *plan.Node) plan.Link {
-	return plan.Link{Name: "flannel.ipip", MTU: room(n), Device: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
+func (flannel) device(_ *plan.Net, n *plan.Member) plan.Link {
+	return plan.Link{Name: "flannel.ipip", MTU: room(n.Node), Device: plan.IPIP{Local: n.Uplink().Address(false).Addr()}}
 }
 
 // route: flanneld has the kernel take its word that the next hop is there, in the tunnel and beside it.
@@ -25,13 +25,13 @@ func (flannel) route(bool) plan.Route {
 	return plan.Route{Protocol: plan.ProtocolBoot, Onlink: true}
 }
 
-func (flannel) attach(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node) {
-	attach.Bridge(c, f, s, n, podMTU(c, n))
+func (flannel) attach(c *plan.Net, s *plan.State, n *plan.Member) {
+	attach.Bridge(c, s, n, podMTU(c, n.Node))
 	bridge, ok := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: attach.BridgeName}).(plan.Link)
-	if ok && n.Emulates(plan.FeatureIPIP, f) {
+	if ok && n.Emulates(plan.FeatureIPIP, c.Features) {
 		device.Bridge(s, bridge, attach.BridgeName+"-in")
 	}
 	attach.Flannel(c, s, n)
 }
 
-func (flannel) own(_ *plan.Cluster, n *plan.Node) netip.Addr { return attach.Gateway(n.PodCIDRs[0]) }
+func (flannel) own(_ *plan.Net, n *plan.Member) netip.Addr { return attach.Gateway(n.PodCIDRs[0]) }

@@ -51,13 +51,13 @@ type Mode struct {
 
 // like is whose names, attributes and node side a cluster has.
 type like interface {
-	allocate(*plan.Cluster) hcl.Diagnostics
-	device(*plan.Cluster, *plan.Node) plan.Link
+	allocate(*plan.Net) hcl.Diagnostics
+	device(*plan.Net, *plan.Member) plan.Link
 	// route is what distinguishes its routes, in the tunnel and beside it.
 	route(tunnel bool) plan.Route
-	attach(*plan.Cluster, plan.Features, *plan.State, *plan.Node)
+	attach(*plan.Net, *plan.State, *plan.Member)
 	// own is the address from which a node talks to its own pods.
-	own(*plan.Cluster, *plan.Node) netip.Addr
+	own(*plan.Net, *plan.Member) netip.Addr
 }
 
 var likes = map[string]like{"flannel": flannel{}, "calico": calico{}}
@@ -92,51 +92,51 @@ func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Need {
+func (m Mode) Needs(*plan.Net) []plan.Need {
 	return []plan.Need{device.NeedIPIP, {Feature: plan.FeatureNFTables}}
 }
 
-func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (m Mode) Allocate(c *plan.Net) hcl.Diagnostics {
 	if diags := attach.OnlyIPv4(c, "ipip"); diags.HasErrors() {
 		return diags
 	}
 	return m.like.allocate(c)
 }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.Families(c), attach.Room(c, "ipip", room)...)
 	for _, n := range c.Nodes {
-		if kernel := m.tunnel(c, n); kernel.Permanent() && f[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, f) {
+		if kernel := m.tunnel(c, n); kernel.Permanent() && c.Features[plan.FeatureIPIP] && n.Emulates(plan.FeatureIPIP, c.Features) {
 			diags = append(diags, wrong(n.At.Of("datapath", n.Range), "The kernel's own device is in the way",
 				fmt.Sprintf("Node %q asks for eBPF, but this kernel has made %s in every namespace, and that cannot be removed. Leave datapath out, or use like = \"flannel\".", n.Name, kernel.Name)))
 		}
 	}
-	diags = append(diags, m.tooLong(c, f)...)
+	diags = append(diags, m.tooLong(c)...)
 	if diags.HasErrors() {
 		return diags
 	}
 	for _, n := range c.Nodes {
 		tunnel := m.tunnel(c, n)
-		device.IPIP(s, f, n, tunnel)
+		device.IPIP(c, s, n, tunnel)
 		s.Add(plan.Address{Namespace: n.Namespace, Link: tunnel.Name, Prefix: plan.Single(n.PodCIDRs[0].Addr())})
 		for _, peer := range c.Nodes {
 			if peer != n {
 				s.Add(m.route(c, n, peer))
 			}
 		}
-		m.like.attach(c, f, s, n)
+		m.like.attach(c, s, n)
 	}
 	return diags
 }
 
 // tooLong reports switches whose packets are longer than an emulated tunnel's can be.
-func (m Mode) tooLong(c *plan.Cluster, f plan.Features) hcl.Diagnostics {
+func (m Mode) tooLong(c *plan.Net) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	reported := map[*lab.Switch]bool{}
 	for _, n := range c.Nodes {
 		sw := n.Uplink().Switch
-		tunnels := slices.ContainsFunc(c.Nodes, func(peer *plan.Node) bool { return peer != n && m.tunnels(n, peer) })
-		if m.tunnel(c, n).MTU+Overhead <= device.MaxIPIP || reported[sw] || !tunnels || !n.Emulates(plan.FeatureIPIP, f) {
+		tunnels := slices.ContainsFunc(c.Nodes, func(peer *plan.Member) bool { return peer != n && m.tunnels(n.Node, peer.Node) })
+		if m.tunnel(c, n).MTU+Overhead <= device.MaxIPIP || reported[sw] || !tunnels || !n.Emulates(plan.FeatureIPIP, c.Features) {
 			continue
 		}
 		reported[sw] = true
@@ -146,15 +146,15 @@ func (m Mode) tooLong(c *plan.Cluster, f plan.Features) hcl.Diagnostics {
 	return diags
 }
 
-func (m Mode) tunnel(c *plan.Cluster, n *plan.Node) plan.Link {
+func (m Mode) tunnel(c *plan.Net, n *plan.Member) plan.Link {
 	l := m.like.device(c, n)
 	l.Namespace = n.Namespace
 	return l
 }
 
 // route is a node's route to the pods of another.
-func (m Mode) route(c *plan.Cluster, n, peer *plan.Node) plan.Route {
-	tunnel := m.tunnels(n, peer)
+func (m Mode) route(c *plan.Net, n, peer *plan.Member) plan.Route {
+	tunnel := m.tunnels(n.Node, peer.Node)
 	r := m.like.route(tunnel)
 	r.Namespace, r.Table, r.Dst, r.Via = n.Namespace, plan.TableMain, peer.PodCIDRs[0], peer.Uplink().Address(false).Addr()
 	r.Dev = n.Uplink().Name
@@ -174,21 +174,22 @@ func (m Mode) tunnels(n, peer *plan.Node) bool {
 func room(n *plan.Node) int { return n.Uplink().Switch.MTU - Overhead }
 
 // podMTU is that of the pods, also where some of their packets are not encapsulated.
-func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
+func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }
 
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	if from.Node == to.Node {
-		return attach.Local(from, to, podMTU(c, from.Node), m.like.own(c, from.Node))
+		return attach.Local(f, podMTU(c, from.Node), m.like.own(c, c.Member(from.Node)))
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, podMTU(c, from.Node))
+		return attach.Outside(f, podMTU(c, from.Node))
 	}
 	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 	if !m.tunnels(from.Node, to.Node) {
 		return e
 	}
 	if from.Pod == nil {
-		e.Source = from.Node.PodCIDRs[0].Addr()
+		e.Source = c.Member(from.Node).PodCIDRs[0].Addr()
 	}
 	e.Encap = plan.Encap{
 		Type: "ipip", Overhead: Overhead,

@@ -67,25 +67,25 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return m, diags
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Need {
+func (m Mode) Needs(*plan.Net) []plan.Need {
 	return append(m.Shared.Needs(), plan.Need{Feature: plan.FeatureIPVLAN})
 }
 
-func (m Mode) Joins(c *plan.Cluster, s lab.Segment) bool {
+func (m Mode) Joins(c *plan.Net, s lab.Segment) bool {
 	return m.sub == "l2" && m.Shared.Joins(c, s)
 }
 
-func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (m Mode) Allocate(c *plan.Net) hcl.Diagnostics {
 	if m.sub == "l2" {
 		return m.Shared.Allocate(c)
 	}
 	return attach.AllocateBridge(c)
 }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	if m.sub == "l2" {
 		for _, n := range c.Nodes {
-			m.Pods(c, s, n, plan.IPVLAN{Lower: m.Device(f, s, n), Mode: m.sub})
+			m.Pods(c, s, n, plan.IPVLAN{Lower: m.Device(c, s, n), Mode: m.sub})
 		}
 		return nil
 	}
@@ -94,7 +94,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		return diags
 	}
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.NICs {
 			attach.OnUplink(c, s, p, plan.IPVLAN{Lower: plan.End{Namespace: n.Namespace, Name: n.Uplink().Name}, Mode: m.sub})
 			for _, a := range p.Addresses {
 				s.Add(defaultRoute(p.Namespace, a.Addr().Is6()))
@@ -122,9 +122,9 @@ func defaultRoute(pod string, v6 bool) plan.Route {
 	return r
 }
 
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	if m.sub == "l2" {
-		return m.Shared.Expect(c, from, to)
+		return m.Shared.Expect(c, f)
 	}
-	return attach.ExpectBehind(c, from, to)
+	return attach.ExpectBehind(c, f)
 }

@@ -42,13 +42,13 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return Mode{shared}, diags
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Need {
+func (m Mode) Needs(*plan.Net) []plan.Need {
 	return append(m.Shared.Needs(), plan.Need{Feature: plan.FeatureMACVLAN})
 }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	for _, n := range c.Nodes {
-		m.Pods(c, s, n, plan.MACVLAN{Lower: m.Device(f, s, n), Mode: "bridge"})
+		m.Pods(c, s, n, plan.MACVLAN{Lower: m.Device(c, s, n), Mode: "bridge"})
 	}
 	return nil
 }

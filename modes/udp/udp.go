@@ -27,6 +27,7 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/modes/internal/attach"
+	"labnet/modes/udp/proxy"
 )
 
 const (
@@ -63,32 +64,32 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return m, diags
 }
 
-func (Mode) Needs(*plan.Cluster) []plan.Need {
+func (Mode) Needs(*plan.Net) []plan.Need {
 	return []plan.Need{{Feature: plan.FeatureTUN}, {Feature: plan.FeatureNFTables}}
 }
 
-func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (Mode) Allocate(c *plan.Net) hcl.Diagnostics {
 	return append(attach.OnlyIPv4(c, "udp"), attach.AllocateBridge(c)...)
 }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.Families(c), attach.Room(c, "udp", room)...)
 	if diags.HasErrors() {
 		return diags
 	}
 	for _, n := range c.Nodes {
-		attach.Bridge(c, f, s, n, podMTU(c, n))
+		attach.Bridge(c, s, n, podMTU(c, n.Node))
 		attach.Flannel(c, s, n)
 		local := n.Uplink().Address(false).Addr()
-		proxy := plan.Proxy{Device: device, MTU: room(n), Local: local, Port: m.port}
+		config := proxy.Config{Device: device, MTU: room(n.Node), Local: local, Port: m.port}
 		for _, peer := range c.Nodes {
 			if peer != n {
-				proxy.Routes = append(proxy.Routes, plan.ProxyRoute{To: peer.PodCIDRs[0], Via: peer.Uplink().Address(false).Addr()})
+				config.Routes = append(config.Routes, proxy.Route{To: peer.PodCIDRs[0], Via: peer.Uplink().Address(false).Addr()})
 			}
 		}
 		s.Add(
-			plan.Agent{Namespace: n.Namespace, Name: agent, Config: proxy.Text(), On: n.Uplink().Name},
-			plan.Link{Namespace: n.Namespace, Name: device, Device: plan.TUN{Agent: agent}, MTU: room(n), TxQueueLen: queue},
+			plan.Agent{Namespace: n.Namespace, Name: agent, Config: plan.Config(config), On: n.Uplink().Name},
+			plan.Link{Namespace: n.Namespace, Name: device, Device: plan.TUN{Agent: agent}, MTU: room(n.Node), TxQueueLen: queue},
 			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(own(n), 32)},
 			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
 		)
@@ -99,17 +100,18 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 // room is what is left inside the tunnel, and the MTU of its device: flanneld knows no other.
 func room(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
 
-func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(n)) }
+func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }
 
 // own is the address of a node's TUN device: the first of its block.
-func own(n *plan.Node) netip.Addr { return n.PodCIDRs[0].Addr() }
+func own(n *plan.Member) netip.Addr { return n.PodCIDRs[0].Addr() }
 
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	switch {
 	case from.Node == to.Node:
-		return attach.Local(from, to, podMTU(c, from.Node), attach.Gateway(from.Node.PodCIDRs[0]))
+		return attach.Local(f, podMTU(c, from.Node), attach.Gateway(c.Member(from.Node).PodCIDRs[0]))
 	case to.Pod == nil:
-		return attach.Outside(from, to, podMTU(c, from.Node))
+		return attach.Outside(f, podMTU(c, from.Node))
 	}
 	e := plan.Expectation{
 		Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true,
@@ -119,7 +121,7 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 		},
 	}
 	if from.Pod == nil {
-		e.Source = own(from.Node)
+		e.Source = own(c.Member(from.Node))
 	}
 	return e
 }

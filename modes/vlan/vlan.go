@@ -56,7 +56,7 @@ func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 }
 
 // shared is what the settings say, with the VLAN that they may leave to the network: the one in whose subnet that lies.
-func (m Mode) shared(c *plan.Cluster) attach.Shared {
+func (m Mode) shared(c *plan.Net) attach.Shared {
 	s := m.set
 	for _, cidr := range c.CIDRs() {
 		if segment, ok := c.Lab.Joined(cidr); ok && s.VLAN == 0 {
@@ -66,14 +66,14 @@ func (m Mode) shared(c *plan.Cluster) attach.Shared {
 	return s
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Need {
+func (m Mode) Needs(*plan.Net) []plan.Need {
 	return []plan.Need{device.NeedVLAN, {Feature: plan.FeatureNFTables}}
 }
 
 // Joins reports whether the pods are on that segment.
-func (m Mode) Joins(c *plan.Cluster, s lab.Segment) bool { return m.shared(c).Joins(c, s) }
+func (m Mode) Joins(c *plan.Net, s lab.Segment) bool { return m.shared(c).Joins(c, s) }
 
-func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (m Mode) Allocate(c *plan.Net) hcl.Diagnostics {
 	network := c.Lab.Network
 	if diags := attach.OnlyIPv4(c, "vlan"); diags.HasErrors() {
 		return diags
@@ -95,13 +95,13 @@ func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
 	return nil
 }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	shared := m.shared(c)
 	for _, n := range c.Nodes {
 		uplink := n.Uplink()
 		below, _ := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: uplink.Name}).(plan.Link)
 		name := fmt.Sprintf("%s.%d", uplink.Name, shared.VLAN)
-		device.VLAN(s, f, n, plan.Link{
+		device.VLAN(c, s, n, plan.Link{
 			Namespace: n.Namespace, Name: name, Device: plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: uplink.Name}, ID: shared.VLAN},
 			MTU: uplink.Switch.MTU, MAC: below.MAC, TxQueueLen: 1000,
 		})
@@ -113,22 +113,23 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 			)
 			attach.NoReturn(s, n, name, subnet)
 		}
-		if len(n.Pods) > 0 {
-			enhanced := plan.NewAddress(n.Namespace, name, n.Pods[0].Addresses[0])
+		if len(n.NICs) > 0 {
+			enhanced := plan.NewAddress(n.Namespace, name, n.NICs[0].Addresses[0])
 			enhanced.Scope, enhanced.NoPrefixRoute, enhanced.NoLocalRoute = "link", true, true
 			s.Add(enhanced)
 		}
-		attach.Hybridnet(c, s, n, c.PodMTU(attach.OnSegment(n)), name)
+		attach.Hybridnet(c, s, n, c.PodMTU(attach.OnSegment(n.Node)), name)
 	}
 	return nil
 }
 
 // Expect: inside a node its routes lead to the pods; to everything else a pod is a machine in the VLAN.
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	if from.Node == to.Node {
-		return attach.Local(from, to, c.PodMTU(attach.OnSegment(from.Node)), from.Node.Uplink().Address(false).Addr())
+		return attach.Local(f, c.PodMTU(attach.OnSegment(from.Node)), from.Node.Uplink().Address(false).Addr())
 	}
-	e := m.shared(c).Expect(c, from, to)
+	e := m.shared(c).Expect(c, f)
 	if to.Pod != nil && e.Reachable { // its node routes to it
 		e.MTU = c.PodMTU(e.MTU)
 	}

@@ -13,7 +13,7 @@ import (
 // flannel has flannel.<vni> (flannel-v6.<vni> for IPv6), its address the block's own, and pods on a bridge.
 type flannel struct{}
 
-func (flannel) allocate(c *plan.Cluster) hcl.Diagnostics { return attach.AllocateBridge(c) }
+func (flannel) allocate(c *plan.Net) hcl.Diagnostics { return attach.AllocateBridge(c) }
 
 func (flannel) device(m Mode, _ string, v6 bool) string {
 	if v6 {
@@ -22,21 +22,21 @@ func (flannel) device(m Mode, _ string, v6 bool) string {
 	return fmt.Sprintf("flannel.%d", m.vni)
 }
 
-func (f flannel) plan(m Mode, c *plan.Cluster, features plan.Features, s *plan.State, n *plan.Node) {
+func (f flannel) plan(m Mode, c *plan.Net, s *plan.State, n *plan.Member) {
 	for family, block := range n.PodCIDRs {
 		device := f.device(m, n.Uplink().Name, block.Addr().Is6())
 		// flanneld gives the device and the pods one MTU. txqueuelen is 0: it leaves the attribute at Go's zero.
 		m.tunnel(s, c, n, family, overlay{
-			mtu: c.PodMTU(inside(n, block.Addr().Is6())),
-			mac: func(n *plan.Node) string { return plan.MAC(device, n.Name) }, direct: plan.Route{Protocol: plan.ProtocolBoot},
+			mtu: c.PodMTU(inside(n.Node, block.Addr().Is6())),
+			mac: func(n *plan.Member) string { return plan.MAC(device, n.Name) }, direct: plan.Route{Protocol: plan.ProtocolBoot},
 		})
 		attach.NoRouterAdvertisements(c, s, n.Namespace, device)
 	}
-	attach.Bridge(c, features, s, n, podMTU(c, n))
+	attach.Bridge(c, s, n, podMTU(c, n.Node))
 	attach.Flannel(c, s, n)
 }
 
-func (flannel) own(n *plan.Node, v6 bool) netip.Addr {
+func (flannel) own(n *plan.Member, v6 bool) netip.Addr {
 	for _, block := range n.PodCIDRs {
 		if block.Addr().Is6() == v6 {
 			return attach.Gateway(block)
@@ -45,4 +45,4 @@ func (flannel) own(n *plan.Node, v6 bool) netip.Addr {
 	return netip.Addr{}
 }
 
-func (flannel) through(n *plan.Node, family int) netip.Addr { return vtep(n, family) }
+func (flannel) through(n *plan.Member, family int) netip.Addr { return vtep(n, family) }

@@ -15,7 +15,7 @@ import (
 // device's MAC address is eth0's, so a remote pod's neighbour entry says which node it is on.
 type hybridnet struct{}
 
-func (hybridnet) allocate(c *plan.Cluster) hcl.Diagnostics {
+func (hybridnet) allocate(c *plan.Net) hcl.Diagnostics {
 	if diags := attach.OnlyIPv4(c, "Hybridnet"); diags.HasErrors() {
 		return diags
 	}
@@ -26,7 +26,7 @@ func (hybridnet) device(m Mode, uplink string, _ bool) string {
 	return fmt.Sprintf("%s.vxlan%d", uplink, m.vni)
 }
 
-func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State, n *plan.Node) {
+func (h hybridnet) plan(m Mode, c *plan.Net, s *plan.State, n *plan.Member) {
 	uplink := n.Uplink()
 	device := h.device(m, uplink.Name, false)
 	node := plan.NewAddress(n.Namespace, device, uplink.Address(false))
@@ -34,7 +34,7 @@ func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State,
 	s.Add(
 		plan.Link{
 			Namespace: n.Namespace, Name: device,
-			MTU: inside(n, false), // the kernel's choice
+			MTU: inside(n.Node, false), // the kernel's choice
 			MAC: uplinkMAC(s, n), TxQueueLen: 1000,
 			Device: plan.VXLAN{Lower: uplink.Name, VNI: m.vni, Port: m.port, Local: uplink.Address(false).Addr(), Learning: true},
 		},
@@ -58,22 +58,22 @@ func (h hybridnet) plan(m Mode, c *plan.Cluster, _ plan.Features, s *plan.State,
 		}
 		mac := uplinkMAC(s, peer)
 		s.Add(plan.FDB{Namespace: n.Namespace, Link: device, MAC: mac, Dst: peer.Uplink().Address(false).Addr()})
-		for _, p := range peer.Pods {
+		for _, p := range peer.NICs {
 			s.Add(plan.Neighbour{Namespace: n.Namespace, Link: device, Addr: p.Address(false), MAC: mac})
 		}
 	}
-	attach.Hybridnet(c, s, n, podMTU(c, n), device)
+	attach.Hybridnet(c, s, n, podMTU(c, n.Node), device)
 }
 
 // outside is what of a subnet no pod has: its own address and the next, which is a gateway's by custom, and the broadcast
 // address.
-func outside(c *plan.Cluster, subnet netip.Prefix) []netip.Prefix {
+func outside(c *plan.Net, subnet netip.Prefix) []netip.Prefix {
 	if subnet.Bits() > 30 {
 		return nil // it has room for no pod
 	}
 	before := netip.PrefixFrom(subnet.Addr(), 31)
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.NICs {
 			if before.Contains(p.Address(false)) { // the file gave it to a pod
 				before = plan.Single(subnet.Addr())
 			}
@@ -82,7 +82,7 @@ func outside(c *plan.Cluster, subnet netip.Prefix) []netip.Prefix {
 	return []netip.Prefix{before, plan.Single(plan.Last(subnet))}
 }
 
-func uplinkMAC(s *plan.State, n *plan.Node) string {
+func uplinkMAC(s *plan.State, n *plan.Member) string {
 	l, _ := s.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindLink, Name: n.Uplink().Name}).(plan.Link)
 	return l.MAC
 }
@@ -97,6 +97,6 @@ func (hybridnet) firewall(device string, subnet netip.Prefix) *nft.Ruleset {
 }
 
 // own: the pods' veths have no address, so the kernel takes that of the first interface.
-func (hybridnet) own(n *plan.Node, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+func (hybridnet) own(n *plan.Member, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
 
-func (hybridnet) through(n *plan.Node, _ int) netip.Addr { return n.Uplink().Address(false).Addr() }
+func (hybridnet) through(n *plan.Member, _ int) netip.Addr { return n.Uplink().Address(false).Addr() }

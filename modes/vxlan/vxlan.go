@@ -67,14 +67,14 @@ type Mode struct {
 
 // like is whose names, attributes and node side a cluster has.
 type like interface {
-	allocate(*plan.Cluster) hcl.Diagnostics
+	allocate(*plan.Net) hcl.Diagnostics
 	// device is the name of the tunnel of one family on a node with such an uplink.
 	device(m Mode, uplink string, v6 bool) string
-	plan(m Mode, c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node)
+	plan(m Mode, c *plan.Net, s *plan.State, n *plan.Member)
 	// own is the address from which a node talks to its own pods.
-	own(n *plan.Node, v6 bool) netip.Addr
+	own(n *plan.Member, v6 bool) netip.Addr
 	// through is the address from which a node talks through the tunnel of a family.
-	through(n *plan.Node, family int) netip.Addr
+	through(n *plan.Member, family int) netip.Addr
 }
 
 var likes = map[string]struct {
@@ -139,13 +139,13 @@ func wrong(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
 }
 
-func (m Mode) Needs(*plan.Cluster) []plan.Need {
+func (m Mode) Needs(*plan.Net) []plan.Need {
 	return []plan.Need{{Feature: plan.FeatureVXLAN}, {Feature: plan.FeatureNFTables}}
 }
 
-func (m Mode) Allocate(c *plan.Cluster) hcl.Diagnostics { return m.like.allocate(c) }
+func (m Mode) Allocate(c *plan.Net) hcl.Diagnostics { return m.like.allocate(c) }
 
-func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := append(attach.Families(c), attach.Room(c, "vxlan", func(n *plan.Node) int { return room(c, n) })...)
 	for _, n := range c.Nodes {
 		for _, cidr := range c.CIDRs() {
@@ -157,7 +157,7 @@ func (m Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnost
 		return diags
 	}
 	for _, n := range c.Nodes {
-		m.like.plan(m, c, f, s, n)
+		m.like.plan(m, c, s, n)
 	}
 	return diags
 }
@@ -188,7 +188,7 @@ func Overhead(v6 bool) int {
 // inside is what is left of the underlay's MTU inside the tunnel of one family; room has to suit all families.
 func inside(n *plan.Node, v6 bool) int { return n.Uplink().Switch.MTU - Overhead(v6) }
 
-func room(c *plan.Cluster, n *plan.Node) int {
+func room(c *plan.Net, n *plan.Node) int {
 	mtu := n.Uplink().Switch.MTU
 	for _, cidr := range c.CIDRs() {
 		mtu = min(mtu, inside(n, cidr.Addr().Is6()))
@@ -196,18 +196,18 @@ func room(c *plan.Cluster, n *plan.Node) int {
 	return mtu
 }
 
-func podMTU(c *plan.Cluster, n *plan.Node) int { return c.PodMTU(room(c, n)) }
+func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(c, n)) }
 
 // overlay is what the systems' tunnels differ in.
 type overlay struct {
 	mtu, txQueueLen, routeMTU int
-	mac                       func(*plan.Node) string
+	mac                       func(*plan.Member) string
 	direct                    plan.Route // what else is said of a route to a node in the same subnet
 	always                    bool       // whether such a node has its neighbour and FDB entry all the same
 }
 
 // tunnel adds the device of one family, and for every other node a route, a neighbour and an FDB entry.
-func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o overlay) {
+func (m Mode) tunnel(s *plan.State, c *plan.Net, n *plan.Member, family int, o overlay) {
 	v6 := c.CIDRs()[family].Addr().Is6()
 	device := m.like.device(m, n.Uplink().Name, v6)
 	uplink := n.Uplink()
@@ -227,7 +227,7 @@ func (m Mode) tunnel(s *plan.State, c *plan.Cluster, n *plan.Node, family int, o
 			Namespace: n.Namespace, Table: plan.TableMain, Dst: peer.PodCIDRs[family], Via: vtep(peer, family), Dev: device,
 			Protocol: plan.ProtocolBoot, Onlink: true, MTU: o.routeMTU,
 		}
-		if m.reaches(n, peer) {
+		if m.reaches(n.Node, peer.Node) {
 			route.Via, route.Dev, route.MTU = node, uplink.Name, 0
 			route.Protocol, route.Onlink = o.direct.Protocol, o.direct.Onlink
 			if !o.always {
@@ -250,15 +250,16 @@ func (m Mode) reaches(n, other *plan.Node) bool {
 }
 
 // vtep is the address of a node's tunnel device: the first of its block.
-func vtep(n *plan.Node, family int) netip.Addr { return n.PodCIDRs[family].Addr() }
+func vtep(n *plan.Member, family int) netip.Addr { return n.PodCIDRs[family].Addr() }
 
-func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	v6 := to.Address.Is6()
 	if from.Node == to.Node {
-		return attach.Local(from, to, podMTU(c, from.Node), m.like.own(from.Node, v6))
+		return attach.Local(f, podMTU(c, from.Node), m.like.own(c.Member(from.Node), v6))
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, podMTU(c, from.Node))
+		return attach.Outside(f, podMTU(c, from.Node))
 	}
 	e := plan.Expectation{
 		Reachable: true,
@@ -281,7 +282,7 @@ func (m Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 	default:
 		for i, cidr := range c.CIDRs() {
 			if cidr.Addr().Is6() == v6 {
-				e.Source = m.like.through(from.Node, i)
+				e.Source = m.like.through(c.Member(from.Node), i)
 				e.MTU = min(inside(from.Node, v6), podMTU(c, to.Node))
 			}
 		}

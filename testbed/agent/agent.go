@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"labnet/lab/plan"
 	"labnet/testbed"
 	"labnet/testbed/agent/bgp"
 	"labnet/testbed/agent/udp"
@@ -36,7 +35,7 @@ var kinds = map[string]func(config []byte) (agent, error){
 }
 
 func speaker(config []byte) (agent, error) {
-	var c plan.Speaker
+	var c bgp.Config
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (r *run) open(ctx context.Context, pairs []pair, serving *sync.WaitGroup) e
 	takes := map[int]bool{}
 	for _, p := range pairs {
 		takes[p.from], takes[p.to] = true, true
-		e := r.plan.Expect(r.ends[p.from].Endpoint, r.ends[p.to].Endpoint)
+		e := r.plan.Expect(plan.Flow{From: r.ends[p.from].Endpoint, To: r.ends[p.to].Endpoint})
 		room = max(room, e.MTU+1)
 		if e.Encap.Port != 0 && !slices.Contains(r.ports, e.Encap.Port) {
 			r.ports = append(r.ports, e.Encap.Port)
@@ -131,7 +131,7 @@ func (r *run) tried(pairs []pair) []pair {
 	var tried []pair
 	for _, p := range pairs {
 		from, to := r.ends[p.from].Endpoint, r.ends[p.to].Endpoint
-		e := r.plan.Expect(from, to)
+		e := r.plan.Expect(plan.Flow{From: from, To: to})
 		outside := from.Node.Kind != lab.Node || to.Node.Kind != lab.Node
 		machines := from.Pod == nil && to.Pod == nil
 		if !e.Reachable && (outside || machines) {

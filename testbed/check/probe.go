@@ -23,7 +23,7 @@ type probe struct {
 
 // pair makes all checks of a pair. Where nothing arrives the others could only say the same again.
 func (r *run) pair(ctx context.Context, from, to *endpoint) []Check {
-	p := &probe{run: r, from: from, to: to, want: r.plan.Expect(from.Endpoint, to.Endpoint)}
+	p := &probe{run: r, from: from, to: to, want: r.plan.Expect(plan.Flow{From: from.Endpoint, To: to.Endpoint})}
 	f := r.journal.begin()
 	defer f.end()
 	if p.reach(ctx, f) && p.want.Reachable {
@@ -205,7 +205,7 @@ func (p *probe) wire(f *flow) {
 	expected := underlay(p.want)
 	ok, seen, detail := p.crossed(f, p.from, p.to, request, p.want)
 	if ok && p.from.Pod != nil && p.to.Pod != nil {
-		back := p.plan.Expect(p.to.Endpoint, p.from.Endpoint)
+		back := p.plan.Expect(plan.Flow{From: p.to.Endpoint, To: p.from.Endpoint})
 		if right, other, where := p.crossed(f, p.to, p.from, answer, back); !right {
 			ok, expected, seen, detail = false, "of the answer: "+underlay(back), other, where
 		}

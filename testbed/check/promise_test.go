@@ -17,9 +17,9 @@ type liar struct {
 	lie func(from, to plan.Endpoint, e *plan.Expectation)
 }
 
-func (l liar) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
-	e := l.Mode.Expect(c, from, to)
-	l.lie(from, to, &e)
+func (l liar) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	e := l.Mode.Expect(c, f)
+	l.lie(f.From, f.To, &e)
 	return e
 }
 

@@ -15,7 +15,7 @@ import (
 
 // trail says how far a packet came that did not arrive, and where to look.
 func (p *probe) trail(f *flow, from, to *endpoint, kind byte) (where, look string) {
-	want := p.plan.Expect(from.Endpoint, to.Endpoint)
+	want := p.plan.Expect(plan.Flow{From: from.Endpoint, To: to.Endpoint})
 	sender, receiver := from.Address, to.Address
 	switch got := f.arrived(); {
 	case kind == answer && len(got) > 0:

@@ -444,7 +444,7 @@ func TestSabotage(t *testing.T) {
 		sabotage         func(a, b *plan.Node) string
 	}{
 		{"a host-gw route under vxlan", "vxlan", "not encapsulated (10.42.", func(a, b *plan.Node) string {
-			return fmt.Sprintf("ip -n %s route replace %s via %s dev eth0", a.Namespace, b.PodCIDRs[0], b.Uplink().Addresses[0].Addr())
+			return fmt.Sprintf("ip -n %s route replace %s via %s dev eth0", a.Namespace, b.PodCIDRs()[0], b.Uplink().Addresses[0].Addr())
 		}},
 		{"a wrong VNI", "vxlan", "has VNI 99 instead of 1", func(a, b *plan.Node) string {
 			return fmt.Sprintf(`mac=$(ip -n %[1]s -o link show flannel.1 | grep -o 'ether [0-9a-f:]*' | cut -d' ' -f2)
@@ -457,7 +457,7 @@ func TestSabotage(t *testing.T) {
 			ip -n %[1]s route add %[5]s via %[6]s dev flannel.1 onlink
 			ip -n %[1]s neigh add %[6]s lladdr $far dev flannel.1
 			bridge -n %[1]s fdb add $far dst %[7]s dev flannel.1`, a.Namespace, b.Namespace,
-				a.Uplink().Addresses[0].Addr(), a.PodCIDRs[0].Addr(), b.PodCIDRs[0], b.PodCIDRs[0].Addr(), b.Uplink().Addresses[0].Addr())
+				a.Uplink().Addresses[0].Addr(), a.PodCIDRs()[0].Addr(), b.PodCIDRs()[0], b.PodCIDRs()[0].Addr(), b.Uplink().Addresses[0].Addr())
 		}},
 		{"an offload left on", "host-gw", "the wire model nic allows 1514", func(a, _ *plan.Node) string {
 			return fmt.Sprintf("ip netns exec %s ethtool -K eth0 tso on", a.Namespace)
@@ -500,7 +500,7 @@ func TestChangedMeanwhile(t *testing.T) {
 // A way that is broken altogether is said to be, with its ends.
 func TestBrokenPath(t *testing.T) {
 	v := up(t, "host-gw")
-	sh(t, fmt.Sprintf("ip -n %s route replace prohibit %s", v.Plans[0].Cluster.Nodes[0].Namespace, v.Plans[0].Cluster.Nodes[1].PodCIDRs[0]))
+	sh(t, fmt.Sprintf("ip -n %s route replace prohibit %s", v.Plans[0].Cluster.Nodes[0].Namespace, v.Plans[0].Cluster.Nodes[1].PodCIDRs()[0]))
 	if _, err := Run(t.Context(), tiny(v), silent); err == nil || !strings.Contains(err.Error(), "connect 10.42.0.2 to 10.42.1.2") {
 		t.Errorf("error %v", err)
 	}

@@ -108,7 +108,7 @@ func topology(c *plan.Cluster) report.Topology {
 	pods := map[string][]report.TopologyPod{}
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
-			pods[n.Name] = append(pods[n.Name], report.TopologyPod{Name: p.Name, Address: p.Addresses[0].Addr().String()})
+			pods[n.Name] = append(pods[n.Name], report.TopologyPod{Name: p.Name, Address: p.Addresses()[0].Addr().String()})
 		}
 	}
 	for _, m := range c.Lab.Machines {
@@ -164,7 +164,7 @@ func (c *Config) arithmetic() []report.Expected {
 		if !ok || routes(p.Cluster).missing(crossNode, p) != "" {
 			continue
 		}
-		e := p.Expect(way.from, way.to)
+		e := p.Expect(plan.Flow{From: way.from, To: way.to})
 		headers := 20 + 20 + 12 // IPv4, TCP, and TCP's timestamps
 		if way.from.Address.Is6() {
 			headers += 20

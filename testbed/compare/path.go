@@ -187,7 +187,7 @@ func (w ways) missing(path string, p *plan.Plan) string {
 			podNode:   "no two nodes have pods",
 		}[path]
 	}
-	if !p.Expect(way.from, way.to).Reachable || !p.Expect(way.to, way.from).Reachable {
+	if !p.Expect(plan.Flow{From: way.from, To: way.to}).Reachable || !p.Expect(plan.Flow{From: way.to, To: way.from}).Reachable {
 		return fmt.Sprintf("in this mode %s does not reach %s", way.from.Title, way.to.Title)
 	}
 	return ""

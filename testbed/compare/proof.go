@@ -25,7 +25,7 @@ var tunnelPorts = []int{4789, 8472, 8285}
 // against what the mode promises, in both directions.
 func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 	way := *s.across
-	out, back := s.Plan.Expect(way.from, way.to), s.Plan.Expect(way.to, way.from)
+	out, back := s.Plan.Expect(plan.Flow{From: way.from, To: way.to}), s.Plan.Expect(plan.Flow{From: way.to, To: way.from})
 	proof := report.Proof{Mode: s.Mode, Wire: r.wire.Name, Encapsulation: out.Encap.String()}
 	device := way.from.Node.Uplink().Name
 	capture, err := wire.Listen(s.places[way.from.Node.Namespace], device)

@@ -52,7 +52,7 @@ func TestSwitchImpairs(t *testing.T) {
 			up(t, p)
 			healthy(t, p)
 			ping := "ip netns exec %s.n1.p1 ping -n -q "
-			to := " " + p.Cluster.Nodes[1].Pods[0].Addresses[0].Addr().String()
+			to := " " + p.Cluster.Nodes[1].Pods[0].Addresses()[0].Addr().String()
 			rtt, lost := pinged(t, sh(t, p, ping+tt.ping+to))
 			if quickest := rtt[0]; quickest < tt.quickest[0] || quickest > tt.quickest[1] {
 				t.Errorf("the quickest answer took %g ms, not %g to %g", quickest, tt.quickest[0], tt.quickest[1])

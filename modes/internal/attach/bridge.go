@@ -31,7 +31,7 @@ const BridgeName = "cni0"
 
 // AllocateBridge gives each node the block that flannel would lease it, a /24 or /64, and its pods the addresses that
 // host-local would: the first is the gateway's, the second the first pod's.
-func AllocateBridge(c *plan.Cluster) hcl.Diagnostics {
+func AllocateBridge(c *plan.Net) hcl.Diagnostics {
 	const reserved = 3 // the block's own address, the gateway, the broadcast address
 	if diags := plan.AllocateBlocks(c, 24, 64, reserved); diags.HasErrors() {
 		return diags
@@ -43,8 +43,8 @@ func AllocateBridge(c *plan.Cluster) hcl.Diagnostics {
 func Gateway(block netip.Prefix) netip.Addr { return plan.Nth(block, 1) }
 
 // Bridge adds a node's bridge and its pods.
-func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu int) {
-	if len(n.Pods) == 0 {
+func Bridge(c *plan.Net, s *plan.State, n *plan.Member, mtu int) {
+	if len(n.NICs) == 0 {
 		return // the plugin makes cni0 with the first pod
 	}
 	var gateways []netip.Addr
@@ -56,23 +56,23 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 		MAC: plan.MACOf(0x0a, 0x58, gateways...),
 	})
 	NoRouterAdvertisements(c, s, n.Namespace, BridgeName)
-	if f[plan.FeatureBridgeNetfilter] {
+	if c.Features[plan.FeatureBridgeNetfilter] {
 		s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-iptables", Value: "1"})
 	}
 	for i, block := range n.PodCIDRs {
 		s.Add(plan.NewAddress(n.Namespace, BridgeName, netip.PrefixFrom(gateways[i], block.Bits())))
 	}
-	for _, p := range n.Pods {
+	for _, p := range n.NICs {
 		host := "veth" + digest(p.Title())[:8]
-		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
+		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: p.Device}
 		s.Add(
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: plan.MAC("veth", p.Title()), Port: plan.Port{Bridge: BridgeName, Hairpin: true}},
 			plan.Link{Namespace: far.Namespace, Name: far.Name, Device: plan.Veth{Peer: near}, MTU: mtu, MAC: plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...)},
-			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"},
+			plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv4/conf/" + far.Name + "/arp_notify", Value: "1", Link: far.Name},
 		)
 		NoRouterAdvertisements(c, s, near.Namespace, near.Name)
 		if c.SpeaksIPv6() {
-			s.Add(plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+			s.Add(plan.Sysctl{Namespace: far.Namespace, Path: "net/ipv6/conf/" + far.Name + "/accept_dad", Value: "0", Link: far.Name})
 		}
 		for i, a := range p.Addresses {
 			gateway := gateways[i]
@@ -86,18 +86,18 @@ func Bridge(c *plan.Cluster, f plan.Features, s *plan.State, n *plan.Node, mtu i
 }
 
 // eachPod hands out addresses from first on; length gives the prefix length that the pod's interface shows.
-func eachPod(c *plan.Cluster, first int, length func(block netip.Prefix) int) hcl.Diagnostics {
+func eachPod(c *plan.Net, first int, length func(block netip.Prefix) int) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		for _, block := range n.PodCIDRs {
 			taken := map[netip.Addr]bool{}
-			for _, p := range n.Pods {
-				for _, a := range p.Pod.Addresses {
+			for _, p := range n.NICs {
+				for _, a := range p.Pod.Pod.Addresses {
 					taken[a] = true
 				}
 			}
 			next := first
-			for _, p := range n.Pods {
+			for _, p := range n.NICs {
 				addr, asked := wanted(p, block.Addr().Is6())
 				last := plan.Last(block)
 				if length(block) != block.Bits() || last.Is6() { // nothing is broadcast there
@@ -126,8 +126,8 @@ func eachPod(c *plan.Cluster, first int, length func(block netip.Prefix) int) hc
 	return diags
 }
 
-func wanted(p *plan.Pod, v6 bool) (netip.Addr, bool) {
-	for _, a := range p.Pod.Addresses {
+func wanted(p *plan.NIC, v6 bool) (netip.Addr, bool) {
+	for _, a := range p.Pod.Pod.Addresses {
 		if a.Is6() == v6 {
 			return a, true
 		}
@@ -136,7 +136,7 @@ func wanted(p *plan.Pod, v6 bool) (netip.Addr, bool) {
 }
 
 // NoRouterAdvertisements is what every program sets on the devices it makes. It matters only where there is IPv6.
-func NoRouterAdvertisements(c *plan.Cluster, s *plan.State, ns, link string) {
+func NoRouterAdvertisements(c *plan.Net, s *plan.State, ns, link string) {
 	if !c.SpeaksIPv6() {
 		return
 	}

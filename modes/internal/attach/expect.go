@@ -11,9 +11,9 @@ import (
 )
 
 // Local is what becomes of packets that stay on one node. own is the address that the node itself uses towards its pods.
-func Local(from, to plan.Endpoint, mtu int, own netip.Addr) plan.Expectation {
-	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: mtu}
-	if from.Pod == nil && own.IsValid() {
+func Local(f plan.Flow, mtu int, own netip.Addr) plan.Expectation {
+	e := plan.Expectation{Reachable: true, Source: f.From.Address, MTU: mtu}
+	if f.From.Pod == nil && own.IsValid() {
 		e.Source = own
 	}
 	return e
@@ -21,7 +21,8 @@ func Local(from, to plan.Endpoint, mtu int, own netip.Addr) plan.Expectation {
 
 // Outside is what becomes of packets from a pod to another node itself: that is no pod, so they are masqueraded and cross
 // the underlay as they are.
-func Outside(from, to plan.Endpoint, mtu int) plan.Expectation {
+func Outside(f plan.Flow, mtu int) plan.Expectation {
+	from, to := f.From, f.To
 	return plan.Expectation{
 		Reachable: true,
 		Source:    from.Node.Uplink().Address(to.Address.Is6()).Addr(),
@@ -31,7 +32,7 @@ func Outside(from, to plan.Endpoint, mtu int) plan.Expectation {
 }
 
 // Families reports nodes whose uplink lacks a family that the pod network has.
-func Families(c *plan.Cluster) hcl.Diagnostics {
+func Families(c *plan.Net) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, cidr := range c.CIDRs() {
 		for _, n := range c.Nodes {
@@ -51,14 +52,14 @@ func Families(c *plan.Cluster) hcl.Diagnostics {
 }
 
 // OnlyIPv4 refuses a pod network with IPv6 where the mode's own program has none.
-func OnlyIPv4(c *plan.Cluster, mode string) hcl.Diagnostics {
+func OnlyIPv4(c *plan.Net, mode string) hcl.Diagnostics {
 	for _, cidr := range c.CIDRs() {
 		if cidr.Addr().Is6() {
 			return hcl.Diagnostics{{
 				Severity: hcl.DiagError,
 				Summary:  mode + " is IPv4 only",
 				Detail:   fmt.Sprintf("The pod network has %s, and %s carries no IPv6. Take that CIDR out, or use a mode that has both, such as vxlan or host-gw.", cidr, mode),
-				Subject:  c.Lab.Network.At.Of("cidr", c.Lab.Network.Range).Ptr(),
+				Subject:  c.Def.At.Of("cidr", c.Def.Range).Ptr(),
 			}}
 		}
 	}
@@ -67,7 +68,7 @@ func OnlyIPv4(c *plan.Cluster, mode string) hcl.Diagnostics {
 
 // Room reports switches on which a mode leaves the pods too small an MTU, or a smaller one than the network asks for. room is
 // how much it leaves them.
-func Room(c *plan.Cluster, mode string, room func(*plan.Node) int) hcl.Diagnostics {
+func Room(c *plan.Net, mode string, room func(*plan.Node) int) hcl.Diagnostics {
 	least := 68 // RFC 791
 	for _, cidr := range c.CIDRs() {
 		if cidr.Addr().Is6() {
@@ -78,10 +79,10 @@ func Room(c *plan.Cluster, mode string, room func(*plan.Node) int) hcl.Diagnosti
 	narrow := map[*lab.Switch]bool{}
 	for _, n := range c.Nodes {
 		sw := n.Uplink().Switch
-		left := room(n)
-		if wanted := c.Lab.Network.MTU; wanted > left && left >= least && !narrow[sw] {
+		left := room(n.Node)
+		if wanted := c.Def.MTU; wanted > left && left >= least && !narrow[sw] {
 			narrow[sw] = true
-			diags = append(diags, lab.Contradiction(c.Lab.Network.At.Of("mtu", c.Lab.Network.Range), sw.At.Of("mtu", sw.Range),
+			diags = append(diags, lab.Contradiction(c.Def.At.Of("mtu", c.Def.Range), sw.At.Of("mtu", sw.Range),
 				"The pods' MTU is too large for "+mode,
 				"Packets of %d bytes do not fit: on switch %[2]q (MTU %[3]d) mode %[4]s leaves %[5]d bytes for the pods. Write mtu = %[5]d or less, leave it out to have all there is, or give the switch an MTU of %[6]d; it is at %[7]s.",
 				wanted, sw.Name, sw.MTU, mode, left, sw.MTU-left+wanted))
@@ -100,7 +101,7 @@ func Room(c *plan.Cluster, mode string, room func(*plan.Node) int) hcl.Diagnosti
 }
 
 // OneSegment reports the nodes that another node cannot be the gateway for.
-func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
+func OneSegment(c *plan.Net, mode string) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		first := c.Nodes[0].Uplink()
@@ -118,12 +119,12 @@ func OneSegment(c *plan.Cluster, mode string) hcl.Diagnostics {
 }
 
 // Expect follows a packet and the answer to it, where the pods' devices stand on their nodes' uplinks.
-func (s Shared) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (s Shared) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	gateway := func(cidr netip.Prefix) netip.Addr { return s.Gateway(c, cidr) }
-	return plan.Walk{Cluster: c, Segment: s.Segment, Gateway: gateway, VLAN: s.VLAN, SameMAC: s.SameMAC}.Expect(from, to)
+	return plan.Walk{Cluster: c.Cluster, Net: c, Segment: s.Segment, Gateway: gateway, VLAN: s.VLAN, SameMAC: s.SameMAC}.Expect(f)
 }
 
 // ExpectBehind does so where nodes route for the pods on their uplinks.
-func ExpectBehind(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
-	return plan.Walk{Cluster: c, Segment: Shared{}.Segment, SameMAC: true, Behind: true}.Expect(from, to)
+func ExpectBehind(c *plan.Net, f plan.Flow) plan.Expectation {
+	return plan.Walk{Cluster: c.Cluster, Net: c, Segment: Shared{}.Segment, SameMAC: true, Behind: true}.Expect(f)
 }

@@ -10,7 +10,7 @@ import (
 // Flannel adds the firewall rules that flanneld makes for every backend, in the form of its EnableNFTables: traffic of
 // the pod network is forwarded, and masqueraded only where it leaves the pod network. Its comments are left out: they say
 // nothing that is not here.
-func Flannel(c *plan.Cluster, s *plan.State, n *plan.Node) {
+func Flannel(c *plan.Net, s *plan.State, n *plan.Member) {
 	tables := map[bool]*nft.Ruleset{false: nft.NewRuleset(nft.IPv4, "flannel-ipv4"), true: nft.NewRuleset(nft.IPv6, "flannel-ipv6")}
 	for i, block := range n.PodCIDRs {
 		v6 := block.Addr().Is6()

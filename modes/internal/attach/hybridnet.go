@@ -22,7 +22,7 @@ const (
 const HybridnetVeths = "hybr*"
 
 // AllocateOverlay gives the pods addresses of the one subnet that all nodes share, wherever the nodes are.
-func AllocateOverlay(c *plan.Cluster, mode string) hcl.Diagnostics {
+func AllocateOverlay(c *plan.Net, mode string) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, cidr := range c.CIDRs() {
 		diags = append(diags, Shared{Mode: mode}.allocate(c, cidr)...)
@@ -31,10 +31,10 @@ func AllocateOverlay(c *plan.Cluster, mode string) hcl.Diagnostics {
 }
 
 // Subnet is what the pods of a CIDR take for their own subnet: that of the segment in which the network lies, or the network.
-func Subnet(c *plan.Cluster, cidr netip.Prefix) netip.Prefix { return Shared{}.subnet(c, cidr) }
+func Subnet(c *plan.Net, cidr netip.Prefix) netip.Prefix { return Shared{}.subnet(c, cidr) }
 
 // Hybridnet adds a node's policy rules and its pods. The node answers ARP for its pods on the devices named.
-func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ...string) {
+func Hybridnet(c *plan.Net, s *plan.State, n *plan.Member, mtu int, answers ...string) {
 	rules := []plan.Rule{
 		{Table: TableLocalPods},
 		{Table: TableOverlay},
@@ -50,23 +50,23 @@ func Hybridnet(c *plan.Cluster, s *plan.State, n *plan.Node, mtu int, answers ..
 	}
 	s.Add(plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/all/arp_filter", Value: "0"})
 	answerForGateway(s, n)
-	for _, p := range n.Pods {
+	for _, p := range n.NICs {
 		hybridnetPod(s, p, mtu, answers)
 	}
 }
 
 // NoReturn adds a table which keeps what is for a pod that is not there from going back and forth between the node and a
 // router.
-func NoReturn(s *plan.State, n *plan.Node, device string, subnet netip.Prefix) {
+func NoReturn(s *plan.State, n *plan.Member, device string, subnet netip.Prefix) {
 	r := nft.NewRuleset(nft.IPv4, "hybridnet")
 	r.Base("filter-FORWARD", "filter", nft.Forward, nft.PriorityFilter)
 	r.Rule("filter-FORWARD", nft.Is("iifname", device), nft.Is("oifname", device), nft.Is("ip daddr", subnet), nft.Then(nft.Drop))
 	s.AddRuleset(n.Namespace, r)
 }
 
-func hybridnetPod(s *plan.State, p *plan.Pod, mtu int, answers []string) {
+func hybridnetPod(s *plan.State, p *plan.NIC, mtu int, answers []string) {
 	near := plan.End{Namespace: p.Node.Namespace, Name: "hybr" + digest("default." + p.Node.Name + "-" + p.Name)[:11]}
-	far := plan.End{Namespace: p.Namespace, Name: "eth0"}
+	far := plan.End{Namespace: p.Namespace, Name: p.Device}
 	s.Add(
 		plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: caliMAC},
 		plan.Link{Namespace: far.Namespace, Name: far.Name, Device: plan.Veth{Peer: near}, MTU: mtu, MAC: plan.MAC("pod", p.Title())},

@@ -22,7 +22,7 @@ var (
 
 // AllocateRouted gives each node the block that Calico's IPAM would, a /26 or /122, and its pods the addresses in it. Where
 // there is a tunnel, the block's first address is its device's.
-func AllocateRouted(c *plan.Cluster, tunnel bool) hcl.Diagnostics {
+func AllocateRouted(c *plan.Net, tunnel bool) hcl.Diagnostics {
 	first := 0
 	if tunnel {
 		first = 1
@@ -35,16 +35,16 @@ func AllocateRouted(c *plan.Cluster, tunnel bool) hcl.Diagnostics {
 
 // Routed adds a node's pods as Calico connects them: a veth pair without a bridge, a route to each pod, and a blackhole
 // for the unused rest of the node's block; protocol is of whoever makes that: BIRD announces it, Felix only drops by it.
-func Routed(c *plan.Cluster, s *plan.State, n *plan.Node, mtu, protocol int) {
+func Routed(c *plan.Net, s *plan.State, n *plan.Member, mtu, protocol int) {
 	for _, block := range n.PodCIDRs {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Type: "blackhole", Protocol: protocol})
 		if !block.Addr().Is6() {
 			answerForGateway(s, n)
 		}
 	}
-	for _, p := range n.Pods {
+	for _, p := range n.NICs {
 		host := "cali" + digest("default." + n.Name + "-" + p.Name)[:11]
-		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: "eth0"}
+		near, far := plan.End{Namespace: n.Namespace, Name: host}, plan.End{Namespace: p.Namespace, Name: p.Device}
 		mac := plan.MAC("pod", p.Title())
 		s.Add(
 			plan.Link{Namespace: near.Namespace, Name: near.Name, Device: plan.Veth{Peer: far}, MTU: mtu, MAC: caliMAC},
@@ -88,15 +88,15 @@ func proxyARP(s *plan.State, near plan.End) {
 }
 
 // answerForGateway: the node answers ARP only for what it has a route to. A real node has a default route; this one need not.
-func answerForGateway(s *plan.State, n *plan.Node) {
-	if len(n.Pods) > 0 && !hasDefault(n) {
+func answerForGateway(s *plan.State, n *plan.Member) {
+	if len(n.NICs) > 0 && !hasDefault(n) {
 		s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: plan.Single(gateway4), Dev: "lo", Scope: "link", Protocol: plan.ProtocolBoot})
 	}
 }
 
 // CalicoFirewall adds what every packet of the pods meets of Calico's rules: what leaves the pool is masqueraded, and the
 // packets of a VXLAN tunnel, where there is one, are not tracked.
-func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort int) {
+func CalicoFirewall(s *plan.State, n *plan.Member, pool netip.Prefix, vxlanPort int) {
 	r, source, destination := nft.NewRuleset(nft.IPv4, "calico"), "ip saddr", "ip daddr"
 	if pool.Addr().Is6() {
 		r, source, destination = nft.NewRuleset(nft.IPv6, "calico"), "ip6 saddr", "ip6 daddr"
@@ -112,7 +112,7 @@ func CalicoFirewall(s *plan.State, n *plan.Node, pool netip.Prefix, vxlanPort in
 	s.AddRuleset(n.Namespace, r)
 }
 
-func hasDefault(n *plan.Node) bool {
+func hasDefault(n *plan.Member) bool {
 	for _, g := range n.Gateways {
 		if g.Is4() {
 			return true

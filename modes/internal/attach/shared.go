@@ -33,12 +33,12 @@ func (s Shared) Segment(n *plan.Node) lab.Segment {
 }
 
 // Joins reports whether the pods are on that segment.
-func (s Shared) Joins(c *plan.Cluster, seg lab.Segment) bool {
-	return slices.ContainsFunc(c.Nodes, func(n *plan.Node) bool { return s.Segment(n) == seg })
+func (s Shared) Joins(c *plan.Net, seg lab.Segment) bool {
+	return slices.ContainsFunc(c.Nodes, func(n *plan.Member) bool { return s.Segment(n.Node) == seg })
 }
 
 // Check reports nodes whose uplink does not lead to the pods' segment, and what that segment cannot carry.
-func (s Shared) Check(c *plan.Cluster) hcl.Diagnostics {
+func (s Shared) Check(c *plan.Net) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	report := func(at hcl.Range, summary, detail string, args ...any) {
 		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at})
@@ -46,10 +46,10 @@ func (s Shared) Check(c *plan.Cluster) hcl.Diagnostics {
 	for _, n := range c.Nodes {
 		up, first := n.Uplink(), c.Nodes[0]
 		switch {
-		case s.Segment(n) != s.Segment(first):
+		case s.Segment(n.Node) != s.Segment(first.Node):
 			report(up.Range, s.Mode+" needs all nodes on one segment",
 				"The pods of node %q would be on %s and those of node %q on %s, and they share one subnet. Put the nodes' first interfaces on one switch, or use a mode that routes or encapsulates, such as vxlan.",
-				n.Name, s.Segment(n), first.Name, s.Segment(first))
+				n.Name, s.Segment(n.Node), first.Name, s.Segment(first.Node))
 		case s.VLAN != 0 && !slices.Contains(up.Trunk, s.VLAN):
 			write := fmt.Sprintf("trunk = [%d]", s.VLAN)
 			if up.Switch.VLAN(s.VLAN) == nil {
@@ -75,7 +75,7 @@ func (s Shared) Check(c *plan.Cluster) hcl.Diagnostics {
 }
 
 // subnet is what the pods take for their own subnet: that of the segment where the network lies in it, else the network.
-func (s Shared) subnet(c *plan.Cluster, cidr netip.Prefix) netip.Prefix {
+func (s Shared) subnet(c *plan.Net, cidr netip.Prefix) netip.Prefix {
 	seg, joined := c.Lab.Joined(cidr)
 	if joined {
 		for _, subnet := range seg.Subnets() {
@@ -89,7 +89,7 @@ func (s Shared) subnet(c *plan.Cluster, cidr netip.Prefix) netip.Prefix {
 
 // Allocate hands out the addresses of the network over all nodes. A node with a pod_cidr has its pods in there, and nobody
 // else's; no pod gets the address of a machine, nor the subnet's first, which is left to routers.
-func (s Shared) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (s Shared) Allocate(c *plan.Net) hcl.Diagnostics {
 	diags := s.Check(c)
 	if diags.HasErrors() {
 		return diags
@@ -100,7 +100,7 @@ func (s Shared) Allocate(c *plan.Cluster) hcl.Diagnostics {
 	return append(diags, s.gatewaysAmongPods(c)...)
 }
 
-func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
+func (s Shared) allocate(c *plan.Net, cidr netip.Prefix) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	v6 := cidr.Addr().Is6()
 	subnet := s.subnet(c, cidr)
@@ -120,7 +120,7 @@ func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
 		reserved[g] = true
 	}
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.NICs {
 			a, asked := wanted(p, v6)
 			if !asked {
 				continue
@@ -141,7 +141,7 @@ func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
 			taken[a] = p.Title()
 		}
 	}
-	blocks := map[*plan.Node]netip.Prefix{}
+	blocks := map[*plan.Member]netip.Prefix{}
 	var others []netip.Prefix // all of them, for nodes without one
 	for _, n := range c.Nodes {
 		for _, b := range n.Machine.PodCIDRs {
@@ -158,7 +158,7 @@ func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
 			block = cidr
 		}
 		n.PodCIDRs = append(n.PodCIDRs, block)
-		for _, p := range n.Pods {
+		for _, p := range n.NICs {
 			a, asked := wanted(p, v6)
 			for !asked {
 				if a = next[block]; !a.IsValid() {
@@ -183,8 +183,8 @@ func (s Shared) allocate(c *plan.Cluster, cidr netip.Prefix) hcl.Diagnostics {
 	return diags
 }
 
-func (s Shared) full(c *plan.Cluster, n *plan.Node, block netip.Prefix) *hcl.Diagnostic {
-	at := n.At.Of("pod_cidr", c.Lab.Network.At.Of("cidr", c.Lab.Network.Range))
+func (s Shared) full(c *plan.Net, n *plan.Member, block netip.Prefix) *hcl.Diagnostic {
+	at := n.At.Of("pod_cidr", c.Def.At.Of("cidr", c.Def.Range))
 	return &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "The pod network is full", Subject: &at,
 		Detail: fmt.Sprintf("%s has no address left for the pods of node %q, besides those that machines on the segment have and the first, kept for routers. Make it wider.", block, n.Name),
@@ -192,7 +192,7 @@ func (s Shared) full(c *plan.Cluster, n *plan.Node, block netip.Prefix) *hcl.Dia
 }
 
 // gatewaysAmongPods reports gateways that the pods could not send to.
-func (s Shared) gatewaysAmongPods(c *plan.Cluster) hcl.Diagnostics {
+func (s Shared) gatewaysAmongPods(c *plan.Net) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, g := range s.Gateways {
 		var subnets []string
@@ -204,7 +204,7 @@ func (s Shared) gatewaysAmongPods(c *plan.Cluster) hcl.Diagnostics {
 		}
 		if !within && len(subnets) > 0 {
 			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError, Summary: "The gateway is not in the pods' subnet", Subject: s.At.Of("gateway", c.Lab.Network.Range).Ptr(),
+				Severity: hcl.DiagError, Summary: "The gateway is not in the pods' subnet", Subject: s.At.Of("gateway", c.Def.Range).Ptr(),
 				Detail: fmt.Sprintf("Pods send to their gateway directly, and %s is not in %s. Name the address that a router has there, or leave it out.", g, lab.Enumerate(subnets, "or")),
 			})
 		}
@@ -213,7 +213,7 @@ func (s Shared) gatewaysAmongPods(c *plan.Cluster) hcl.Diagnostics {
 }
 
 // Gateway is where the pods of a CIDR send what is not for their subnet; the zero Addr is nowhere.
-func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
+func (s Shared) Gateway(c *plan.Net, cidr netip.Prefix) netip.Addr {
 	for _, g := range s.Gateways {
 		if g.Is6() == cidr.Addr().Is6() {
 			return g
@@ -222,7 +222,7 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 	subnet := s.subnet(c, cidr)
 	for _, m := range c.Lab.Of(lab.Router) {
 		for _, nic := range m.Interfaces {
-			if len(c.Nodes) == 0 || nic.Segment() != s.Segment(c.Nodes[0]) {
+			if len(c.Nodes) == 0 || nic.Segment() != s.Segment(c.Nodes[0].Node) {
 				continue
 			}
 			if a := nic.Address(cidr.Addr().Is6()); a.IsValid() && subnet.Contains(a.Addr()) {
@@ -234,33 +234,33 @@ func (s Shared) Gateway(c *plan.Cluster, cidr netip.Prefix) netip.Addr {
 }
 
 // Pods adds the pods' devices, all of the same kind, with their addresses and default routes.
-func (s Shared) Pods(c *plan.Cluster, st *plan.State, n *plan.Node, device plan.Device) {
+func (s Shared) Pods(c *plan.Net, st *plan.State, n *plan.Member, device plan.Device) {
 	var gateways []netip.Addr
 	for _, cidr := range c.CIDRs() {
 		gateways = append(gateways, s.Gateway(c, cidr))
 	}
-	for _, p := range n.Pods {
+	for _, p := range n.NICs {
 		OnUplink(c, st, p, device)
 		for i, a := range p.Addresses {
 			if gateway := gateways[i]; gateway.IsValid() {
-				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: "eth0", Protocol: plan.ProtocolBoot})
+				st.Add(plan.Route{Namespace: p.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(a.Addr().Is6()), Via: gateway, Dev: p.Device, Protocol: plan.ProtocolBoot})
 			}
 		}
 	}
 }
 
 // OnUplink adds a pod's device, which stands on one of its node's, with the pod's addresses.
-func OnUplink(c *plan.Cluster, st *plan.State, p *plan.Pod, device plan.Device) {
-	link := plan.Link{Namespace: p.Namespace, Name: "eth0", Device: device, MTU: c.PodMTU(OnSegment(p.Node))}
+func OnUplink(c *plan.Net, st *plan.State, p *plan.NIC, device plan.Device) {
+	link := plan.Link{Namespace: p.Namespace, Name: p.Device, Device: device, MTU: c.PodMTU(OnSegment(p.Node))}
 	if _, own := device.(plan.MACVLAN); own {
 		link.MAC = plan.MACOf(0x0a, 0x58, plan.AddressesOf(p.Addresses)...)
 	}
-	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/eth0/arp_notify", Value: "1", Link: "eth0"})
+	st.Add(link, plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv4/conf/" + p.Device + "/arp_notify", Value: "1", Link: p.Device})
 	if c.SpeaksIPv6() {
-		st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/eth0/accept_dad", Value: "0", Link: "eth0"})
+		st.Add(plan.Sysctl{Namespace: p.Namespace, Path: "net/ipv6/conf/" + p.Device + "/accept_dad", Value: "0", Link: p.Device})
 	}
 	for _, a := range p.Addresses {
-		st.Add(plan.NewAddress(p.Namespace, "eth0", a))
+		st.Add(plan.NewAddress(p.Namespace, p.Device, a))
 	}
 }
 
@@ -323,17 +323,17 @@ func (s Shared) Needs() []plan.Need {
 }
 
 // Device returns what the pods' devices stand on, and adds it where it is not the uplink itself.
-func (s Shared) Device(f plan.Features, st *plan.State, n *plan.Node) plan.End {
+func (s Shared) Device(c *plan.Net, st *plan.State, n *plan.Member) plan.End {
 	name := s.device(n)
 	if up := n.Uplink(); s.VLAN != 0 {
 		vlan := plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: up.Name}, ID: s.VLAN}
-		device.VLAN(st, f, n, plan.Link{Namespace: n.Namespace, Name: name, Device: vlan, MTU: up.Switch.MTU, TxQueueLen: 1000})
+		device.VLAN(c, st, n, plan.Link{Namespace: n.Namespace, Name: name, Device: vlan, MTU: up.Switch.MTU, TxQueueLen: 1000})
 	}
 	return plan.End{Namespace: n.Namespace, Name: name}
 }
 
 // device names what the pods' devices stand on.
-func (s Shared) device(n *plan.Node) string {
+func (s Shared) device(n *plan.Member) string {
 	if s.VLAN == 0 {
 		return n.Uplink().Name
 	}

@@ -32,8 +32,8 @@ const MaxIPIP = 16050
 
 // IPIP adds the tunnel device l, a [plan.IPIP] as the kernel's would be, to a node. Its far ends are the next hops of the
 // routes that lead out of it.
-func IPIP(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
-	if !n.Emulates(plan.FeatureIPIP, f) {
+func IPIP(c *plan.Net, s *plan.State, n *plan.Member, l plan.Link) {
+	if !n.Emulates(plan.FeatureIPIP, c.Features) {
 		s.Add(l)
 		return
 	}
@@ -61,8 +61,8 @@ func Bridge(s *plan.State, bridge plan.Link, name string) {
 
 // VLAN adds the sub-interface l, a [plan.VLAN] as the kernel's would be, to one of the node's devices. Without a MAC
 // address it has that of the device below, which is to be in the state already.
-func VLAN(s *plan.State, f plan.Features, n *plan.Node, l plan.Link) {
-	if !n.Emulates(plan.FeatureVLAN, f) {
+func VLAN(c *plan.Net, s *plan.State, n *plan.Member, l plan.Link) {
+	if !n.Emulates(plan.FeatureVLAN, c.Features) {
 		s.Add(l)
 		return
 	}

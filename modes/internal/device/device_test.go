@@ -27,12 +27,12 @@ func TestMain(m *testing.M) { os.Exit(suite.Main(m, prefix)) }
 // none is a mode that leaves everything to the test.
 type none struct{}
 
-func (none) About() string                                                          { return "" }
-func (none) Decode(hcl.Body, *hcl.EvalContext) (plan.Mode, hcl.Diagnostics)         { return none{}, nil }
-func (none) Needs(*plan.Cluster) []plan.Need                                        { return nil }
-func (none) Allocate(*plan.Cluster) hcl.Diagnostics                                 { return nil }
-func (none) Plan(*plan.Cluster, plan.Features, *plan.State) hcl.Diagnostics         { return nil }
-func (none) Expect(_ *plan.Cluster, _, _ plan.Endpoint) (promised plan.Expectation) { return promised }
+func (none) About() string                                                  { return "" }
+func (none) Decode(hcl.Body, *hcl.EvalContext) (plan.Mode, hcl.Diagnostics) { return none{}, nil }
+func (none) Needs(*plan.Net) []plan.Need                                    { return nil }
+func (none) Allocate(*plan.Net) hcl.Diagnostics                             { return nil }
+func (none) Plan(*plan.Net, *plan.State) hcl.Diagnostics                    { return nil }
+func (none) Expect(*plan.Net, plan.Flow) (promised plan.Expectation)        { return promised }
 
 // underlay plans two nodes with two pods each, which nothing connects yet.
 func underlay(t *testing.T, name string, f plan.Features) *plan.Plan {
@@ -72,7 +72,7 @@ func TestEmulation(t *testing.T) {
 		name     string
 		features plan.Features
 		datapath string
-		add      func(*plan.State, plan.Features, *plan.Node, plan.Link)
+		add      func(*plan.Net, *plan.State, *plan.Member, plan.Link)
 		link     plan.Link
 		want     string
 	}{
@@ -106,12 +106,12 @@ func TestEmulation(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := underlay(t, "plan", tt.features)
-			n := p.Cluster.Nodes[0]
+			n := p.Cluster.Networks[0].Nodes[0]
 			n.Datapath = tt.datapath
 			before := &plan.State{}
 			p.State.Each(func(o plan.Object) { before.Add(o) })
 			tt.link.Namespace = n.Namespace
-			tt.add(p.State, tt.features, n, tt.link)
+			tt.add(p.Cluster.Networks[0], p.State, n, tt.link)
 			var got []string
 			for _, c := range plan.Diff(before, p.State) {
 				got = append(got, c.Lines()...)
@@ -145,11 +145,11 @@ func TestVLAN(t *testing.T) {
 		}
 	})
 	// Pod p1 of either node is in VLAN 10 and pod p2 in VLAN 20; node n has 10.VLAN.0.n in VLAN 10.
-	for i, n := range p.Cluster.Nodes {
-		for j, pod := range n.Pods {
+	for i, n := range p.Cluster.Networks[0].Nodes {
+		for j, pod := range n.NICs {
 			id := 10 * (j + 1)
 			sub := plan.Link{Namespace: n.Namespace, Name: fmt.Sprintf("eth0.%d", id), Device: plan.VLAN{Lower: plan.End{Namespace: n.Namespace, Name: "eth0"}, ID: id}, MTU: 1500, TxQueueLen: 1000}
-			device.VLAN(p.State, f, n, sub)
+			device.VLAN(p.Cluster.Networks[0], p.State, n, sub)
 			p.State.Add(
 				plan.Link{Namespace: pod.Namespace, Name: "eth0", Device: plan.MACVLAN{Lower: plan.End{Namespace: n.Namespace, Name: sub.Name}, Mode: "bridge"}, MTU: 1500, TxQueueLen: 1000},
 				plan.NewAddress(pod.Namespace, "eth0", netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + i)}), 24)),

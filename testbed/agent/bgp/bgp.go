@@ -31,15 +31,15 @@ import (
 	"net/netip"
 	"time"
 
-	"labnet/lab/plan"
+	"labnet/modes/bgp/speaker"
 )
 
-// What a speaker is told is part of a plan.
+// What a speaker is told is what the mode plans.
 type (
-	Config       = plan.Speaker
-	Announcement = plan.Announcement
-	Peer         = plan.Peer
-	Install      = plan.Install
+	Config       = speaker.Config
+	Announcement = speaker.Announcement
+	Peer         = speaker.Peer
+	Install      = speaker.Install
 )
 
 // Status is what a speaker knows.

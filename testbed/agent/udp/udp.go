@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"labnet/lab/plan"
+	"labnet/modes/udp/proxy"
 )
 
 // buffers are as large as the kernel lets a privileged process ask for; bursts of TCP come at once.
@@ -25,7 +25,7 @@ const buffers = 4 << 20
 
 // Proxy is a running proxy.
 type Proxy struct {
-	config plan.Proxy
+	config proxy.Config
 	routes []route // by address
 	counts counts
 }

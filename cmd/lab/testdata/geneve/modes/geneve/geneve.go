@@ -27,11 +27,11 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 	return Mode{}, gohcl.DecodeBody(body, ctx, &struct{}{})
 }
 
-func (Mode) Needs(*plan.Cluster) []plan.Need {
+func (Mode) Needs(*plan.Net) []plan.Need {
 	return []plan.Need{{Feature: plan.FeatureGENEVE}, {Feature: plan.FeatureNFTables}}
 }
 
-func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
+func (Mode) Allocate(c *plan.Net) hcl.Diagnostics {
 	if diags := attach.OnlyIPv4(c, "geneve"); diags.HasErrors() {
 		return diags
 	}
@@ -41,11 +41,11 @@ func (Mode) Allocate(c *plan.Cluster) hcl.Diagnostics {
 func room(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
 
 // own is the address of a node's ends of the tunnels: the first of its block.
-func own(n *plan.Node) netip.Addr { return n.PodCIDRs[0].Addr() }
+func own(n *plan.Member) netip.Addr { return n.PodCIDRs[0].Addr() }
 
-func mac(n, peer *plan.Node) string { return plan.MAC("geneve", n.Name, peer.Name) }
+func mac(n, peer *plan.Member) string { return plan.MAC("geneve", n.Name, peer.Name) }
 
-func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostics {
+func (Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	diags := attach.Room(c, "geneve", room)
 	if diags.HasErrors() {
 		return diags
@@ -59,7 +59,7 @@ func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostic
 			remote := peer.Uplink().Address(false).Addr()
 			s.Add(
 				plan.Link{
-					Namespace: n.Namespace, Name: device, MTU: room(n), MAC: mac(n, peer), TxQueueLen: 1000,
+					Namespace: n.Namespace, Name: device, MTU: room(n.Node), MAC: mac(n, peer), TxQueueLen: 1000,
 					Device: plan.GENEVE{VNI: vni, Remote: remote, Port: port},
 				},
 				plan.Address{Namespace: n.Namespace, Link: device, Prefix: plan.Single(own(n))},
@@ -70,18 +70,19 @@ func (Mode) Plan(c *plan.Cluster, f plan.Features, s *plan.State) hcl.Diagnostic
 				},
 			)
 		}
-		attach.Bridge(c, f, s, n, c.PodMTU(room(n)))
+		attach.Bridge(c, s, n, c.PodMTU(room(n.Node)))
 		attach.Flannel(c, s, n)
 	}
 	return diags
 }
 
-func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
+func (Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
 	if from.Node == to.Node {
-		return attach.Local(from, to, c.PodMTU(room(from.Node)), attach.Gateway(from.Node.PodCIDRs[0]))
+		return attach.Local(f, c.PodMTU(room(from.Node)), attach.Gateway(c.Member(from.Node).PodCIDRs[0]))
 	}
 	if to.Pod == nil {
-		return attach.Outside(from, to, c.PodMTU(room(from.Node)))
+		return attach.Outside(f, c.PodMTU(room(from.Node)))
 	}
 	e := plan.Expectation{
 		Reachable: true, Source: from.Address, MTU: min(c.PodMTU(room(from.Node)), c.PodMTU(room(to.Node))), Wire: true,
@@ -91,7 +92,7 @@ func (Mode) Expect(c *plan.Cluster, from, to plan.Endpoint) plan.Expectation {
 		},
 	}
 	if from.Pod == nil {
-		e.Source, e.MTU = own(from.Node), min(room(from.Node), c.PodMTU(room(to.Node)))
+		e.Source, e.MTU = own(c.Member(from.Node)), min(room(from.Node), c.PodMTU(room(to.Node)))
 	}
 	return e
 }

@@ -1,10 +1,11 @@
-package plan
+// Package speaker is the configuration of the bgp agent, which the mode writes and the agent reads.
+package speaker
 
 import "net/netip"
 
-// Speaker is the configuration of the bgp agent: what it announces, with whom it speaks, and how it writes what it learns
+// Config is what a speaker is told: what it announces, with whom it speaks, and how it writes what it learns
 // into the kernel.
-type Speaker struct {
+type Config struct {
 	AS       uint32         `json:"as"`
 	RouterID netip.Addr     `json:"router_id"`
 	Listen   []netip.Addr   `json:"listen"`         // own addresses; sessions run from them too
@@ -52,6 +53,3 @@ type Install struct {
 	// Multipath spreads over all next hops that are equally good, as the switch of a rack does.
 	Multipath bool `json:"multipath,omitempty"`
 }
-
-// Text is the configuration as an agent reads it.
-func (s Speaker) Text() string { return text(s) }
