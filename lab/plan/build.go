@@ -109,10 +109,9 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	below := &underlay{}
-	p.layers = []Layer{below}
+	p.layers = []Layer{underlay{p}}
 	if p.Mode != nil {
-		pods := &podNetwork{net: p.Cluster.Networks[0], mode: p.Mode, name: p.ModeName, below: below}
+		pods := podNetwork{p, p.Cluster.Networks[0]}
 		if diags = append(diags, pods.allocate()...); diags.HasErrors() {
 			return nil, diags
 		}
@@ -128,7 +127,6 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 		}
 	}
 	p.State.Resolve()
-	p.walk = below.walk
 	return p, append(diags, p.narrows()...)
 }
 

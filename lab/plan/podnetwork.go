@@ -11,25 +11,23 @@ import (
 
 // podNetwork is the layer of one pod network, arranged by its mode.
 type podNetwork struct {
-	net   *Net
-	mode  Mode
-	name  string // of the mode or the variant, as it was asked for
-	below *underlay
+	plan *Plan
+	net  *Net
 }
 
 // allocate gives the pods their addresses.
-func (n *podNetwork) allocate() hcl.Diagnostics {
-	diags := n.mode.Allocate(n.net)
+func (n podNetwork) allocate() hcl.Diagnostics {
+	diags := n.plan.Mode.Allocate(n.net)
 	if diags.HasErrors() {
 		return diags
 	}
 	return append(diags, n.joins()...)
 }
 
-func (n *podNetwork) Needs(*Cluster) []Need {
+func (n podNetwork) Needs(*Cluster) []Need {
 	var needs []Need
-	for _, f := range n.mode.Needs(n.net) {
-		f.By, f.At = "mode "+n.name, n.net.Def.At.Of("mode", n.net.Def.Range)
+	for _, f := range n.plan.Mode.Needs(n.net) {
+		f.By, f.At = "mode "+n.plan.ModeName, n.net.Def.At.Of("mode", n.net.Def.Range)
 		needs = append(needs, f)
 		for _, m := range n.net.Nodes {
 			if f.Or != "" && Datapath(m.Datapath) == Kernel {
@@ -40,21 +38,21 @@ func (n *podNetwork) Needs(*Cluster) []Need {
 	return needs
 }
 
-func (n *podNetwork) Plan(c *Cluster, s *State) hcl.Diagnostics {
+func (n podNetwork) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	s.clashes = interfaces(c)
-	diags := n.mode.Plan(n.net, s)
+	diags := n.plan.Mode.Plan(n.net, s)
 	return append(diags, n.clashes(s)...)
 }
 
 // Expect is the mode's answer for what concerns pods, and outside of the nodes both the mode's and the definition's.
-func (n *podNetwork) Expect(f Flow, e Expectation) Expectation {
+func (n podNetwork) Expect(f Flow, e Expectation) Expectation {
 	outside := f.From.Node.Kind != lab.Node || f.To.Node.Kind != lab.Node
-	_, joins := n.mode.(Joiner)
+	_, joins := n.plan.Mode.(Joiner)
 	switch {
 	case f.From.Pod == nil && f.To.Pod == nil:
 		return e
 	case !outside || joins:
-		e = n.mode.Expect(n.net, f)
+		e = n.plan.Mode.Expect(n.net, f)
 	case f.From.Pod != nil:
 		e = n.leaves(f.From, f.To)
 	default:
@@ -66,16 +64,16 @@ func (n *podNetwork) Expect(f Flow, e Expectation) Expectation {
 
 // leaves is what a pod behind its node sends to a router or a host: as its node would, from the pod's address or, where the
 // mode translates it, from the node's.
-func (n *podNetwork) leaves(from, to Endpoint) Expectation {
-	there := n.below.walk.walk(stop{machine: from.Node.Machine}, to.Address)
+func (n podNetwork) leaves(from, to Endpoint) Expectation {
+	there := n.plan.walk.walk(stop{machine: from.Node.Machine}, to.Address)
 	if !there.arrives {
 		return Expectation{Lost: there.lost}
 	}
-	e := n.mode.Expect(n.net, Flow{From: from, To: to})
+	e := n.plan.Mode.Expect(n.net, Flow{From: from, To: to})
 	if e.Source != from.Address {
 		e.Source = there.source
 	}
-	if back := n.below.walk.walk(stopOf(to), e.Source); !back.arrives {
+	if back := n.plan.walk.walk(stopOf(to), e.Source); !back.arrives {
 		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
 	}
 	most, _ := there.mtu()
@@ -86,18 +84,18 @@ func (n *podNetwork) leaves(from, to Endpoint) Expectation {
 
 // enters is what a router or a host sends to a pod behind its node: by its own routes to some node, and from there as the
 // mode has it.
-func (n *podNetwork) enters(from, to Endpoint) Expectation {
-	there := n.below.walk.walk(stopOf(from), to.Address)
+func (n podNetwork) enters(from, to Endpoint) Expectation {
+	there := n.plan.walk.walk(stopOf(from), to.Address)
 	if !there.arrives {
 		return Expectation{Lost: there.lost}
 	}
-	if back := n.below.walk.walk(stop{machine: to.Node.Machine}, there.source); !back.arrives {
+	if back := n.plan.walk.walk(stop{machine: to.Node.Machine}, there.source); !back.arrives {
 		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
 	}
 	entry := n.net.carriers[there.last().machine]
 	v6 := to.Address.Is6()
 	own := entry.Uplink().Address(v6)
-	inner := n.mode.Expect(n.net, Flow{
+	inner := n.plan.Mode.Expect(n.net, Flow{
 		From: Endpoint{Title: entry.Name, Namespace: entry.Namespace, Address: own.Addr(), Node: entry, Machine: entry.Machine},
 		To:   to,
 	})
@@ -124,7 +122,7 @@ func interfaces(c *Cluster) map[Key]bool {
 }
 
 // clashes reports interfaces that have the name of a device which the mode makes on that machine.
-func (n *podNetwork) clashes(s *State) hcl.Diagnostics {
+func (n podNetwork) clashes(s *State) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, m := range n.net.Lab.Machines {
 		for _, nic := range m.Interfaces {
@@ -132,7 +130,7 @@ func (n *podNetwork) clashes(s *State) hcl.Diagnostics {
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError,
 					Summary:  "The mode has a device of that name",
-					Detail:   fmt.Sprintf("In mode %s %s %q gets a device %s of its own. Give the interface another name.", n.name, m.Kind, m.Name, nic.Name),
+					Detail:   fmt.Sprintf("In mode %s %s %q gets a device %s of its own. Give the interface another name.", n.plan.ModeName, m.Kind, m.Name, nic.Name),
 					Subject:  nic.At.Of("name", nic.Range).Ptr(),
 				})
 			}
@@ -143,15 +141,15 @@ func (n *podNetwork) clashes(s *State) hcl.Diagnostics {
 }
 
 // joins reports CIDRs of the network that lie in the subnet of a segment which the mode does not put its pods on.
-func (n *podNetwork) joins() hcl.Diagnostics {
+func (n podNetwork) joins() hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, cidr := range n.net.CIDRs() {
 		s, inside := n.net.Lab.Joined(cidr)
 		if !inside {
 			continue
 		}
-		if j, ok := n.mode.(Joiner); !ok || !j.Joins(n.net, s) {
-			diags = append(diags, n.net.Lab.Refuse(cidr, s, n.name))
+		if j, ok := n.plan.Mode.(Joiner); !ok || !j.Joins(n.net, s) {
+			diags = append(diags, n.net.Lab.Refuse(cidr, s, n.plan.ModeName))
 		}
 	}
 	return diags

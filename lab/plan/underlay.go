@@ -18,11 +18,9 @@ const bridgeName = "br0"
 
 // underlay is the layer that every mode finds: namespaces for switches, machines and pods, the wires between them, the
 // machines' addresses and static routes.
-type underlay struct {
-	walk *walker // over the machines
-}
+type underlay struct{ plan *Plan }
 
-func (*underlay) Needs(c *Cluster) []Need {
+func (underlay) Needs(c *Cluster) []Need {
 	var needs []Need
 	for _, s := range c.Lab.Switches {
 		by := "switch " + s.Name
@@ -41,16 +39,16 @@ func (*underlay) Needs(c *Cluster) []Need {
 }
 
 // Expect follows what machines send to machines, by the definition.
-func (u *underlay) Expect(f Flow, e Expectation) Expectation {
+func (u underlay) Expect(f Flow, e Expectation) Expectation {
 	if f.From.Pod == nil && f.To.Pod == nil {
-		e = u.walk.expect(f.From, f.To)
+		e = u.plan.walk.expect(f.From, f.To)
 	}
 	e.Destination = f.To.Address
 	return e
 }
 
-func (u *underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
-	u.walk = Walk{Cluster: c}.walker()
+func (u underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
+	u.plan.walk = Walk{Cluster: c}.walker()
 	for _, sw := range c.Lab.Switches {
 		ns := c.NamespaceOf(sw.Name)
 		space(c, s, ns, sw.Name, "switch")

@@ -43,13 +43,14 @@ func TestBrokenPromise(t *testing.T) {
 		{"nothing on the wire", func(e *plan.Expectation) { e.Wire = false }, Wire, "is on the underlay"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			lied := *p
-			lied.Mode = liar{p.Mode, func(from, to plan.Endpoint, e *plan.Expectation) {
+			honest := p.Mode
+			defer func() { p.Mode = honest }()
+			p.Mode = liar{honest, func(from, to plan.Endpoint, e *plan.Expectation) {
 				if from.Title == "node1/p1" && to.Title == "node2/p2" {
 					tt.lie(e)
 				}
 			}}
-			r := checked(t, &lied)
+			r := checked(t, p)
 			found := false
 			for _, c := range r.Checks {
 				switch {
