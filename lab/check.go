@@ -71,6 +71,36 @@ func (l *loader) subnets(lab *Lab) {
 		}
 	}
 	l.overlaps(all)
+	for _, b := range lab.Modes {
+		l.variant(lab, b)
+	}
+}
+
+// variant reports CIDRs of a mode block that a switch has a part of. What other modes have is nobody else's: a lab is in one
+// mode at a time.
+func (l *loader) variant(lab *Lab, b *ModeBlock) {
+	for _, p := range b.CIDRs {
+		if _, inside := lab.Joined(p); inside {
+			continue
+		}
+		for _, s := range lab.Segments() {
+			block, at := s.At()
+			for _, subnet := range s.Subnets() {
+				if subnet.Overlaps(p) {
+					l.clash(b.At.Of("cidr", b.Range), at.Of("subnet", block), "Overlapping networks", "%s of mode %q shares addresses with %s of %s. Give one of them a range of its own; the other is at %s.", p, b.Name, subnet, s)
+				}
+			}
+		}
+	}
+}
+
+// podCIDRs returns all CIDRs that the pod network has, in one mode or another.
+func (l *Lab) podCIDRs() []netip.Prefix {
+	all := slices.Clone(l.Network.CIDRs)
+	for _, b := range l.Modes {
+		all = append(all, b.CIDRs...)
+	}
+	return all
 }
 
 // Joined returns the segment in whose subnet a CIDR of the pod network lies. Only a mode that puts its pods on that segment
@@ -131,13 +161,13 @@ func (l *loader) podNetwork(lab *Lab) {
 		}
 		for _, p := range m.PodCIDRs {
 			at := m.At.Of("pod_cidr", m.Range)
-			if l.podCIDR(lab.Network, m, p, at) {
+			if l.podCIDR(lab, m, p, at) {
 				blocks = append(blocks, claimed{p, "node " + m.Name, at})
 			}
 		}
 		for _, p := range m.Pods {
 			for _, a := range p.Addresses {
-				l.podAddress(lab.Network, m, p, a, addresses)
+				l.podAddress(lab, m, p, a, addresses)
 			}
 		}
 	}
@@ -153,12 +183,13 @@ func podsOf(m *Machine) (hcl.Range, bool) {
 	return at, ok
 }
 
-func (l *loader) podCIDR(n *Network, m *Machine, p netip.Prefix, at hcl.Range) bool {
+func (l *loader) podCIDR(lab *Lab, m *Machine, p netip.Prefix, at hcl.Range) bool {
+	n, all := lab.Network, lab.podCIDRs()
 	if len(n.CIDRs) == 0 { // reported with the network
 		return false
 	}
-	if c, ok := containing(n.CIDRs, p.Addr()); !ok || c.Bits() > p.Bits() {
-		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s). Choose a part of it, or leave pod_cidr out to have one allocated.", p, join(n.CIDRs), place(n.At.Of("cidr", n.Range)))
+	if c, ok := containing(all, p.Addr()); !ok || c.Bits() > p.Bits() {
+		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s). Choose a part of it, or leave pod_cidr out to have one allocated.", p, join(all), place(n.At.Of("cidr", n.Range)))
 		return false
 	}
 	// The network's address, the broadcast address of IPv4 and the node's own are not for pods.
@@ -181,18 +212,20 @@ func bits(n int) int {
 	return b
 }
 
-func (l *loader) podAddress(n *Network, m *Machine, p *Pod, a netip.Addr, taken map[netip.Addr]hcl.Range) {
+func (l *loader) podAddress(lab *Lab, m *Machine, p *Pod, a netip.Addr, taken map[netip.Addr]hcl.Range) {
+	n, all := lab.Network, lab.podCIDRs()
 	if len(n.CIDRs) == 0 {
 		return
 	}
 	at := p.At.Of("address", p.Range)
-	within, ok := containing(n.CIDRs, a)
+	network, ok := containing(all, a)
 	if !ok {
-		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s).", a, join(n.CIDRs), place(n.At.Of("cidr", n.Range)))
+		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s).", a, join(all), place(n.At.Of("cidr", n.Range)))
 		return
 	}
+	within := network
 	for _, c := range m.PodCIDRs {
-		if c.Addr().Is6() != a.Is6() {
+		if !network.Overlaps(c) {
 			continue
 		}
 		if within = c; !c.Contains(a) {

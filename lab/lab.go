@@ -8,6 +8,7 @@ package lab
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -226,15 +227,22 @@ type Network struct {
 	At    Ranges
 }
 
+// Has reports whether an address is of the network.
+func (n *Network) Has(a netip.Addr) bool {
+	_, ok := containing(n.CIDRs, a)
+	return ok
+}
+
 // ModeBlock holds the settings of a mode, or of a variant of one under a name of its own.
 type ModeBlock struct {
 	Name  string
-	Use   string // the mode it is; Name where "use" was left out
+	Use   string         // the mode it is; Name where "use" was left out
+	CIDRs []netip.Prefix // of the pod network in this mode; empty: the network's own
 	Body  hcl.Body
 	Eval  *hcl.EvalContext
 	Range hcl.Range
 	Whole hcl.Range // with the body
-	At    Ranges    // "use"
+	At    Ranges    // "use", "cidr"
 }
 
 // Compare says what a comparison measures.
@@ -256,6 +264,20 @@ func (l *Lab) Mode(name string) *ModeBlock {
 		}
 	}
 	return nil
+}
+
+// In returns the lab as it is in a mode: with the CIDRs that its settings give the pod network.
+func (l *Lab) In(mode string) *Lab {
+	b := l.Mode(mode)
+	if b == nil || len(b.CIDRs) == 0 || l.Network == nil {
+		return l
+	}
+	network := *l.Network
+	network.CIDRs, network.At = b.CIDRs, maps.Clone(network.At)
+	network.At["cidr"] = b.At.Of("cidr", b.Range)
+	in := *l
+	in.Network = &network
+	return &in
 }
 
 // Of returns the machines of one kind, in the order of the file.

@@ -60,9 +60,10 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 		if !hasUse {
 			use = name
 		}
-		_, rest, diags := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "use"}}})
+		cidrs, _, _ := f.prefixes("cidr")
+		_, rest, diags := b.Body.PartialContent(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "use"}, {Name: "cidr"}}})
 		l.report(diags...)
-		modes = append(modes, &ModeBlock{Name: name, Use: use, Body: rest, Eval: l.eval, Range: b.DefRange(), Whole: b.Range(), At: f.at})
+		modes = append(modes, &ModeBlock{Name: name, Use: use, CIDRs: cidrs, Body: rest, Eval: l.eval, Range: b.DefRange(), Whole: b.Range(), At: f.at})
 	}
 	return modes
 }

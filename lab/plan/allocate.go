@@ -18,7 +18,7 @@ func AllocateBlocks(c *Net, bits4, bits6, reserved int) hcl.Diagnostics {
 	for _, cidr := range c.CIDRs() {
 		asked := map[*Member]netip.Prefix{}
 		for _, n := range c.Nodes {
-			for _, p := range n.Machine.PodCIDRs {
+			for _, p := range n.Asked {
 				if p.Addr().Is6() == cidr.Addr().Is6() {
 					asked[n] = p
 				}

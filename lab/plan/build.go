@@ -76,9 +76,7 @@ func oversized(l *lab.Lab, opt Options) *hcl.Diagnostic {
 }
 
 func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
-	p := &Plan{Cluster: newCluster(l, cmp.Or(opt.Instance, l.Name)), State: &State{most: maxObjects}}
-	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
-	p.Cluster.Features = opt.Features
+	p := &Plan{State: &State{most: maxObjects}}
 	decoded, diags := opt.Modes.decode(l)
 	if l.Compare != nil {
 		for i, name := range l.Compare.Modes {
@@ -109,6 +107,9 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return nil, diags
 	}
+	p.Cluster = newCluster(l.In(p.ModeName), cmp.Or(opt.Instance, l.Name))
+	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
+	p.Cluster.Features = opt.Features
 	p.layers = []Layer{underlay{p}}
 	if p.Mode != nil {
 		pods := podNetwork{p, p.Cluster.Networks[0]}

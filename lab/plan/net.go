@@ -18,7 +18,8 @@ type Net struct {
 // Member is a node's part of a pod network.
 type Member struct {
 	*Node
-	PodCIDRs []netip.Prefix // the node's blocks, one for each CIDR of the network, once the mode has allocated
+	Asked    []netip.Prefix // the blocks that the definition gives the node in this network
+	PodCIDRs []netip.Prefix // its blocks, one for each CIDR of the network, once the mode has allocated
 	NICs     []*NIC         // of its pods, in their order
 }
 
@@ -26,6 +27,7 @@ type Member struct {
 type NIC struct {
 	*Pod
 	Device    string         // eth0 in the pod's first network
+	Asked     []netip.Addr   // the addresses that the definition gives the pod in this network
 	Addresses []netip.Prefix // one for each CIDR of the network, with the prefix length that the interface has
 }
 
@@ -60,8 +62,18 @@ func (c *Cluster) join(def *lab.Network) {
 	}
 	for _, n := range c.Nodes {
 		m := &Member{Node: n}
+		for _, block := range n.Machine.PodCIDRs {
+			if def.Has(block.Addr()) {
+				m.Asked = append(m.Asked, block)
+			}
+		}
 		for _, p := range n.Pods {
 			nic := &NIC{Pod: p, Device: device}
+			for _, a := range p.Pod.Addresses {
+				if def.Has(a) {
+					nic.Asked = append(nic.Asked, a)
+				}
+			}
 			p.NICs, m.NICs = append(p.NICs, nic), append(m.NICs, nic)
 		}
 		n.members, net.Nodes = append(n.members, m), append(net.Nodes, m)

@@ -92,7 +92,7 @@ func eachPod(c *plan.Net, first int, length func(block netip.Prefix) int) hcl.Di
 		for _, block := range n.PodCIDRs {
 			taken := map[netip.Addr]bool{}
 			for _, p := range n.NICs {
-				for _, a := range p.Pod.Pod.Addresses {
+				for _, a := range p.Asked {
 					taken[a] = true
 				}
 			}
@@ -127,7 +127,7 @@ func eachPod(c *plan.Net, first int, length func(block netip.Prefix) int) hcl.Di
 }
 
 func wanted(p *plan.NIC, v6 bool) (netip.Addr, bool) {
-	for _, a := range p.Pod.Pod.Addresses {
+	for _, a := range p.Asked {
 		if a.Is6() == v6 {
 			return a, true
 		}

@@ -144,7 +144,7 @@ func (s Shared) allocate(c *plan.Net, cidr netip.Prefix) hcl.Diagnostics {
 	blocks := map[*plan.Member]netip.Prefix{}
 	var others []netip.Prefix // all of them, for nodes without one
 	for _, n := range c.Nodes {
-		for _, b := range n.Machine.PodCIDRs {
+		for _, b := range n.Asked {
 			if b.Addr().Is6() == v6 {
 				blocks[n] = b
 				others = append(others, b)
