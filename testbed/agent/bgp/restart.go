@@ -152,6 +152,14 @@ func (s *Speaker) hasten(ctx context.Context, peer string) {
 }
 
 func (s *Speaker) bounce(ctx context.Context, peer string) error {
+	// The news may be old: a session that has come up since would be ended, and the peer would drop its routes at once.
+	idle := false
+	err := s.server.ListPeer(ctx, &api.ListPeerRequest{Address: peer}, func(p *api.Peer) {
+		idle = p.State.SessionState == api.PeerState_IDLE
+	})
+	if err != nil || !idle {
+		return err
+	}
 	if err := s.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: peer}); err != nil {
 		return err
 	}
