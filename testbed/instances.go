@@ -58,7 +58,7 @@ func sortedNames(owners map[string]plan.Owner) []string {
 
 // census asks every named namespace that begins with the prefix whose it is. One that is nobody's has the zero Owner.
 func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
-	names, err := named(prefix)
+	names, err := Named(prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +105,16 @@ func Only() (lab string, ok bool) {
 	if len(labs) != 1 {
 		return "", false
 	}
-	names, err := named("")
-	return labs[0], err == nil && !slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, labs[0]+".") })
+	return labs[0], !Others(labs)
+}
+
+// Others reports whether there may be labs besides some: a namespace that is not called as theirs are.
+func Others(labs []string) bool {
+	names, err := Named("")
+	return err != nil || slices.ContainsFunc(names, func(n string) bool {
+		of, _, _ := strings.Cut(n, ".")
+		return !slices.Contains(labs, of)
+	})
 }
 
 // OpenTarget opens the namespace of a machine or pod of a lab; it is an error that wraps fs.ErrNotExist when there is none.

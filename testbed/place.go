@@ -219,8 +219,8 @@ func remove(name string) error {
 	return nil
 }
 
-// named lists the names of namespaces that begin with the prefix.
-func named(prefix string) ([]string, error) {
+// Named lists the named namespaces that begin with a prefix.
+func Named(prefix string) ([]string, error) {
 	entries, err := os.ReadDir(NetnsDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -253,7 +253,7 @@ func mountPoint() error {
 
 // removeStale removes names that begin with the prefix and are bound to no namespace.
 func removeStale(prefix string) error {
-	names, err := named(prefix)
+	names, err := Named(prefix)
 	for _, name := range names {
 		if path := filepath.Join(NetnsDir, name); isStale(path) {
 			err = errors.Join(err, os.Remove(path))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"labnet/lab/plan"
 )
@@ -17,10 +18,37 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
-	names, err := named(lab + ".")
+	names, err := Named(lab + ".")
 	if err != nil {
 		return nil, err
 	}
+	return read(ctx, lab, names, want)
+}
+
+// ReadSome returns the same of some namespaces alone. Those at the other ends of their links are read as well, since only they
+// tell what these are.
+func ReadSome(ctx context.Context, lab string, names []string, want *plan.State) (*plan.State, error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	all := slices.Clone(names)
+	want.Of(names...).Each(func(o plan.Object) {
+		if l, ok := o.(plan.Link); ok {
+			for _, far := range []string{l.Peer().Namespace, l.Below().Namespace} {
+				if far != "" && !slices.Contains(all, far) {
+					all = append(all, far)
+				}
+			}
+		}
+	})
+	state, err := read(ctx, lab, all, want)
+	if err != nil {
+		return nil, err
+	}
+	return state.Of(names...), nil
+}
+
+func read(ctx context.Context, lab string, names []string, want *plan.State) (*plan.State, error) {
 	sysctls, firewalls := map[string][]plan.Sysctl{}, map[string][]plan.Object{}
 	lowers, delegated := map[plan.End]bool{}, map[string]int{}
 	want.Each(func(o plan.Object) {

@@ -33,6 +33,14 @@ func completeInstance(cmd *cobra.Command, args []string, _ string) ([]string, co
 	return slices.Compact(names), cobra.ShellCompDirectiveDefault
 }
 
+// completeStatus offers a lab, and then one of its machines or pods.
+func completeStatus(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return completeInstance(cmd, args, typed)
+	}
+	return completeTarget(&args[0])(cmd, args[1:], typed)
+}
+
 // completeFolders offers folders for so many arguments.
 func completeFolders(most int) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -111,20 +119,24 @@ func completeTarget(labName *string) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		var targets []string
-		known := map[string]bool{}
-		all, _ := testbed.Instances(cmd.Context())
-		for _, i := range all {
-			for _, m := range i.Machines {
-				known[i.Name] = true
-				if m.Role != "switch" && (*labName == "" || *labName == i.Name) {
-					targets = append(targets, m.Machine)
-				}
+		var targets, known []string
+		for _, name := range testbed.Recorded() {
+			of := recordedTargets(name)
+			if len(of) > 0 {
+				known = append(known, name)
+			}
+			if *labName == "" || *labName == name {
+				targets = append(targets, of...)
 			}
 		}
-		for _, name := range testbed.Recorded() {
-			if !known[name] && (*labName == "" || *labName == name) {
-				targets = append(targets, recordedTargets(name)...)
+		if testbed.Others(known) { // a lab without a record; its namespaces have to be asked
+			all, _ := testbed.Instances(cmd.Context())
+			for _, i := range all {
+				for _, m := range i.Machines {
+					if m.Role != "switch" && !slices.Contains(known, i.Name) && (*labName == "" || *labName == i.Name) {
+						targets = append(targets, m.Machine)
+					}
+				}
 			}
 		}
 		if len(targets) == 0 && *labName == "" {

@@ -159,6 +159,9 @@ func TestCompleteTargets(t *testing.T) {
 		if slices.Contains(got, "lan") {
 			t.Errorf("%s: a switch is no target: %q", who, got)
 		}
+		if got := complete("status", green, ""); !slices.Equal(got, []string{"m1", "m1/p1", "m2", "m2/p1"}) {
+			t.Errorf("%s: status, of the other: %q", who, got)
+		}
 		for _, args := range [][]string{{"exec", "-l"}, {"shell", "--lab"}, {"down", "--name"}, {"status", "--name"}, {"check", "--name"}, {"up", "--name"}, {"down"}, {"status"}, {"check"}} {
 			got := complete(append(args, "faults-")...)
 			if !slices.Contains(got, blue) || !slices.Contains(got, green) {

@@ -157,6 +157,13 @@ func recorded(r *testbed.Record) *source {
 // instance finds the running lab that arg means: its name, or a definition whose lab runs. Where both could be meant an
 // existing file wins. Without arg it is the only one that runs.
 func (c *command) instance(cmd *cobra.Command, arg string, ch choice) (string, error) {
+	// A lab with a record need not be looked for among all namespaces of the machine.
+	if only, ok := testbed.Only(); ok && arg == "" {
+		return only, nil
+	}
+	if _, err := os.Stat(arg); err != nil && arg != "-" && ch.instance == "" && slices.Contains(testbed.Recorded(), arg) {
+		return arg, nil
+	}
 	all, err := testbed.Instances(cmd.Context())
 	if err != nil {
 		return "", err

@@ -72,16 +72,18 @@ type labDocument struct {
 func (c *command) status() *cobra.Command {
 	var ch choice
 	cmd := &cobra.Command{
-		Use:     "status [FILE|NAME]",
+		Use:     "status [FILE|NAME [MACHINE]]",
 		Aliases: []string{"ls", "inspect"},
 		Short:   "Show running labs, their machines and interfaces, and drift",
 		Long: `Shows what is really there, read from the kernel, and where that differs from the definition. Without an argument it
-lists all running labs.`,
+lists all running labs. With a machine or a pod it shows that alone, a node with its pods.`,
 		Example: `  sudo lab status
   sudo lab status three-node
+  sudo lab status three-node worker1
+  sudo lab status three-node worker1/p1
   sudo lab status -o json`,
-		Args:              atMost(1),
-		ValidArgsFunction: completeInstance,
+		Args:              atMost(2),
+		ValidArgsFunction: completeStatus,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := features("status", false)
 			if err != nil {
@@ -105,7 +107,13 @@ lists all running labs.`,
 			}
 			docs := []labDocument{}
 			for _, name := range names {
-				doc, err := c.inspect(cmd.Context(), name, f)
+				var only []string
+				if len(args) == 2 {
+					if only, err = c.machine(cmd, name, args[1]); err != nil {
+						return err
+					}
+				}
+				doc, err := c.inspect(cmd.Context(), name, only, f)
 				if err != nil {
 					return err
 				}
@@ -133,9 +141,23 @@ lists all running labs.`,
 	return cmd
 }
 
-// inspect reads a running lab. Where its record is lost or damaged, or its definition no longer right, only the drift stays
+// machine returns the namespaces of a machine and its pods, or of a pod.
+func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string, error) {
+	place, err := testbed.OpenTarget(labName, target)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, c.unknownTarget(cmd, labName, target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	pods, err := testbed.Named(place.Name + ".")
+	return append([]string{place.Name}, pods...), err
+}
+
+// inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer right, only the drift stays
 // unknown.
-func (c *command) inspect(ctx context.Context, name string, f plan.Features) (labDocument, error) {
+func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
 	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
@@ -154,7 +176,14 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 			want = p.State
 		}
 	}
-	actual, err := testbed.Read(ctx, name, want)
+	known := want.Len() > 0
+	var actual *plan.State
+	var err error
+	if only == nil {
+		actual, err = testbed.Read(ctx, name, want)
+	} else if actual, err = testbed.ReadSome(ctx, name, only, want); err == nil {
+		want = want.Of(only...)
+	}
 	if err != nil {
 		return doc, err
 	}
@@ -169,7 +198,7 @@ func (c *command) inspect(ctx context.Context, name string, f plan.Features) (la
 		}
 		doc.Agents = append(doc.Agents, found...)
 	}
-	if want.Len() > 0 {
+	if known {
 		for _, change := range plan.Diff(actual, want) {
 			k := change.Object.Key()
 			for _, line := range change.Lines() {
@@ -247,8 +276,8 @@ func machines(s *plan.State) []machineDocument {
 		switch o := o.(type) {
 		case plan.Link:
 			nic := &interfaceDocument{Name: o.Name, Kind: o.Type(), MTU: o.MTU, Addresses: []string{}}
-			if m := byNamespace[o.Peer().Namespace]; m != nil {
-				nic.Peer, nic.PeerInterface = m.Name, o.Peer().Name
+			if _, far, ok := strings.Cut(o.Peer().Namespace, "."); ok {
+				nic.Peer, nic.PeerInterface = strings.Replace(far, ".", "/", 1), o.Peer().Name
 			}
 			interfaces[[2]string{o.Namespace, o.Name}] = nic
 		case plan.Address:
@@ -304,7 +333,8 @@ func (c *command) show(d labDocument, whole bool) {
 	pods := map[string][]machineDocument{}
 	var top []machineDocument
 	for _, m := range d.Machines {
-		if node, _, ok := strings.Cut(m.Name, "/"); ok {
+		node, _, pod := strings.Cut(m.Name, "/")
+		if pod && len(d.Machines) > 1 {
 			pods[node] = append(pods[node], m)
 		} else {
 			top = append(top, m)

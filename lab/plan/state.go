@@ -119,6 +119,18 @@ func (s *State) has(k Key) bool {
 	return ok
 }
 
+// Of returns what some namespaces hold; the two states share it.
+func (s *State) Of(namespaces ...string) *State {
+	of := &State{spaces: map[string]objects{}}
+	for _, ns := range namespaces {
+		if in := s.spaces[ns]; in != nil && of.spaces[ns] == nil {
+			of.spaces[ns] = in
+			of.len += len(in)
+		}
+	}
+	return of
+}
+
 // Len returns the number of objects.
 func (s *State) Len() int { return s.len }
 
