@@ -43,7 +43,9 @@ func (l *loader) nextHops(lab *Lab) {
 			leads(m, a, m.At.Of("gateway", m.Range))
 		}
 		for _, r := range m.Routes {
-			leads(m, r.Via, r.At.Of("via", r.Range))
+			for _, h := range r.Hops {
+				leads(m, h.Via, r.At.Of("via", r.Range))
+			}
 		}
 	}
 }
@@ -135,7 +137,7 @@ func (l *loader) overlaps(all []claimed) {
 		}
 		if len(outer) > 0 {
 			a, b := outer[len(outer)-1], c
-			if a.at.Start.Byte > b.at.Start.Byte {
+			if inFile(a.at, b.at) > 0 {
 				a, b = b, a
 			}
 			if a.at == b.at {

@@ -25,6 +25,7 @@ type Lab struct {
 	Network  *Network   // nil where the lab has no pod network
 	Modes    []*ModeBlock
 	Compare  *Compare          // nil where the file has no compare block
+	Outputs  []Output          // in the order of the file
 	Vars     map[string]string // the value of every variable, as Inputs.Vars would take it
 	Values   string            // the same, as Inputs.Values would take them: whatever type they have
 	Texts    map[string]string // the files that it was made with, as Inputs.Texts would take them
@@ -204,9 +205,25 @@ func (i *Interface) Address(v6 bool) netip.Prefix {
 // Route is a static route of a machine.
 type Route struct {
 	To    netip.Prefix
-	Via   netip.Addr
+	Via   netip.Addr // the first of Hops
+	Hops  []NextHop  // more than one: flows are spread over them (ECMP)
 	Range hcl.Range
 	At    Ranges
+}
+
+// NextHops are the addresses of the hops.
+func (r *Route) NextHops() []netip.Addr {
+	hops := make([]netip.Addr, len(r.Hops))
+	for i, h := range r.Hops {
+		hops[i] = h.Via
+	}
+	return hops
+}
+
+// NextHop is one of the ways that a route leads.
+type NextHop struct {
+	Via    netip.Addr
+	Weight int // the share of the flows that go this way, as compared with the others'; at least 1
 }
 
 // Pod is a pod of a node; Addresses holds only what was written.

@@ -63,6 +63,7 @@ type loader struct {
 	eval   *hcl.EvalContext              // var, local and the functions
 
 	switches map[string]*Switch // those with a mistake too: their name is known
+	unknown  []string           // how the names of switches begin whose number is not known
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
 	links    int // interfaces so far
@@ -122,7 +123,11 @@ func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 }
 
 func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
-	l.report(Contradiction(at, other, summary, detail, args...))
+	d := Contradiction(at, other, summary, detail, args...)
+	if at == other {
+		d.Detail += " It is the same place, in a block that is repeated: make what differs of count.index, each.key or the element of the dynamic block."
+	}
+	l.report(d)
 }
 
 // Contradiction is two places that contradict each other; the detail's last verb is the other place. When both fit into one
@@ -151,9 +156,14 @@ func (l *loader) sorted() hcl.Diagnostics {
 		if b.Subject != nil {
 			y = *b.Subject
 		}
-		return cmp.Or(cmp.Compare(x.Filename, y.Filename), cmp.Compare(x.Start.Byte, y.Start.Byte))
+		return inFile(x, y)
 	})
 	return limit(l.diags, l.dropped)
+}
+
+// inFile compares places by where they stand.
+func inFile(a, b hcl.Range) int {
+	return cmp.Or(cmp.Compare(a.Filename, b.Filename), cmp.Compare(a.Start.Byte, b.Start.Byte))
 }
 
 // parse returns nil when the text is not HCL: what the parser could save of a broken file would only mislead.
@@ -202,9 +212,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}
 	for _, b := range blocks["switch"] {
-		if s := l.segment(b); s != nil {
-			lab.Switches = append(lab.Switches, s)
-		}
+		lab.Switches = append(lab.Switches, l.segments(b)...)
 	}
 	for _, b := range body.Blocks {
 		switch b.Type {
@@ -215,6 +223,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	lab.Network = l.network(blocks["network"])
 	lab.Modes = l.modes(blocks["mode"])
 	lab.Compare = l.compare(blocks["compare"])
+	lab.Outputs = l.outputs(blocks["output"])
 
 	l.allocate(lab)
 	l.check(lab)

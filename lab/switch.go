@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -18,11 +20,39 @@ const (
 	maxVLANs   = 1024 // of a switch
 )
 
-func (l *loader) segment(b *hclsyntax.Block) *Switch {
-	f := l.fields(file.blocks["switch"], b.Body, l.eval)
+// segments decodes a switch block into as many switches as it stands for.
+func (l *loader) segments(b *hclsyntax.Block) []*Switch {
+	instances, at := l.instances(file.blocks["switch"], b, l.eval)
+	var switches []*Switch
+	for _, in := range instances {
+		if l.exhausted() {
+			break
+		}
+		s := l.segment(b, in.ctx)
+		if in.dry {
+			if len(b.Labels) > 0 {
+				l.unknown = append(l.unknown, b.Labels[0])
+			}
+			continue
+		}
+		if s.Name = in.name; l.claim("switch", s.Name, at) {
+			l.switches[s.Name] = s
+			switches = append(switches, s)
+		}
+	}
+	return switches
+}
+
+// unmade reports whether a name may be that of a switch whose block has a count or for_each that is wrong.
+func (l *loader) unmade(name string) bool {
+	return slices.ContainsFunc(l.unknown, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
+	f := l.fields(file.blocks["switch"], b.Body, ctx)
 	s := &Switch{MTU: defaultMTU, Range: b.DefRange(), At: f.at}
 	s.Subnets = f.subnets()
-	l.vlans(s, b)
+	l.vlans(s, b, ctx)
 	if mtu, at, ok := f.integer("mtu", minMTU, maxMTU, " bytes"); ok {
 		s.MTU = mtu
 		subnets := slices.Clone(s.Subnets)
@@ -46,14 +76,6 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 			l.errorf(at, "Jitter greater than delay", "A delay of %s cannot vary by %s: some packets would arrive before they were sent.", s.Impair.Delay, s.Impair.Jitter)
 		}
 	}
-	if len(b.Labels) == 0 {
-		return nil
-	}
-	s.Name = b.Labels[0]
-	if !l.claim("switch", s.Name, b.LabelRanges[0]) {
-		return nil
-	}
-	l.switches[s.Name] = s
 	return s
 }
 
@@ -70,12 +92,9 @@ func (f *fields) subnets() []netip.Prefix {
 }
 
 // vlans decodes the VLANs of a switch.
-func (l *loader) vlans(s *Switch, b *hclsyntax.Block) {
-	for _, inner := range b.Body.Blocks {
-		if inner.Type != "vlan" {
-			continue
-		}
-		f := l.fields(file.blocks["switch"].blocks["vlan"], inner.Body, l.eval)
+func (l *loader) vlans(s *Switch, b *hclsyntax.Block, ctx *hcl.EvalContext) {
+	for _, inner := range l.blocks(file.blocks["switch"], "vlan", b.Body, ctx) {
+		f := l.fields(file.blocks["switch"].blocks["vlan"], inner.Body, inner.ctx)
 		v := &VLAN{Range: inner.DefRange(), At: f.at, Subnets: f.subnets()}
 		if len(inner.Labels) == 0 {
 			continue

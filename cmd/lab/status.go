@@ -66,6 +66,7 @@ type labDocument struct {
 	Machines []machineDocument `json:"machines"`
 	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
+	Outputs  outputs           `json:"outputs"`
 	Note     string            `json:"note,omitempty"`
 }
 
@@ -174,6 +175,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 			doc.Note = err.Error()
 		default:
 			want = p.State
+			doc.Outputs = p.Cluster.Lab.Outputs
 		}
 	}
 	known := want.Len() > 0
@@ -384,6 +386,7 @@ func (c *command) show(d labDocument, whole bool) {
 		}
 		fmt.Fprint(c.out, columns(rows, room))
 	}
+	d.Outputs.show(c.out)
 	if d.Note != "" {
 		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))
 	}

@@ -26,7 +26,7 @@ func (r *run) pair(ctx context.Context, from, to *endpoint) []Check {
 	p := &probe{run: r, from: from, to: to, want: r.plan.Expect(plan.Flow{From: from.Endpoint, To: to.Endpoint})}
 	f := r.journal.begin()
 	defer f.end()
-	if p.reach(ctx, f) && p.want.Reachable {
+	if p.reach(ctx, f) && p.want.Reachable && !p.want.Spread {
 		p.source(f)
 		p.mtu(ctx)
 		p.wire(f)
