@@ -26,6 +26,11 @@ type Inputs struct {
 // Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
 // an error among them. The Files hold what was read, for printing the diagnostics.
 func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics) {
+	return LoadFiles([]Source{{filename, src}}, in)
+}
+
+// LoadFiles reads a definition that is written in several files, as if they were one.
+func LoadFiles(sources []Source, in Inputs) (*Lab, Files, hcl.Diagnostics) {
 	l := &loader{
 		files:    Files{},
 		budget:   newBudget(),
@@ -36,11 +41,28 @@ func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics)
 		beside:   &beside{dir: in.Dir, kept: map[string]string{}},
 	}
 	maps.Copy(l.beside.kept, in.Texts)
-	body := l.parse(filename, src)
-	if body == nil {
+	whole := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}
+	size, broken := 0, false
+	for i, s := range sources {
+		if size += len(s.Text); i > 0 && size > maxSource {
+			l.errorf(hcl.Range{Filename: s.Name, Start: hcl.InitialPos, End: hcl.InitialPos}, "Folder too large", "With this file the definition has more than %d bytes.", maxSource)
+			broken = true
+			break
+		}
+		body := l.parse(s.Name, s.Text)
+		if body == nil {
+			broken = true
+			continue
+		}
+		l.shape(file, "", body)
+		maps.Copy(whole.Attributes, body.Attributes) // none belongs there, as shape has said
+		whole.Blocks = append(whole.Blocks, body.Blocks...)
+		whole.SrcRange = cmp.Or(whole.SrcRange, body.SrcRange)
+	}
+	if broken { // what the others refer to may be in the part that is missing
 		return nil, l.files, l.sorted()
 	}
-	lab := l.lab(body, in)
+	lab := l.lab(whole, in)
 	if l.diags.HasErrors() {
 		lab = nil
 	}
@@ -194,9 +216,8 @@ func parse(filename string, src []byte) (*hcl.File, hcl.Diagnostics) {
 	return f, diags
 }
 
-// lab decodes the whole file: the order of the steps is the order in which they need one another.
+// lab decodes the whole definition: the order of the steps is the order in which they need one another.
 func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
-	l.shape(file, "", body)
 	blocks := byType(body)
 	variables, locals := l.declarations(blocks)
 	l.references(body, variables, locals)

@@ -136,7 +136,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 			want.Rounds = given.Rounds
 		}
 	}
-	want.File, want.Source, want.Vars, want.Values, want.Texts = s.name, string(s.text), l.Vars, l.Values, l.Texts
+	want.File, want.Source, want.Vars, want.Values, want.Texts = s.name, string(lab.Join(s.files)), l.Vars, l.Values, l.Texts
 	if dated {
 		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
 	}
@@ -285,7 +285,7 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 	if err := keep(want, out); err != nil {
 		return err
 	}
-	hash := fmt.Sprintf("%x", sha256.Sum256(s.text))
+	hash := fmt.Sprintf("%x", sha256.Sum256(lab.Join(s.files)))
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
 		_, err := testbed.Up(ctx, p, s.record(p), testbed.Watch{})
 		return err

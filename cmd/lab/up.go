@@ -31,7 +31,7 @@ func (c *command) up() *cobra.Command {
 their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
 "lab up" completes.
 
-FILE is a path, "-", or one of the labs that ship with the program:
+FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs that ship with the program:
 ` + strings.Join(labs.Names(), ", "),
 		Example: `  sudo lab up three-node
   sudo lab up three-node --mode vxlan
