@@ -33,7 +33,7 @@ func (l *loader) instances(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) (
 	}
 	f := l.fields(s, b.Body, ctx)
 	if count != nil && each != nil {
-		l.clash(each.NameRange, count.NameRange, "Both count and for_each", "A block is repeated by one of them. Remove the other, at %s.")
+		l.clash(each.NameRange, count.NameRange, "Both count and for_each", "A block takes either count or for_each. Remove one; the other is at %s.")
 		return nil, at
 	}
 	if count != nil {
@@ -70,7 +70,7 @@ func (l *loader) unrepeated(body *hclsyntax.Body, attribute, root string, null h
 		for _, t := range a.Expr.Variables() {
 			if t.RootName() == root && !l.broken[a] {
 				l.broken[a] = true
-				l.clash(t.SourceRange(), null, "Nothing to count", "%s exists only in a block that is repeated, and null counts as left out, at %s.", root)
+				l.clash(t.SourceRange(), null, "Block is not repeated", "%s exists only in a block that is repeated, and here count or for_each is null, at %s.", root)
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (f *fields) forEach(name string, v cty.Value, at hcl.Range, right bool) ([]
 func (f *fields) repeats(v cty.Value, at hcl.Range) bool {
 	n := v.LengthInt()
 	if n > maxCount {
-		f.l.errorf(at, "Too many elements", "One block is repeated at most %d times; this is %d.", maxCount, n)
+		f.l.errorf(at, "Too many elements", "A block can be repeated at most %d times, not %d.", maxCount, n)
 		return false
 	}
 	return f.l.budget.charge(n, at) == nil
@@ -270,12 +270,12 @@ var roots = []string{"var", "local", "count", "each"}
 func (l *loader) dynamic(s *shape, b *hclsyntax.Block) {
 	kinds := slices.Sorted(maps.Keys(s.blocks))
 	if len(b.Labels) == 0 {
-		l.errorf(b.TypeRange, "Missing label", "A dynamic block needs the kind of block that it makes: write dynamic %q { … }.%s", kinds[0], Suggest("", kinds, "Here it may be"))
+		l.errorf(b.TypeRange, "Missing label", "A dynamic block needs the type of block that it generates: write dynamic %q { … }.%s", kinds[0], Suggest("", kinds, "Here it may be"))
 		return
 	}
 	of, ok := s.blocks[b.Labels[0]]
 	if !ok {
-		l.errorf(b.LabelRanges[0], "Unknown block", "%s has no block %q that could be made.%s", upper(s.a), shorten(b.Labels[0]), Suggest(b.Labels[0], kinds, upper(s.a)+" takes"))
+		l.errorf(b.LabelRanges[0], "Unknown block", "%s has no block %q to generate.%s", upper(s.a), shorten(b.Labels[0]), Suggest(b.Labels[0], kinds, upper(s.a)+" takes"))
 		return
 	}
 	d := dynamic(of)
@@ -289,7 +289,7 @@ func (l *loader) dynamic(s *shape, b *hclsyntax.Block) {
 	}
 	switch {
 	case len(contents) == 0:
-		l.errorf(missing(b.Body), "Missing content", "A dynamic block needs a block content { … }: what each %s holds that it makes.", b.Labels[0])
+		l.errorf(missing(b.Body), "Missing content", "A dynamic block needs a block content { … }: the body of each %s that it generates.", b.Labels[0])
 	case len(contents) > 1:
 		l.clash(contents[1].DefRange(), contents[0].DefRange(), "Second content block", "A dynamic block has one content block; the first is at %s. Merge the two.")
 	}
@@ -299,7 +299,7 @@ func (l *loader) dynamic(s *shape, b *hclsyntax.Block) {
 		l.broken[labels] = true
 		l.errorf(labels.NameRange, "Unexpected label", "%s has no label: remove labels.", upper(of.a))
 	case labels == nil && of.label != "":
-		l.errorf(missing(b.Body), "Missing label", "%s needs its %s: write labels = [%s.value], say.", upper(of.a), of.label, b.Labels[0])
+		l.errorf(missing(b.Body), "Missing label", "%s needs its %s: for example labels = [%s.value].", upper(of.a), of.label, b.Labels[0])
 	}
 	if a := b.Body.Attributes["iterator"]; a != nil {
 		if _, ok := iterator(b); !ok {

@@ -69,7 +69,7 @@ func (l *loader) declared(name string, blocks map[string]*hclsyntax.Block, at hc
 func (l *loader) varFile(path string) map[string]*given {
 	src, err := ReadFile(path)
 	if err != nil {
-		l.report(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Cannot read a file of variables", Detail: fmt.Sprintf("%s.", err)})
+		l.report(&hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Cannot read a variable file", Detail: fmt.Sprintf("%s.", err)})
 		return nil
 	}
 	return l.assignments(path, src)
@@ -85,7 +85,7 @@ func (l *loader) assignments(source string, src []byte) map[string]*given {
 		return nil
 	}
 	for _, b := range body.Blocks {
-		l.errorf(b.DefRange(), "Unexpected block", "A file of variables holds only lines of the form name = value.")
+		l.errorf(b.DefRange(), "Unexpected block", "A variable file contains only lines of the form name = value.")
 	}
 	meter(&hclsyntax.Body{Attributes: body.Attributes}, l.budget)
 	from := map[string]*given{}

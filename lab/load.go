@@ -147,7 +147,7 @@ func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
 	d := Contradiction(at, other, summary, detail, args...)
 	if at == other {
-		d.Detail += " It is the same place, in a block that is repeated: make what differs of count.index, each.key or the element of the dynamic block."
+		d.Detail += " It is the same place, in a block that is repeated: compute what differs from count.index, each.key or the element of the dynamic block."
 	}
 	l.report(d)
 }
@@ -264,7 +264,7 @@ func byType(body *hclsyntax.Body) map[string][]*hclsyntax.Block {
 func (l *loader) header(blocks []*hclsyntax.Block, whole hcl.Range) *Lab {
 	if len(blocks) == 0 {
 		start := hcl.Range{Filename: whole.Filename, Start: hcl.InitialPos, End: hcl.InitialPos}
-		l.errorf(start, "No lab block", "A definition names its lab. Begin the file with:\n\n  lab \"my-lab\" {}")
+		l.errorf(start, "No lab block", "A definition must name its lab. Begin the file with:\n\n  lab \"my-lab\" {}")
 		return &Lab{}
 	}
 	b := blocks[0]

@@ -25,7 +25,7 @@ func (l *loader) claim(what, name string, at hcl.Range) bool {
 		return false
 	}
 	if first, ok := l.names[name]; ok {
-		l.clash(at, first, "Duplicate name", "There are two of the name %q; switches, nodes, routers and hosts share their names. Rename one of them; the other is at %s.", name)
+		l.clash(at, first, "Duplicate name", "The name %q is used twice; switches, nodes, routers and hosts share one set of names. Rename one of them; the other is at %s.", name)
 		return false
 	}
 	l.names[name] = at
@@ -40,7 +40,7 @@ func (l *loader) space(at hcl.Range) bool {
 	l.report(&hcl.Diagnostic{
 		Severity: hcl.DiagError,
 		Summary:  "Lab too large",
-		Detail:   fmt.Sprintf("From here on the lab has more than %d switches, machines and pods. Lower a count or the number of pods.", maxSpaces),
+		Detail:   fmt.Sprintf("From here on, the lab has more than %d switches, machines and pods. Lower a count or the number of pods.", maxSpaces),
 		Subject:  &at,
 	})
 	return false
@@ -101,7 +101,7 @@ func (l *loader) connected(m *Machine, b *hclsyntax.Block) {
 	switch {
 	case len(m.Interfaces) > 0, has(b.Body, "on") && l.diags.HasErrors(), l.heard(summary, at):
 	case has(b.Body, "on"):
-		l.errorf(at, summary, "A %s must be on at least one switch, and the dynamic block makes no on block for %s.", b.Type, m.Name)
+		l.errorf(at, summary, "A %s must be on at least one switch, and the dynamic block generates no on block for %s.", b.Type, m.Name)
 	default:
 		l.errorf(at, summary, "A %s must be on at least one switch: add on \"…\" {}.%s", b.Type, Suggest("", slices.Sorted(maps.Keys(l.switches)), "Switches:"))
 	}
@@ -122,7 +122,7 @@ func (l *loader) on(m *Machine, b inner) {
 		return
 	}
 	if l.links++; l.links > maxLinks {
-		l.errorf(b.DefRange(), "Lab too large", "From here on the lab has more than %d interfaces. Lower a count, or put the machines on fewer switches.", maxLinks)
+		l.errorf(b.DefRange(), "Lab too large", "From here on, the lab has more than %d interfaces. Lower a count, or put the machines on fewer switches.", maxLinks)
 		l.spaces = maxSpaces + 1 // nothing more is made
 		return
 	}
@@ -138,9 +138,9 @@ func (l *loader) on(m *Machine, b inner) {
 			continue
 		}
 		if i.VLAN == 0 {
-			l.clash(b.LabelRanges[0], other.Range, "Twice on one switch", "%s is already on %q, at %s. A second address belongs into the list of the first block.", m.Name, s.Name)
+			l.clash(b.LabelRanges[0], other.Range, "Twice on one switch", "%s is already on %q, at %s. Add a second address to the list in the first block.", m.Name, s.Name)
 		} else {
-			l.clash(b.LabelRanges[0], other.Range, "Twice in one VLAN", "%s is already in %s, at %s. A second address belongs into the list of the first block.", m.Name, i.Segment())
+			l.clash(b.LabelRanges[0], other.Range, "Twice in one VLAN", "%s is already in %s, at %s. Add a second address to the list in the first block.", m.Name, i.Segment())
 		}
 		return
 	}
@@ -157,14 +157,14 @@ func (l *loader) port(f *fields, i *Interface) bool {
 			return true
 		}
 		if len(i.Switch.VLANs) == 0 {
-			l.errorf(at, "Unknown VLAN", "Switch %q has no VLANs. Write vlan \"%d\" { … } into it.", i.Switch.Name, id)
+			l.errorf(at, "Unknown VLAN", "Switch %q has no VLANs. Add vlan \"%d\" { … } to it.", i.Switch.Name, id)
 			return false
 		}
 		var there []string
 		for _, v := range i.Switch.VLANs {
 			there = append(there, strconv.Itoa(v.ID))
 		}
-		l.errorf(at, "Unknown VLAN", "Switch %q has no VLAN %d.%s Write vlan \"%[2]d\" { … } into it, or take one that it has.", i.Switch.Name, id, Suggest("", there, "There are"))
+		l.errorf(at, "Unknown VLAN", "Switch %q has no VLAN %d.%s Add vlan \"%[2]d\" { … } to it, or use one that it has.", i.Switch.Name, id, Suggest("", there, "There are"))
 		return false
 	}
 	id, at, right := f.optional("vlan", 1, maxVLAN)
@@ -178,7 +178,7 @@ func (l *loader) port(f *fields, i *Interface) bool {
 	case id != 0 && !known(id, at):
 		return false
 	case id != 0 && len(i.Switch.VLAN(id).Subnets) == 0:
-		l.errorf(at, "VLAN without a subnet", "An interface has addresses of its VLAN's subnet, and VLAN %d of switch %q has none. Add one: subnet = \"10.%d.0.0/24\".", id, i.Switch.Name, id%256)
+		l.errorf(at, "VLAN without a subnet", "An interface gets its address from the subnet of its VLAN, and VLAN %d of switch %q has none. Add one: subnet = \"10.%d.0.0/24\".", id, i.Switch.Name, id%256)
 		return false
 	}
 	i.VLAN = id

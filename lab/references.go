@@ -117,7 +117,7 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 	name := second(t)
 	if slices.Contains(s.iterators, root) {
 		if name != "key" && name != "value" {
-			return wrong("Unknown name", "Of %[1]s there are only %[1]s.key and %[1]s.value.", root)
+			return wrong("Unknown name", "%[1]s has only %[1]s.key and %[1]s.value.", root)
 		}
 		return nil
 	}
@@ -138,14 +138,14 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			return wrong("No count here", "count.index exists only inside a block that has a count.")
 		}
 		if name != "index" {
-			return wrong("Unknown name", "Of count there is only count.index.")
+			return wrong("Unknown name", "count has only count.index.")
 		}
 	case "each":
 		if !s.each {
 			return wrong("No for_each here", "each.key and each.value exist only inside a block that has a for_each.")
 		}
 		if name != "key" && name != "value" {
-			return wrong("Unknown name", "Of each there are only each.key and each.value.")
+			return wrong("Unknown name", "each has only each.key and each.value.")
 		}
 	default:
 		hint := Suggest(root, append(slices.Clone(roots), s.iterators...), "References begin with")
@@ -154,9 +154,9 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 		} else if s.declared["local."+root] {
 			hint = fmt.Sprintf(" Did you mean local.%s?", root)
 		} else if len(t) == 1 {
-			hint += fmt.Sprintf(" A text is written in quotes: %q.", root)
+			hint += fmt.Sprintf(" Write a string in quotes: %q.", root)
 		}
-		return wrong("Unknown name", "There is nothing called %q.%s", root, hint)
+		return wrong("Unknown name", "Nothing is called %q.%s", root, hint)
 	}
 	return nil
 }

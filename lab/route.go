@@ -33,7 +33,7 @@ func (l *loader) route(m *Machine, b inner) {
 		return
 	}
 	if r.To.Addr().Is6() != r.Via.Is6() {
-		l.errorf(places[0], "Mixed families", "A route to %s (%s) cannot go via %s (%s).", r.To, family(r.To.Addr()), r.Via, family(r.Via))
+		l.errorf(places[0], "Mixed address families", "A route to %s (%s) cannot go via %s (%s).", r.To, family(r.To.Addr()), r.Via, family(r.Via))
 		return
 	}
 	for _, other := range m.Routes {
@@ -72,13 +72,13 @@ func (f *fields) hops() (hops []NextHop, places []hcl.Range, ok bool) {
 			continue
 		}
 		if at, twice := first[a]; twice {
-			f.l.clash(it.at, at, "Duplicate next hop", "%s is already in the list, at %s. To send more that way give it a greater number in weights.", a)
+			f.l.clash(it.at, at, "Duplicate next hop", "%s is already in the list, at %s. To send more flows that way, raise its number in weights.", a)
 			ok = false
 			continue
 		}
 		first[a] = it.at
 		if len(hops) > 0 && hops[0].Via.Is6() != a.Is6() {
-			f.l.clash(it.at, places[0], "Mixed families", "The next hops of a route are of one family; %s is %s, unlike the one at %s. Write another route for it.", a, family(a))
+			f.l.clash(it.at, places[0], "Mixed address families", "The next hops of a route must be of one address family; %s is %s, unlike the one at %s. Add a second route for it.", a, family(a))
 			ok = false
 			continue
 		}

@@ -56,7 +56,7 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 	if s.open {
 		if typ == "locals" {
 			for _, b := range body.Blocks {
-				l.errorf(b.DefRange(), "Unexpected block", "A locals block holds only lines of the form name = value.")
+				l.errorf(b.DefRange(), "Unexpected block", "A locals block contains only lines of the form name = value.")
 			}
 		}
 		return
@@ -77,7 +77,7 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 		inner, ok := s.blocks[b.Type]
 		switch {
 		case b.Type == "dynamic" && s == file:
-			l.errorf(b.TypeRange, "Unknown block", "dynamic makes blocks inside of another. Repeat a whole block with count or for_each.")
+			l.errorf(b.TypeRange, "Unknown block", "dynamic generates blocks inside another block. Repeat a block of the file with count or for_each.")
 		case b.Type == "dynamic" && len(s.blocks) > 0 && typ != "variable":
 			l.dynamic(s, b)
 		case ok:

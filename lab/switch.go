@@ -61,7 +61,7 @@ func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
 		}
 		for _, subnet := range subnets {
 			if subnet.Addr().Is6() && mtu < minMTU6 {
-				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of %d bytes at least, and the switch has the subnet %s.", minMTU6, subnet)
+				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of at least %d bytes, and the switch has the subnet %s.", minMTU6, subnet)
 			}
 		}
 	}
@@ -71,7 +71,7 @@ func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
 	s.Impair = Impairment{Rate: f.rate("rate"), Delay: delay, Jitter: jitter, Loss: f.percent("loss")}
 	if at := f.at["jitter"]; jitter > 0 && right {
 		if delay == 0 {
-			l.errorf(at, "Jitter without delay", "Jitter varies a delay. Add one: delay = \"10ms\".")
+			l.errorf(at, "Jitter without delay", "Jitter needs a delay to vary. Add one: delay = \"10ms\".")
 		} else if jitter > delay {
 			l.errorf(at, "Jitter greater than delay", "A delay of %s cannot vary by %s: some packets would arrive before they were sent.", s.Impair.Delay, s.Impair.Jitter)
 		}
@@ -84,7 +84,7 @@ func (f *fields) subnets() []netip.Prefix {
 	subnets, _, _ := f.prefixes("subnet")
 	for _, subnet := range subnets {
 		if subnet.IsSingleIP() {
-			f.l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Take a /30 at the least, or a /126 of IPv6.", subnet)
+			f.l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Use at least a /30, or a /126 for IPv6.", subnet)
 			return nil
 		}
 	}
@@ -103,10 +103,10 @@ func (l *loader) vlans(s *Switch, b *hclsyntax.Block, ctx *hcl.EvalContext) {
 		id, err := strconv.Atoi(label)
 		switch {
 		case err != nil || strconv.Itoa(id) != label:
-			l.errorf(at, "Invalid VLAN", "The label of a VLAN is its number, from 1 to %d, and %q is none.", maxVLAN, shorten(label))
+			l.errorf(at, "Invalid VLAN", "The label of a VLAN must be its number, from 1 to %d, not %q.", maxVLAN, shorten(label))
 			continue
 		case id < 1 || id > maxVLAN:
-			l.errorf(at, "VLAN out of range", "A VLAN has a number from 1 to %d (IEEE 802.1Q), not %d.", maxVLAN, id)
+			l.errorf(at, "VLAN out of range", "The number of a VLAN must be from 1 to %d (IEEE 802.1Q), not %d.", maxVLAN, id)
 			continue
 		}
 		if first := s.VLAN(id); first != nil {

@@ -75,7 +75,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if quick && full {
-				return refuse("--quick and --full: it is one or the other")
+				return refuse("--quick and --full exclude each other")
 			}
 			want.Set = map[bool]string{quick: compare.Quick, full: compare.Full}[true]
 			if resume == "" {
@@ -85,11 +85,11 @@ The results, every sample among them, are written to --out after each round: Ctr
 				return c.begin(cmd.Context(), first(args), ch, want, out, !cmd.Flags().Changed("out"), strict)
 			}
 			if len(args) > 0 {
-				return refuse("--resume %s goes on with its own definition; leave out %s", resume, args[0])
+				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
 			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
-					return refuse("--resume %s goes on as it was begun; leave out --%s", resume, name)
+					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
 			}
 			return c.resume(cmd.Context(), resume, strict)
@@ -106,9 +106,9 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.BoolVar(&full, "full", false, "every measure along every path, under every wire model; takes hours")
 	flags.Uint64Var(&want.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
 	flags.StringVar(&want.Engine, "engine", "", "what makes the load: lab, or iperf3 where it is installed, as an independent witness of tcp-stream")
-	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement (default 1s)")
+	flags.DurationVar(&want.Window, "window", 0, "how long each measurement counts (default 1s)")
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
-	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
+	flags.StringVar(&resume, "resume", "", "resume the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
 	completeList(cmd, "modes", ch.variants)
 	for name, words := range map[string][]string{"paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames()} {
@@ -141,7 +141,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
 	}
 	if _, err := os.Stat(filepath.Join(out, requestName)); err == nil {
-		return refuse("%s holds a comparison already; give another folder, or go on with it: lab compare --resume %[1]s", out)
+		return refuse("%s already holds a comparison; choose another folder, or resume it: lab compare --resume %[1]s", out)
 	}
 	return c.contest(ctx, want, nil, out, strict)
 }
@@ -150,7 +150,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 func (c *command) resume(ctx context.Context, dir string, strict bool) error {
 	text, err := os.ReadFile(filepath.Join(dir, requestName))
 	if err != nil {
-		return status{refused, fmt.Errorf("no comparison to go on with: %w", err)}
+		return status{refused, fmt.Errorf("no comparison to resume: %w", err)}
 	}
 	var want request
 	if err := json.Unmarshal(text, &want); err != nil {
@@ -255,7 +255,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	}
 	if prior != nil {
 		if err := same(prior, l, cfg); err != nil {
-			return status{refused, fmt.Errorf("%s cannot go on: %w", out, err)}
+			return status{refused, fmt.Errorf("%s cannot be resumed: %w", out, err)}
 		}
 	}
 	return c.measure(ctx, s, cfg, want, out, strict)
@@ -274,7 +274,7 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 	case !slices.Equal(prior.Modes, names):
 		return fmt.Errorf("it was begun with the modes %s, and this kernel can %s", strings.Join(prior.Modes, ", "), strings.Join(names, ", "))
 	case prior.Lab != l.Name || prior.Seed != cfg.Seed:
-		return errors.New("its results are of another comparison")
+		return errors.New("its results belong to another comparison")
 	}
 	return nil
 }

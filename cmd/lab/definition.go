@@ -250,7 +250,7 @@ func list(prefix string, names []string) string {
 
 func demandRoot(verb string) error {
 	if os.Geteuid() != 0 {
-		return status{failed, fmt.Errorf("%s needs root: it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
+		return status{failed, fmt.Errorf("%s needs root, because it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
 	}
 	return nil
 }

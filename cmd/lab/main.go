@@ -99,7 +99,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 
 // confess says what to do about an internal error.
 func (c *command) confess(args []string, f testbed.Fault) int {
-	c.say("lab: %v\nThis is a fault of lab, not yours. Please report it with your definition, the command \"lab %s\", and all of this:\nlab %s, %s, Linux %s\n\n%s",
+	c.say("lab: %v\nThis is a bug in lab. Please report it with your definition, the command \"lab %s\", and all of this:\nlab %s, %s, Linux %s\n\n%s",
 		f, strings.Join(args, " "), version(), runtime.Version(), testbed.Kernel(), f.Stack)
 	return broken
 }
@@ -175,7 +175,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 				verbs = append(verbs, append(v.Aliases, v.Name())...)
 			}
 			slices.Sort(verbs)
-			return refuse("there is no verb %q.%s", args[0], lab.Suggest(args[0], verbs, "There are"))
+			return refuse("there is no command %q.%s", args[0], lab.Suggest(args[0], verbs, "There are"))
 		},
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,

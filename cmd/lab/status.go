@@ -170,7 +170,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		case ctx.Err() != nil:
 			return doc, ctx.Err()
 		case err != nil && errors.As(err, &status{}):
-			doc.Note = "its definition, as recorded below /run/lab, is not right; " + writesAgain
+			doc.Note = "its definition, as recorded below /run/lab, is no longer valid; " + writesAgain
 		case err != nil:
 			doc.Note = err.Error()
 		default:
@@ -216,7 +216,7 @@ const writesAgain = "\"lab up FILE\" writes it again"
 // unrecorded says why the record of a lab cannot be used.
 func unrecorded(err error) string {
 	if errors.Is(err, os.ErrNotExist) {
-		return "its definition is lost; " + writesAgain
+		return "its record is missing; " + writesAgain
 	}
 	return err.Error() + "; " + writesAgain
 }

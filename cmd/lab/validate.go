@@ -57,7 +57,7 @@ compare, and the settings of other mode blocks. It needs no root and touches not
 			for _, n := range p.Cluster.Nodes {
 				pods += len(n.Pods)
 			}
-			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is right: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
+			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is valid: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
 			return nil
 		},
 	}
@@ -172,7 +172,7 @@ func (c *command) format1(name string, check bool) (changed bool, err error) {
 func (c *command) modes() *cobra.Command {
 	return &cobra.Command{
 		Use:     "modes",
-		Short:   "List the ways of connecting pods",
+		Short:   "List the modes, the ways of connecting pods",
 		Example: "  lab modes",
 		Args:    atMost(0),
 		RunE: func(*cobra.Command, []string) error {
