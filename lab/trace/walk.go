@@ -54,6 +54,8 @@ type Walk struct {
 	Disposition Disposition
 	// Drop says where and why the packet ended; nil if it arrived.
 	Drop *Drop
+	// Cut says where it was cut into fragments, which none of its hops is to do to a packet that fits; nil if it was not.
+	Cut *Drop
 }
 
 // Disposition is how a walk ends.
