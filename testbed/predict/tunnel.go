@@ -151,7 +151,7 @@ func (w *walker) decapsulate(v *testbed.View, in *testbed.Netdev, f *frame) erro
 		listens := false
 		for _, d := range v.Devices {
 			is, ok := d.Is.(plan.VXLAN)
-			if !ok || is.Port != int(f.dport) {
+			if !ok || is.Port != int(f.dport) || is.Local.IsValid() && is.Local.Is6() != f.destination.Is6() {
 				continue
 			}
 			if !d.Up {
