@@ -68,7 +68,7 @@ func (w *walker) transmit(v *testbed.View, dev *testbed.Netdev, f *frame, note f
 	case plan.MACVLAN, plan.IPVLAN, plan.VLAN:
 		return w.down(v, dev, f)
 	}
-	if a, proxy, ok := w.agent(v, dev.Name); ok {
+	if a, proxy, ok := w.agent(v); ok && proxy.Config().Device == dev.Name {
 		return w.agentSends(v, a, proxy, f)
 	}
 	return w.end(v, dev.Name, trace.CauseDevice, "what", dev.Is.Type())

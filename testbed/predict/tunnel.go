@@ -1,7 +1,6 @@
 package predict
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 
@@ -10,6 +9,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/lab/trace"
 	"labnet/testbed"
+	"labnet/testbed/agent/udp"
 )
 
 // around is a datagram around another packet.
@@ -106,22 +106,19 @@ func (w *walker) encapsulated(v *testbed.View, dev *testbed.Netdev, p plan.Progr
 	}, r.Via)
 }
 
-// agent finds the process whose packets those of a TUN device are, as the plan has it.
-func (w *walker) agent(v *testbed.View, device string) (plan.Agent, plan.Proxy, bool) {
-	return w.proxy(v, func(p plan.Proxy) bool { return p.Device == device })
-}
-
-func (w *walker) proxy(v *testbed.View, is func(plan.Proxy) bool) (plan.Agent, plan.Proxy, bool) {
+// agent finds the process that carries packets over UDP, as the plan has it.
+func (w *walker) agent(v *testbed.View) (plan.Agent, *udp.Proxy, bool) {
 	a, ok := w.plan.State.Get(plan.Key{Namespace: v.Namespace, Kind: plan.KindAgent, Name: "udp"}).(plan.Agent)
-	var p plan.Proxy
-	if !ok || json.Unmarshal([]byte(a.Config), &p) != nil || !is(p) {
-		return a, p, false
+	if !ok {
+		return a, nil, false
 	}
-	return a, p, true
+	p, err := udp.New([]byte(a.Config))
+	return a, p, err == nil
 }
 
 // agentSends is a packet that comes out of a TUN device into a process, which sends it on over UDP.
-func (w *walker) agentSends(v *testbed.View, a plan.Agent, p plan.Proxy, f *frame) error {
+func (w *walker) agentSends(v *testbed.View, a plan.Agent, proxy *udp.Proxy, f *frame) error {
+	p := proxy.Config()
 	if runs, err := v.Runs(a); err != nil {
 		return err
 	} else if !runs {
@@ -177,15 +174,19 @@ func (w *walker) decapsulate(v *testbed.View, in *testbed.Netdev, f *frame) erro
 		}
 		return w.end(v, in.Name, trace.CauseNoIPIP, "from", f.source.String())
 	}
-	a, p, ok := w.proxy(v, func(p plan.Proxy) bool { return p.Port == int(f.dport) })
-	if ok {
+	a, proxy, ok := w.agent(v)
+	if ok = ok && proxy.Config().Port == int(f.dport); ok {
 		var err error
 		if ok, err = v.Runs(a); err != nil {
 			return err
 		}
 	}
+	if !ok {
+		return w.end(v, in.Name, trace.CauseNoAgent, "what", "udp")
+	}
+	p := proxy.Config()
 	tun := v.Named(p.Device)
-	if !ok || tun == nil {
+	if tun == nil {
 		return w.end(v, in.Name, trace.CauseNoAgent, "what", "udp")
 	}
 	w.decide(taken("udp", f), "lab status")

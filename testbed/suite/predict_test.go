@@ -31,7 +31,7 @@ func TestPredictedAsSeen(t *testing.T) {
 			for _, pair := range ways(p) {
 				cold, coldBack := walked(t, p, pair)
 				promised := pair[0].Node.Kind == lab.Node && pair[1].Node.Kind == lab.Node // routes that are learnt may connect others
-				if e := p.Expect(pair[0], pair[1]); promised && (cold.Disposition == trace.Arrived) != (e.Reachable || e.OneWay) {
+				if e := p.Expect(plan.Flow{From: pair[0], To: pair[1]}); promised && (cold.Disposition == trace.Arrived) != (e.Reachable || e.OneWay) {
 					t.Errorf("%s → %s is predicted: %s", pair[0].Title, pair[1].Title, told(cold))
 					continue
 				}
