@@ -43,7 +43,8 @@ type RouteAnswer struct {
 	Via      netip.Addr
 	Source   netip.Addr // that the machine takes for packets of its own
 	Table    int
-	MTU      int    // of the route; 0: the device's
+	MTU      int // of the route; 0: the device's
+	Match    plan.Route
 	Entry    string // the entry of the table that matched, as ip(8) writes it
 	Rule     string // that chose the table, where it is not one of those that always exist
 	Multiple int    // how many next hops the entry has, where there are several
@@ -85,7 +86,11 @@ func (v *View) Route(p Packet) (RouteAnswer, error) {
 		return r, err
 	}
 	if match, err := at.routeGet(p, rtmLookupTable|rtmFIBMatch); err == nil {
-		r.Entry, r.Multiple = f.entry(match)
+		if r.Match, _, err = f.route(v.Namespace, match); err != nil {
+			return r, err
+		}
+		r.Entry = entry(r.Match, int(match[4]))
+		r.Multiple = strings.Count(r.Entry, "nexthop ")
 	}
 	r.Rule, err = v.chose(p, r.Table)
 	return r, err
@@ -122,12 +127,8 @@ func (v *visit) routeGet(p Packet, flags uint32) ([]byte, error) {
 	return v.ask(unix.RTM_GETROUTE, m)
 }
 
-// entry writes an entry of a table, and counts its next hops where there are several.
-func (f *found) entry(m []byte) (text string, hops int) {
-	r, _, err := f.route("", m)
-	if err != nil {
-		return "", 0
-	}
+// entry writes an entry of a table.
+func entry(r plan.Route, table int) string {
 	var words []string
 	add := func(w ...string) { words = append(words, w...) }
 	if r.Type != "" {
@@ -144,7 +145,7 @@ func (f *found) entry(m []byte) (text string, hops int) {
 	if h := hop(r.Via, r.Dev); h != "" {
 		add(h)
 	}
-	if table := int(m[4]); table == unix.RT_TABLE_LOCAL {
+	if table == unix.RT_TABLE_LOCAL {
 		add("table local")
 	} else if r.Table != 0 && r.Table != plan.TableMain {
 		add("table", strconv.Itoa(r.Table))
@@ -164,8 +165,7 @@ func (f *found) entry(m []byte) (text string, hops int) {
 	if r.Odd != "" {
 		add(r.Odd)
 	}
-	text = strings.Join(words, " ")
-	return text, strings.Count(text, "nexthop ")
+	return strings.Join(words, " ")
 }
 
 // chose returns the first rule that leads a packet into a table, where that is none of those that everybody has.

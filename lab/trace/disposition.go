@@ -59,10 +59,11 @@ var (
 	CauseTooBig      = Cause{TooBig, "PKT_TOO_BIG", "{machine} cannot send {what} in one piece, and the packet may not be cut", "ip -n {ns} link show dev {dev}"}
 	CauseCut         = Cause{Arrived, "", "{machine} cuts {what}", "ip -n {ns} link show dev {dev}"}
 	CauseBridgeBig   = Cause{TooBig, "NOT_SPECIFIED", "{machine} drops it: {what}", "ip -n {ns} link show dev {dev}"}
-	CauseNoNeighbour = Cause{NeighbourUnknown, "NEIGH_FAILED", "nobody at {dev} of {machine} answers for {via}", "ip -n {ns} neighbour show dev {dev}"}
+	CauseNoNeighbour = Cause{NeighbourUnknown, "NEIGH_FAILED", "nobody at {dev} of {machine} answers for {via}{what}", "ip -n {ns} neighbour show dev {dev}"}
 	CauseNoAnswer    = Cause{NeighbourUnknown, "NEIGH_FAILED", "{dev} of {machine} hears who is asked for and does not answer for {via}: {what}", "ip netns exec {ns} sysctl net.ipv4.conf.{dev}.proxy_arp"}
 	CauseTableFull   = Cause{NeighbourUnknown, "NEIGH_CREATEFAIL", "the neighbour table of the whole machine is full: {what}", "sysctl net.ipv4.neigh.default.gc_thresh3"}
 	CauseDown        = Cause{LinkDown, "DEV_READY", "{dev} of {machine} is down", "ip -n {ns} link show dev {dev}"}
+	CauseNoDevice    = Cause{LinkDown, "", "{machine} has no device {dev}", "ip -n {ns} link"}
 	CauseNoCarrier   = Cause{LinkDown, "DEV_READY", "{dev} of {machine} has nothing at its other end that is up", "ip -n {ns} link show dev {dev}"}
 	CausePort        = Cause{NotSwitched, "NOT_SPECIFIED", "port {dev} of {machine} does not forward", "bridge -n {ns} link show dev {dev}"}
 	CauseVLAN        = Cause{NotSwitched, "NOT_SPECIFIED", "port {dev} of {machine} does not let {what} pass", "bridge -n {ns} vlan show dev {dev}"}
@@ -81,8 +82,18 @@ var (
 	CauseElsewhere   = Cause{Elsewhere, "", "{machine} has {to} as well, and takes the packet in", "ip -n {ns} address show to {to}"}
 	CauseNoIPv6      = Cause{Lost, "IPV6DISABLED", "{machine} does not speak IPv6 on {dev}", "ip netns exec {ns} sysctl net.ipv6.conf.{dev}.disable_ipv6"}
 	CauseGone        = Cause{Lost, "DEV_READY", "the other end of {dev} of {machine} is not in the lab", "ip -n {ns} -d link show dev {dev}"}
-	CauseForeign     = Cause{Unknown, "", "what becomes of a packet at {dev} of {machine} is up to {what}", "tc -n {ns} filter show dev {dev} egress"}
-	CauseDevice      = Cause{Unknown, "", "what {dev} of {machine} does, a {what}, cannot be told", "ip -n {ns} -d link show dev {dev}"}
+	// These are to blame for what happens elsewhere.
+	CauseWrongNeighbour = Cause{NotAddressed, "", "{machine} takes {mac} for {via}, and {what}", "ip -n {ns} neighbour show dev {dev}"}
+	CauseWrongFDB       = Cause{NotAddressed, "", "{machine} sends frames for {mac}, which is {what}, to {via}, which is not", "bridge -n {ns} fdb show dev {dev}"}
+	CauseNoProxy        = Cause{NeighbourUnknown, "", "{machine} is to answer for {via} at {dev}, and does not", "ip -n {ns} neighbour show proxy"}
+	CauseNoAddress      = Cause{NeighbourUnknown, "", "{dev} of {machine} does not have its address {via}", "ip -n {ns} address show dev {dev}"}
+	CauseNoBridge       = Cause{NotSwitched, "", "{dev} of {machine} is in no bridge, and is to be a port of {what}", "ip -n {ns} link show dev {dev}"}
+	CauseNoNamespace    = Cause{NeighbourUnknown, "", "{machine} is not there", "ip netns list"}
+	CauseOtherTunnel    = Cause{NoTunnel, "", "{dev} of {machine} has {what}", "ip -n {ns} -d link show dev {dev}"}
+	CauseStrayRoute     = Cause{Loop, "", "a route of {machine}, which is not of the lab's making, leads in circles: {what}", "ip -n {ns} route get {to}"}
+
+	CauseForeign = Cause{Unknown, "", "what becomes of a packet at {dev} of {machine} is up to {what}", "tc -n {ns} filter show dev {dev} egress"}
+	CauseDevice  = Cause{Unknown, "", "what {dev} of {machine} does, a {what}, cannot be told", "ip -n {ns} -d link show dev {dev}"}
 )
 
 // Drop says of a cause where it struck. words are pairs: what stands in braces, and what it is here.

@@ -102,7 +102,7 @@ func (w *walker) bridged(v *testbed.View, port *testbed.Netdev, f *frame) error 
 	case !bridge.Up:
 		return w.end(v, bridge.Name, trace.CauseDown)
 	case port.Port.State != testbed.Forwarding:
-		return w.end(v, port.Name, w.blocked(v, port))
+		return w.end(w.blocked(v, port))
 	case !ok:
 		return w.end(v, port.Name, trace.CauseVLAN, "what", tag(f.vlan))
 	}
@@ -199,7 +199,7 @@ func (w *walker) seek(v *testbed.View, bridge, from *testbed.Netdev, vlan int, f
 			}
 			var behind *obstacle
 			if !ok || port.Port.State != testbed.Forwarding {
-				behind = first(nil, v, port.Name, trace.CausePort)
+				behind = &obstacle{} // which, is told when the frame comes there
 			}
 			found := false
 			err := w.spread(v, port, outside, w.owner(f.destination), behind, func(p place) (bool, error) {
@@ -222,7 +222,7 @@ func (w *walker) leave(v *testbed.View, bridge, from, port *testbed.Netdev, vlan
 	case port == from && !port.Port.Hairpin:
 		return w.end(v, port.Name, trace.CauseHairpin)
 	case port.Port.State != testbed.Forwarding:
-		return w.end(v, port.Name, w.blocked(v, port))
+		return w.end(w.blocked(v, port))
 	case !ok:
 		return w.end(v, port.Name, trace.CauseVLAN, "what", tag(vlan))
 	case from != nil && from != port && from.Port.Isolated && port.Port.Isolated:

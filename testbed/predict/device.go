@@ -133,7 +133,7 @@ func (w *walker) receive(v *testbed.View, dev *testbed.Netdev, f *frame) error {
 	for _, p := range programs {
 		switch {
 		case p.Does == "ipip-decap" && f.inner != nil && f.tunnel == "ipip" && f.destination == p.Local && f.to == dev.MAC:
-			w.decide(taken("ipip", f), fmt.Sprintf("tc -n %s filter show dev %s ingress", v.Namespace, dev.Name))
+			w.decide(off("ipip", f), fmt.Sprintf("tc -n %s filter show dev %s ingress", v.Namespace, dev.Name))
 			to := v.Named(p.To)
 			f.inner.to = to.MAC
 			return w.receive(v, to, f.inner)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,7 @@ func (w *walker) output(v *testbed.View, d *datagram) error {
 		return w.end(v, "", cause, "to", d.destination.String(), "from", d.source.String(), "what", r.Entry)
 	}
 	own := routed(r)
+	w.routes = append(w.routes, taken{v, r.Match, r.Entry, d.destination})
 	return w.send(v, r, d, &own, routeCommand(v, d, nil))
 }
 
@@ -119,7 +121,10 @@ func (w *walker) noRoute(v *testbed.View, d *datagram, in *testbed.Netdev, err e
 	}
 	// The kernel has one word for several things; the tables tell them apart.
 	if in != nil {
-		if back, err := v.Route(testbed.Packet{To: d.source, From: d.destination, Mark: d.mark}); err == nil && back.Type == "local" {
+		if back, err := v.Route(testbed.Packet{To: d.source}); err == nil && back.Type == "local" {
+			if circle := w.circle(turn{namespace: v.Namespace}); w.passed(v) {
+				return w.end(v, device, trace.CauseLoop, append(words, "what", circle)...)
+			}
 			return w.end(v, device, trace.CauseMartian, words...)
 		}
 		filtered, err := w.filtered(v, d, in)
@@ -146,7 +151,7 @@ func (w *walker) filtered(v *testbed.View, d *datagram, in *testbed.Netdev) (boo
 	if err != nil || max(all, own) == 0 {
 		return false, err
 	}
-	back, err := v.Route(testbed.Packet{To: d.source, From: d.destination})
+	back, err := v.Route(testbed.Packet{To: d.source})
 	strict := max(all, own) == 1
 	return err != nil || strict && back.Out != in, nil
 }
@@ -196,6 +201,7 @@ func (w *walker) input(v *testbed.View, in *testbed.Netdev, f *frame) error {
 		return w.noRoute(v, d, in, err)
 	}
 	w.decide(routed(r), routeCommand(v, d, in))
+	w.routes = append(w.routes, taken{v, r.Match, r.Entry, d.destination})
 	if r.Type == "local" {
 		return w.deliver(v, in, f)
 	}
@@ -231,11 +237,16 @@ func (w *walker) circle(here turn) string {
 		if len(names) == 0 || names[0] != h.Machine {
 			names = append([]string{h.Machine}, names...)
 		}
-		if i < len(w.walk.Hops)-1 && h.Namespace == here.namespace && h.Device == here.device && h.Direction == trace.In {
+		if i < len(w.walk.Hops)-1 && h.Namespace == here.namespace && (here.device == "" && h.Direction == trace.Out || h.Device == here.device && h.Direction == trace.In) {
 			break
 		}
 	}
 	return strings.Join(names, " → ")
+}
+
+// passed reports whether the packet has left a machine before.
+func (w *walker) passed(v *testbed.View) bool {
+	return slices.ContainsFunc(w.walk.Hops, func(h trace.Hop) bool { return h.Namespace == v.Namespace && h.Direction == trace.Out })
 }
 
 // deliver is what a machine does with a packet for itself.
@@ -261,7 +272,10 @@ func (w *walker) send(v *testbed.View, r testbed.RouteAnswer, d *datagram, own *
 		return w.end(v, "", trace.CauseNoRoute, "to", d.destination.String())
 	}
 	mtu := out.MTU
-	if r.MTU != 0 {
+	switch learnt := r.MTU != 0 && r.Match.MTU == 0; {
+	case learnt && d.size > r.MTU: // where it was told so, is further on
+		w.decide(trace.Decision{Text: fmt.Sprintf("it has learnt that no more than %d bytes pass", r.MTU)}, routeCommand(v, d, nil))
+	case r.MTU != 0 && !learnt:
 		mtu = r.MTU
 	}
 	if d.size > mtu {
@@ -287,7 +301,7 @@ func (w *walker) send(v *testbed.View, r testbed.RouteAnswer, d *datagram, own *
 		if !next.IsValid() {
 			next = d.destination
 		}
-		n, err := w.neighbour(v, out, next, d.source)
+		n, err := w.neighbour(v, out, next, d.source, r.Entry)
 		if err != nil {
 			return err
 		}

@@ -23,12 +23,13 @@ type answer struct{ mac, text string }
 
 // neighbour finds the link-layer address of a next hop. Where the machine does not know it, those that would hear it ask are
 // gone through, with what would keep them from hearing it.
-func (w *walker) neighbour(v *testbed.View, out *testbed.Netdev, next, source netip.Addr) (answer, error) {
+func (w *walker) neighbour(v *testbed.View, out *testbed.Netdev, next, source netip.Addr, route string) (answer, error) {
 	n, known, err := v.Neighbour(out, next)
 	if err != nil {
 		return answer{}, err
 	}
 	if known {
+		w.asked = append(w.asked, asked{v, out, next, n.MAC})
 		return answer{n.MAC, fmt.Sprintf("neighbour %s is %s %s", next, n.MAC, n.State)}, nil
 	}
 	q := question{v.Namespace, out.Name, next}
@@ -41,12 +42,9 @@ func (w *walker) neighbour(v *testbed.View, out *testbed.Netdev, next, source ne
 	}
 	var found *answer
 	var behind *obstacle
-	var only *place
-	heard := 0
+	var ears []place
 	err = w.spread(v, out, 0, w.owner(next), nil, func(p place) (bool, error) {
-		if heard++; heard == 1 {
-			only = &p
-		}
+		ears = append(ears, p)
 		answers, err := w.answers(p, next, sender)
 		switch {
 		case err != nil || !answers:
@@ -72,19 +70,26 @@ func (w *walker) neighbour(v *testbed.View, out *testbed.Netdev, next, source ne
 	if full, err := v.NeighboursFull(next.Is6()); err != nil || full != "" {
 		return answer{}, errors.Join(err, w.end(v, out.Name, trace.CauseTableFull, "what", full))
 	}
-	if heard == 1 && only.behind == nil {
+	w.unanswered, w.ears = next, ears
+	if len(ears) == 1 && ears[0].behind == nil {
+		only := ears[0]
 		if _, pair := out.Is.(plan.Veth); pair && only.dev.Master == 0 {
 			return answer{}, w.end(only.v, only.dev.Name, trace.CauseNoAnswer, "via", next.String(), "what", w.silence(only, next))
 		}
 	}
-	if heard == 1 && only.behind != nil {
-		return answer{}, w.end(only.behind.v, only.behind.device, only.behind.cause, only.behind.words...)
+	if len(ears) == 1 && ears[0].behind != nil {
+		o := ears[0].behind
+		return answer{}, w.end(o.v, o.device, o.cause, o.words...)
 	}
-	return answer{}, w.end(v, out.Name, trace.CauseNoNeighbour, "via", next.String())
+	led := ""
+	if route != "" {
+		led = ", to which route " + route + " leads"
+	}
+	return answer{}, w.end(v, out.Name, trace.CauseNoNeighbour, "via", next.String(), "what", led)
 }
 
 // silence says why a machine does not answer for an address that it does not have.
-func (w *walker) silence(p *place, a netip.Addr) string {
+func (w *walker) silence(p place, a netip.Addr) string {
 	if a.Is6() {
 		return "it does not have the address, and was not told to answer for it"
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -112,6 +113,15 @@ type walker struct {
 	arrived *datagram // as the receiver sees it
 	where   string    // the namespace in which it is
 	turns   map[turn]int
+
+	asked     []asked // neighbours, in their order
+	sent      *sent   // the last far end of a tunnel
+	ended     string  // the namespace in which the walk did
+	tunnelled string  // the namespace with the tunnel's near end
+	routes    []taken
+
+	unanswered netip.Addr // for which nobody answers
+	ears       []place    // of those that hear who is asked for
 }
 
 // link is a connection whose packets are translated: what its first packet was, and became.
@@ -137,12 +147,14 @@ const mostHops = 400
 
 func (w *walker) run(namespace string, d *datagram) (trace.Walk, error) {
 	w.walk, w.turns, w.arrived = trace.Walk{}, map[turn]int{}, nil
+	w.asked, w.sent, w.tunnelled, w.routes = nil, nil, "", nil
+	w.unanswered, w.ears = netip.Addr{}, nil
 	v, err := w.views.Of(namespace)
 	if err == nil {
 		err = w.output(v, d)
 	}
 	if errors.Is(err, errEnd) {
-		err = nil
+		err = w.blame()
 	}
 	return w.walk, err
 }
@@ -150,12 +162,12 @@ func (w *walker) run(namespace string, d *datagram) (trace.Walk, error) {
 // end ends the walk for a cause.
 func (w *walker) end(v *testbed.View, device string, c trace.Cause, words ...string) error {
 	drop := c.Drop(w.name(v), v.Namespace, device, words...)
-	w.walk.Disposition, w.walk.Drop = c.Disposition, &drop
+	w.walk.Disposition, w.walk.Drop, w.ended = c.Disposition, &drop, v.Namespace
 	return errEnd
 }
 
-func (w *walker) name(v *testbed.View) string {
-	return strings.Replace(strings.TrimPrefix(v.Namespace, w.plan.Cluster.Name+"."), ".", "/", 1)
+func (p *Predictor) name(v *testbed.View) string {
+	return strings.Replace(strings.TrimPrefix(v.Namespace, p.plan.Cluster.Name+"."), ".", "/", 1)
 }
 
 // hop writes down that a packet passes a device.
@@ -320,4 +332,43 @@ func (f *frame) length() int {
 		n += 4
 	}
 	return n
+}
+
+// Holder is a device that has an address.
+type Holder struct{ Machine, Namespace, Device string }
+
+// Holders looks for an address in all namespaces of the lab.
+func (p *Predictor) Holders(a netip.Addr) ([]Holder, error) {
+	var all []Holder
+	for _, name := range p.plan.State.Namespaces() {
+		v, err := p.views.Of(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range v.Devices {
+			own, err := v.Addresses(d.Index)
+			if err != nil {
+				return nil, err
+			}
+			if hasAddress(own, a) {
+				all = append(all, Holder{p.name(v), name, d.Name})
+			}
+		}
+	}
+	return all, nil
+}
+
+// MTU is what a device carries, or 0 where there is none.
+func (p *Predictor) MTU(namespace, device string) (int, error) {
+	v, err := p.views.Of(namespace)
+	if err != nil {
+		return 0, err
+	}
+	if d := v.Named(device); d != nil {
+		return d.MTU, nil
+	}
+	return 0, nil
 }

@@ -227,7 +227,8 @@ func (s *spreading) bridge(v *testbed.View, bridge, from *testbed.Netdev, vlan i
 		outside, ok := releases(bridge, port, vlan)
 		switch {
 		case port.Port.State != testbed.Forwarding:
-			here = first(here, v, port.Name, s.blocked(v, port), "what", "")
+			at, device, cause := s.blocked(v, port)
+			here = first(here, at, device, cause)
 		case !ok:
 			here = first(here, v, port.Name, trace.CauseVLAN, "what", tag(vlan))
 		case from != nil && from.Port.Isolated && port.Port.Isolated:
@@ -240,13 +241,16 @@ func (s *spreading) bridge(v *testbed.View, bridge, from *testbed.Netdev, vlan i
 	return nil
 }
 
-// blocked says why a port does not take part.
-func (w *walker) blocked(v *testbed.View, port *testbed.Netdev) trace.Cause {
+// blocked says why a port does not take part, and where that is.
+func (w *walker) blocked(v *testbed.View, port *testbed.Netdev) (*testbed.View, string, trace.Cause) {
 	switch {
 	case !port.Up:
-		return trace.CauseDown
-	case !port.Carrier:
-		return trace.CauseNoCarrier
+		return v, port.Name, trace.CauseDown
+	case port.Carrier:
+		return v, port.Name, trace.CausePort
 	}
-	return trace.CausePort
+	if peer, there, err := w.peer(v, port); err == nil && !peer.Up {
+		return there, peer.Name, trace.CauseDown
+	}
+	return v, port.Name, trace.CauseNoCarrier
 }

@@ -28,8 +28,8 @@ func put(d *datagram, name, by string) trace.Decision {
 	return trace.Decision{Text: text, Tunnel: fmt.Sprintf("%s +%d bytes to %s", name, d.size-d.inner.size, d.destination)}
 }
 
-// taken says what was taken off a packet.
-func taken(name string, f *frame) trace.Decision {
+// off says what was taken off a packet.
+func off(name string, f *frame) trace.Decision {
 	text := fmt.Sprintf("%s: %d bytes are taken off", name, f.size-f.inner.size)
 	return trace.Decision{Text: text, Tunnel: fmt.Sprintf("%s -%d bytes", name, f.size-f.inner.size)}
 }
@@ -47,6 +47,7 @@ func (w *walker) vxlan(v *testbed.View, dev *testbed.Netdev, is plan.VXLAN, f *f
 	if !known {
 		return w.end(v, dev.Name, trace.CauseNoFDB, "mac", f.to)
 	}
+	w.sent, w.tunnelled = &sent{v, dev, f.to, e.To}, v.Namespace
 	inner := *f
 	inner.datagram = f.copy()
 	outer := around(&inner, "vxlan", unix.IPPROTO_UDP, is.Local, e.To, 8+8)
@@ -95,7 +96,7 @@ func (w *walker) encapsulated(v *testbed.View, dev *testbed.Netdev, p plan.Progr
 	if !next.IsValid() {
 		next = outer.destination
 	}
-	n, err := w.neighbour(v, r.Out, next, outer.source)
+	n, err := w.neighbour(v, r.Out, next, outer.source, r.Entry)
 	if err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (w *walker) decapsulate(v *testbed.View, in *testbed.Netdev, f *frame) erro
 				return w.end(v, d.Name, trace.CauseDown)
 			}
 			if listens = true; is.VNI == f.vni {
-				w.decide(taken(fmt.Sprintf("vxlan vni %d", f.vni), f), fmt.Sprintf("ip -n %s -d link show dev %s", v.Namespace, d.Name))
+				w.decide(off(fmt.Sprintf("vxlan vni %d", f.vni), f), fmt.Sprintf("ip -n %s -d link show dev %s", v.Namespace, d.Name))
 				return w.receive(v, d, f.inner)
 			}
 		}
@@ -169,7 +170,7 @@ func (w *walker) decapsulate(v *testbed.View, in *testbed.Netdev, f *frame) erro
 			if !ok || !d.Up || is.Local.IsValid() && is.Local != f.destination || is.Remote.IsValid() && is.Remote != f.source {
 				continue
 			}
-			w.decide(taken("ipip", f), fmt.Sprintf("ip -n %s -d link show dev %s", v.Namespace, d.Name))
+			w.decide(off("ipip", f), fmt.Sprintf("ip -n %s -d link show dev %s", v.Namespace, d.Name))
 			return w.receive(v, d, f.inner)
 		}
 		return w.end(v, in.Name, trace.CauseNoIPIP, "from", f.source.String())
@@ -189,7 +190,7 @@ func (w *walker) decapsulate(v *testbed.View, in *testbed.Netdev, f *frame) erro
 	if tun == nil {
 		return w.end(v, in.Name, trace.CauseNoAgent, "what", "udp")
 	}
-	w.decide(taken("udp", f), "lab status")
+	w.decide(off("udp", f), "lab status")
 	if f.inner.ttl <= 1 {
 		return w.end(v, p.Device, trace.CauseExpired, "to", f.inner.destination.String())
 	}
