@@ -20,20 +20,6 @@ func (p *Plan) Expect(f Flow) Expectation {
 	return e
 }
 
-// Way names the namespaces that a packet between two endpoints passes, as far as the definition knows it.
-func (p *Plan) Way(from, to Endpoint) []string {
-	start := stop{machine: from.Node.Machine}
-	var spaces []string
-	for _, way := range p.walk.ways(start, to.Address) {
-		for _, s := range way.stops {
-			if space := p.Cluster.NamespaceOf(s.machine.Name); !slices.Contains(spaces, space) {
-				spaces = append(spaces, space)
-			}
-		}
-	}
-	return spaces
-}
-
 // BadRoute is a route of the definition that does not lead where it says.
 type BadRoute struct {
 	Machine string    `json:"machine"`

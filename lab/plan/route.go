@@ -288,6 +288,10 @@ func (r Rule) selector() string {
 	}
 	return s + odd(r.Odd)
 }
+
+// Text is the rule as "ip rule" lists it.
+func (r Rule) Text() string { return strconv.Itoa(r.Priority) + ": " + r.selector() }
+
 func (r Rule) line(verb string) []string {
 	family := ""
 	if r.V6 {
