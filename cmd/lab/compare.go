@@ -38,9 +38,12 @@ type request struct {
 	Measures []string          `json:"measures"`
 	Engine   string            `json:"engine"`
 	Rounds   int               `json:"rounds"`
-	Seed     uint64            `json:"seed"`
-	Warmup   time.Duration     `json:"warmup"`
-	Window   time.Duration     `json:"window"`
+
+	Generations int `json:"generations"`
+
+	Seed   uint64        `json:"seed"`
+	Warmup time.Duration `json:"warmup"`
+	Window time.Duration `json:"window"`
 }
 
 // requestName is its file in the folder of the results.
@@ -49,7 +52,7 @@ const requestName = "request.json"
 func (c *command) compare() *cobra.Command {
 	var ch choice
 	var want request
-	var quick, full, strict bool
+	var quick, thorough, full, strict bool
 	var out, resume string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
@@ -74,10 +77,15 @@ The results, every sample among them, are written to --out after each round: Ctr
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if quick && full {
-				return refuse("--quick and --full: it is one or the other")
+			want.Set = compare.Default
+			for set, given := range map[string]bool{compare.Quick: quick, compare.Thorough: thorough, compare.Full: full} {
+				if given && want.Set != compare.Default {
+					return refuse("--%s and --%s: it is one or the other", set, want.Set)
+				}
+				if given {
+					want.Set = set
+				}
 			}
-			want.Set = map[bool]string{quick: compare.Quick, full: compare.Full}[true]
 			if resume == "" {
 				if out == "" {
 					out = "results"
@@ -87,7 +95,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 			if len(args) > 0 {
 				return refuse("--resume %s goes on with its own definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
 					return refuse("--resume %s goes on as it was begun; leave out --%s", resume, name)
 				}
@@ -101,12 +109,13 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
-	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds (default 10)")
+	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds, and generations of path cost (default 8 and 14)")
 	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
+	flags.BoolVar(&thorough, "thorough", false, "rank capacity as well: more measures and longer ones, in about an hour")
 	flags.BoolVar(&full, "full", false, "every measure along every path, under every wire model; takes hours")
 	flags.Uint64Var(&want.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
 	flags.StringVar(&want.Engine, "engine", "", "what makes the load: lab, or iperf3 where it is installed, as an independent witness of tcp-stream")
-	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement (default 1s)")
+	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement of capacity (default 200ms)")
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
 	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
@@ -193,7 +202,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	}
 	cfg := compare.Config{
 		Lab: l.Name, Set: want.Set, Paths: want.Paths, Measures: want.Measures, Engine: want.Engine, Rounds: want.Rounds, Seed: want.Seed,
-		Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
+		Generations: want.Generations, Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
 	}
 	if err := cfg.Complete(want.Wires); err != nil {
 		return status{refused, err}
@@ -225,6 +234,14 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 		if v.Smaller, _ = build(l.WithoutLastNode(), instances, cfg.Wires[0]); v.Smaller != nil && len(v.Smaller.Cluster.Nodes) == 0 {
 			v.Smaller = nil
 		}
+		v.Copy = func() (*plan.Plan, error) {
+			instances++
+			p, diags := build(l, instances, compare.Bare)
+			if p == nil {
+				return nil, c.judge(files, diags)
+			}
+			return p, nil
+		}
 		return v, nil
 	}
 	for i, mode := range want.Modes {
@@ -249,6 +266,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	}
 	twin.Mode += " again"
 	cfg.Twin, cfg.Variants = twin.Mode, append(cfg.Variants, twin)
+	want.Generations = cfg.Generations
 	want.Seed, want.Rounds, want.Warmup, want.Window = cfg.Seed, cfg.Rounds, cfg.Warmup, cfg.Window
 	if all {
 		want.Modes = nil

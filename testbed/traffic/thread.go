@@ -27,6 +27,19 @@ func CPUs() (client, server int) {
 	}
 }
 
+// First returns the first CPU that the process may use, for runs with both ends on one.
+func First() int {
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil || may.Count() == 0 {
+		return Unpinned
+	}
+	cpu := 0
+	for !may.IsSet(cpu) {
+		cpu++
+	}
+	return cpu
+}
+
 // pinned calls f on an operating system thread that runs on one CPU and has no other work meanwhile.
 func pinned(cpu int, f func() error) error {
 	runtime.LockOSThread()

@@ -69,6 +69,10 @@ type Run struct {
 	Socket
 	Window time.Duration
 	CPU    CPU // spent within the window, in the whole machine
+
+	// Elsewhere is how often, within the window, CPUs worked on packets that neither end was on. It is counted where both
+	// ends are on one CPU: then it is none of the run's, or work that has left that CPU.
+	Elsewhere int64
 }
 
 // limit is how long a socket may wait for anything. A path that is silent for so long is broken; a lossy one recovers by
@@ -176,6 +180,13 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 		return r, err
 	}
 	defer stat.close()
+	var others *softirqs
+	if s.Client.CPU == s.Server.CPU && s.Client.CPU != Unpinned {
+		if others, err = openSoftirqs(); err != nil {
+			return r, err
+		}
+		defer others.close()
+	}
 	for _, at := range []struct {
 		time time.Duration
 		into *reading
@@ -187,12 +198,13 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 				return r, nil // it failed, or there is nothing to measure
 			}
 		}
-		if err := s.read(stat, at.into); err != nil {
+		if err := s.read(stat, others, at.into); err != nil {
 			return r, err
 		}
 	}
 	r.CPU = after.cpu.minus(before.cpu).scaled(s.Window, after.time-before.time)
 	r.CPU = r.CPU.minus(s.Idle.working().scaled(s.Window, time.Second))
+	r.Elsewhere = after.elsewhere - before.elsewhere
 	for i := range s.senders {
 		r.Retransmits += int(after.retransmits[i] - before.retransmits[i])
 	}
@@ -210,13 +222,19 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 type reading struct {
 	time        time.Duration
 	cpu         CPU
+	elsewhere   int64
 	retransmits []uint32
 }
 
-func (s *session) read(stat *stat, into *reading) (err error) {
+func (s *session) read(stat *stat, others *softirqs, into *reading) (err error) {
 	into.time = now()
 	if into.cpu, err = stat.read(); err != nil {
 		return err
+	}
+	if others != nil {
+		if into.elsewhere, err = others.elsewhere(s.Client.CPU); err != nil {
+			return err
+		}
 	}
 	for i, sender := range s.senders {
 		if into.retransmits[i], err = sender.retransmits(); err != nil {
