@@ -115,7 +115,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.BoolVar(&full, "full", false, "every measure along every path, under every wire model; takes hours")
 	flags.Uint64Var(&want.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
 	flags.StringVar(&want.Engine, "engine", "", "what makes the load: lab, or iperf3 where it is installed, as an independent witness of tcp-stream")
-	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement of capacity (default 200ms)")
+	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement of capacity (default 100ms)")
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
 	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
@@ -326,6 +326,9 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 		}
 	}()
 	for i, v := range cfg.Variants {
+		if !cfg.Capacity() {
+			break
+		}
 		if i == 0 {
 			steps.begin("building %d instances", len(cfg.Variants))
 		}

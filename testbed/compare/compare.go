@@ -94,12 +94,12 @@ func (c *Config) Complete(wires []string) error {
 	default:
 		return fmt.Errorf("there is no engine %q; the engines are %s, %s", c.Engine, ours, iperf3)
 	}
-	rounds, generations, warmup, window := 10, Generations, 30*time.Millisecond, time.Second
+	rounds, generations, warmup, window := 10, Generations, 200*time.Millisecond, time.Second
 	switch c.Set {
 	case Quick:
-		rounds, generations, window = 3, 3, 400*time.Millisecond
+		rounds, generations, warmup, window = 3, 3, 100*time.Millisecond, 300*time.Millisecond
 	case Default:
-		rounds, window = 8, 200*time.Millisecond
+		rounds, window = 8, sliceWindow
 	}
 	if c.Generations == 0 {
 		c.Generations = c.Rounds // where that was chosen
@@ -240,9 +240,11 @@ func (r *run) all(ctx context.Context) error {
 	} else {
 		r.results.Machine.Pinned = []int{r.client, r.server}
 	}
-	for _, s := range r.subjects {
-		if err := r.open(s); err != nil {
-			return fmt.Errorf("mode %s: %w", s.Mode, err)
+	if r.cfg.Capacity() {
+		for _, s := range r.subjects {
+			if err := r.open(s); err != nil {
+				return fmt.Errorf("mode %s: %w", s.Mode, err)
+			}
 		}
 	}
 	r.count()
@@ -252,10 +254,10 @@ func (r *run) all(ctx context.Context) error {
 	if err := r.cost(ctx); err != nil {
 		return err
 	}
+	if len(r.cells) == 0 {
+		return r.lives(ctx)
+	}
 	for i, w := range r.cfg.Wires {
-		if len(r.cells) == 0 {
-			break
-		}
 		if i > 0 {
 			if err := r.rewire(ctx, i); err != nil {
 				return err

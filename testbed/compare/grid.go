@@ -45,7 +45,7 @@ const (
 )
 
 func (p point) takes() time.Duration {
-	if p.curve {
+	if p.curve || p.connect {
 		return brief
 	}
 	return slice

@@ -114,10 +114,11 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got []report.Sam
 		memory += m
 	}
 	add("-", "memory", "processes", "per=node", float64(memory)/(1<<20), "MiB")
-	way, ok := routes(p.Cluster)[crossNode]
-	if s.across == nil || !ok {
+	all := routes(p.Cluster)
+	if all.missing(crossNode, p) != "" {
 		return got, nil
 	}
+	way := all[crossNode]
 	first, back, err := r.outage(ctx, p, way)
 	if err != nil {
 		return got, err

@@ -58,6 +58,7 @@ func (c choice) paths(set string) []string {
 
 const (
 	across    = crossNode
+	hosts     = hostHost + " " + crossNode
 	within    = sameNode + " " + crossNode
 	withHosts = hostHost + " " + sameNode + " " + crossNode
 	anywhere  = hostHost + " " + sameNode + " " + crossNode + " " + nodePod + " " + podNode
@@ -69,7 +70,7 @@ var choices = []choice{
 	{stream("streams=4", traffic.Streams{Count: 4}), "", across, across, anywhere},
 	{stream("streams=1 reverse", traffic.Streams{Direction: traffic.Reverse}), "", "", "", across},
 	{stream("streams=4 both ways", traffic.Streams{Count: 4, Direction: traffic.Both}), "", "", "", across},
-	{requests("tcp-rr", "request=1 response=1", traffic.Requests{}), withHosts, withHosts, anywhere, anywhere},
+	{requests("tcp-rr", "request=1 response=1", traffic.Requests{}), withHosts, hosts, anywhere, anywhere},
 	{requests("udp-rr", "request=64 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64}), "", "", across, anywhere},
 	{requests("udp-rr", "request=1400 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 1400, Reply: 64}), "", "", "", within},
 	{requests("udp-rr", "request=64 response=64 depth=16", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64, Depth: 16}), "", "", "", within},
@@ -78,7 +79,7 @@ var choices = []choice{
 	{highest(512), "", "", "", across},
 	{highest(1400), "", "", "", across},
 	{offered(1400, 20_000), "", "", "", anywhere},
-	{loaded(), across, across, across, within},
+	{loaded(), across, "", across, within},
 	{scheduled(2000), "", "", across, anywhere},
 	{oneWay(64, 1000), "", "", across, anywhere},
 }
@@ -135,6 +136,9 @@ func (c *Config) cells() []cell {
 	}
 	return all
 }
+
+// Capacity reports whether anything is measured of the instances that the variants' first plans are.
+func (c *Config) Capacity() bool { return len(c.cells()) > 0 }
 
 // lives reports whether what is no traffic is measured.
 func (c *Config) lives() bool {
@@ -196,7 +200,7 @@ func (c *Config) whole(wire string) traffic.Config {
 	cfg := traffic.Config{Warmup: c.Warmup, Window: c.Window, Congestion: congestion}
 	switch {
 	case wire == shaped && c.Set == Default:
-		cfg.Warmup, cfg.Window = max(c.Warmup, 300*time.Millisecond), max(c.Window, 700*time.Millisecond)
+		cfg.Warmup, cfg.Window = max(c.Warmup, 200*time.Millisecond), max(c.Window, 500*time.Millisecond)
 	case wire == shaped:
 		cfg.Warmup, cfg.Window = max(c.Warmup, 500*time.Millisecond), max(c.Window, 2*time.Second)
 	}

@@ -254,6 +254,35 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
+// The middle is the mean of what is left when the shortest and the longest quarter are taken away.
+func TestMiddle(t *testing.T) {
+	h := NewHistogram()
+	if h.Middle() != 0 {
+		t.Errorf("of nothing it is %s", h.Middle())
+	}
+	for _, us := range []int{1, 2, 100, 200, 300, 400, 100_000, 900_000} {
+		h.record(time.Duration(us) * time.Microsecond)
+	}
+	if got, want := h.Middle(), 250*time.Microsecond; math.Abs(float64(got-want)) > float64(want)/1000 {
+		t.Errorf("it is %s, not %s", got, want)
+	}
+}
+
+// What other CPUs work on is counted; that of the CPU itself is not.
+func TestParseSoftirqs(t *testing.T) {
+	text := "                    CPU0       CPU2       \n          HI:          1          2\n      NET_TX:         10        200\n      NET_RX:       1000      30000\n"
+	for cpu, want := range map[int]int64{0: 30200, 2: 1010, 1: 31210} {
+		if got, err := parseSoftirqs([]byte(text), cpu); err != nil || got != want {
+			t.Errorf("but for CPU %d: %d, %v; want %d", cpu, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "CPU0\nNET_RX: 1\n", "CPU0\nNET_RX: x\nNET_TX: 1\n"} {
+		if _, err := parseSoftirqs([]byte(text), 0); err == nil {
+			t.Errorf("%q is parsed", text)
+		}
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	c, err := parseStat([]byte("cpu  100 2 300 9999 50 6 70 8 30 0\ncpu0 50 1 150 4999 25 3 35 4 15 0\n"))
 	want := CPU{User: time.Second, Nice: 20 * time.Millisecond, System: 3 * time.Second, IRQ: 60 * time.Millisecond,
