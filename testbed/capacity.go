@@ -47,6 +47,15 @@ func Capacity(s *plan.State) error {
 
 // Together says how many copies of all these plans at once this machine bears, and what it has too little of for one more.
 func Together(states []*plan.State) (copies int, short string, err error) {
+	free, err := available()
+	if err != nil {
+		return 0, "", err
+	}
+	copies, short = copiesOf(states, free, limitIn)
+	return copies, short, nil
+}
+
+func copiesOf(states []*plan.State, free uint64, limit func(file string) (int, bool)) (copies int, short string) {
 	var all size
 	v4, v6 := 0, 0
 	for _, s := range states {
@@ -57,27 +66,23 @@ func Together(states []*plan.State) (copies int, short string, err error) {
 			v4, v6 = v4+a, v6+b
 		}
 	}
-	free, err := available()
-	if err != nil {
-		return 0, "", err
-	}
-	copies, short = math.MaxInt, ""
+	copies = math.MaxInt
 	least := func(n int, what string) {
 		if n < copies {
 			copies, short = n, what
 		}
 	}
 	least(int(free/max(1, all.memory())), fmt.Sprintf("memory: %d MiB each, of %d MiB", all.memory()>>20, free>>20))
-	if most, ok := limitIn("/proc/sys/user/max_net_namespaces"); ok {
+	if most, ok := limit("/proc/sys/user/max_net_namespaces"); ok {
 		least(most/max(1, all.namespaces), fmt.Sprintf("network namespaces: %d each, of %d (sysctl user.max_net_namespaces)", all.namespaces, most))
 	}
 	for _, t := range []table{{"IPv4", "net.ipv4", v4}, {"IPv6", "net.ipv6", v6}} {
 		sysctl := t.sysctl + ".neigh.default.gc_thresh3"
-		if most, ok := limitIn("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/")); ok {
+		if most, ok := limit("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/")); ok {
 			least(most/max(1, t.needs), fmt.Sprintf("%s neighbours: %d each, of %d (sysctl %s)", t.family, t.needs, most, sysctl))
 		}
 	}
-	return copies, short, nil
+	return copies, short
 }
 
 // limitIn reads a number from a file of the kernel's; there may be none, or none for us to see.

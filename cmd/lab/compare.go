@@ -57,20 +57,25 @@ func (c *command) compare() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
 		Short: "Build the lab in each mode, measure them against one another",
-		Long: `Builds a private instance of the lab in each mode, and one of the first mode once more, to see what is found between
-equals. Proves on the wire that each mode is what it says, and measures them in interleaved rounds: in every round each
-mode is measured once, in a fresh random order. What is compared are medians of whole rounds and the ratio to the first
-mode; below 6 rounds nothing is ranked.
+		Long: `Builds private instances of the lab in each mode, and of the first mode once more, to see what is found between
+equals. Proves on the wire that each mode is what it says, and measures.
 
-The wire model says what becomes of packets between nodes: nic cuts and merges them as network cards do, and is what
-ranks; bare does not merge; super is veth as it is; shaped is a limited rate, where the ratios must be those of the
-headers. Measures are TCP throughput and round trips, datagrams, latency under load and at a rate, one-way delay, and
-what is no traffic: building, objects in the kernel, memory, the first packet, a pulled cable.
+Path cost ranks the modes: the kernel's work for a message, as the time of a round trip between pods of two nodes with
+both ends on one CPU. Its rounds are generations: 14 times an instance of every mode, built before the measuring begins.
+One instance has the rules of its firewall taken away, which tells the cost of the path from that of the rules.
 
+Capacity is what the machine carries: streams and round trips with the ends on two CPUs, in rounds in which the modes
+take turns in random order. The wire model says what becomes of packets between nodes: nic cuts and merges them as
+network cards do; bare does not merge; super is veth as it is; shaped is a limited rate, where the ratios must be those
+of the headers. Measures of what is no traffic are building, objects in the kernel, memory, the first packet, a pulled
+cable. With --thorough capacity ranks as well, over more measures and longer ones.
+
+What is compared are medians of whole rounds and the ratio to the first mode; with too few rounds nothing is ranked.
 The results, every sample among them, are written to --out after each round: Ctrl-C keeps the rounds that are finished,
 --resume goes on, "lab report DIR" renders them again. docs/measuring.md explains how to read them.`,
 		Example: `  sudo lab compare three-node --quick
   sudo lab compare three-node --modes host-gw,vxlan --rounds 20
+  sudo lab compare three-node --measures path-cost
   sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
   sudo lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,

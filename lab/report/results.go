@@ -21,8 +21,8 @@ type Results struct {
 	Baseline   string      `json:"baseline"`
 	Twin       *Twin       `json:"twin"`
 	RuleFree   *Twin       `json:"rule_free"` // a mode once more, without its netfilter rules; it is none of the modes
-	Wires      []Wire      `json:"wires"` // the first is the one that ranks
-	Set        string      `json:"set"`   // of measures: quick, default, full; empty where they were chosen one by one
+	Wires      []Wire      `json:"wires"`     // the first is the one that ranks
+	Set        string      `json:"set"`       // of measures: quick, default, full; empty where they were chosen one by one
 	Quick      bool        `json:"quick"`
 	Rounds     int         `json:"rounds"`       // finished
 	Asked      int         `json:"rounds_asked"` // more where the comparison was interrupted
@@ -43,8 +43,8 @@ type Results struct {
 	Devices    []Device    `json:"devices"`
 	Proof      []Proof     `json:"proof"`
 	Expected   []Expected  `json:"expected"`
-	Checks     []Check     `json:"checks"`   // made while measuring
-	Warnings   []string    `json:"warnings"` // what happened while measuring
+	Checks     []Check     `json:"checks"`    // made while measuring
+	Warnings   []string    `json:"warnings"`  // what happened while measuring
 	PathCost   *PathCost   `json:"path_cost"` // how samples of the measure path-cost were taken; null where there are none
 
 	// What follows is derived from the above, by Derive.
@@ -132,6 +132,7 @@ type Twin struct {
 type PathCost struct {
 	Asked  int            `json:"asked"`  // generations
 	CPU    int            `json:"cpu"`    // that both ends, softirqs and agents ran on
+	Before bool           `json:"before"` // the threads of both ends went before all others on it
 	Slice  float64        `json:"slice"`  // seconds, of ranking cells
 	Brief  float64        `json:"brief"`  // seconds, of points of the curve
 	MSS    map[string]int `json:"mss"`    // by mode: the payload of a full TCP segment between pods of different nodes

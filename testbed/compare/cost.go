@@ -92,9 +92,11 @@ func (r *run) cost(ctx context.Context) error {
 	cpu := traffic.First()
 	if r.results.PathCost == nil {
 		r.results.RuleFree = free
-		r.results.PathCost = &report.PathCost{Asked: r.cfg.Generations, CPU: cpu, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
+		r.results.PathCost = &report.PathCost{Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
 	}
-	r.results.PathCost.CPU = cpu
+	if r.results.PathCost.CPU, r.results.PathCost.Before = cpu, traffic.MayGoBefore(); !r.results.PathCost.Before {
+		r.warn("path cost: the threads that are measured may not go before others (that needs CAP_SYS_NICE), so these interrupt them")
+	}
 	standing, err := r.erect(ctx, variants, missing)
 	if err != nil {
 		return err

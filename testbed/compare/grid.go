@@ -54,7 +54,7 @@ func (p point) takes() time.Duration {
 // timing divides a slice.
 func (p point) timing() traffic.Config {
 	warmup := p.takes() / 10
-	return traffic.Config{Warmup: warmup, Window: p.takes() - warmup - traffic.Tail, Congestion: congestion}
+	return traffic.Config{Warmup: warmup, Window: p.takes() - warmup - traffic.Tail, Congestion: congestion, Before: true}
 }
 
 // The first one ranks; it is fixed beforehand, as are those beside it.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStreams(t *testing.T) {
@@ -265,6 +267,29 @@ func TestMiddle(t *testing.T) {
 	}
 	if got, want := h.Middle(), 250*time.Microsecond; math.Abs(float64(got-want)) > float64(want)/1000 {
 		t.Errorf("it is %s, not %s", got, want)
+	}
+}
+
+// TestBefore: a thread that goes before others does so on its CPU, while it works, and where that is permitted.
+func TestBefore(t *testing.T) {
+	priority := func() uint32 {
+		attr, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return attr.Priority
+	}
+	may := MayGoBefore()
+	for _, before := range []bool{false, true} {
+		err := pinned(First(), before, func() error {
+			if got := priority() > 0; got != (before && may) {
+				t.Errorf("before others: %v, asked for %v, permitted %v", got, before, may)
+			}
+			return nil
+		})
+		if err != nil || priority() != 0 {
+			t.Errorf("%v, and then priority %d", err, priority())
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type Config struct {
 	Client, Server Side // the client connects, and asks
 	Warmup, Window time.Duration
 	Congestion     string // TCP congestion control of both ends' sockets
+	Before         bool   // the threads that are pinned go before all others on their CPU, where that is permitted
 	Idle           CPU    // what the machine spends in a second without the run, as MeasureIdle returns it
 }
 
@@ -138,7 +139,7 @@ func (s *session) run() (Run, error) {
 			stands := sync.OnceFunc(ready.Done)
 			defer stands()
 			thread := func() error {
-				return pinned(e.side.CPU, func() error {
+				return pinned(e.side.CPU, s.Before, func() error {
 					stands()
 					<-begin
 					return e.work()
