@@ -304,7 +304,7 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 
 // measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
 func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, want request, out string, strict bool) (err error) {
-	c.say("Comparing %s: %d modes, %d rounds, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Rounds, duration(compare.Estimate(cfg)), out)
+	c.say("Comparing %s: %d modes, %s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), duration(compare.Estimate(cfg)), out)
 	if err := keep(want, out); err != nil {
 		return err
 	}

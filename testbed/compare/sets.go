@@ -277,6 +277,18 @@ func Estimate(c Config) time.Duration {
 	return cost + time.Duration(len(c.Variants))*(subject+instance) + ceilings(&c)
 }
 
+// Extent says how much is measured.
+func (c *Config) Extent() string {
+	var parts []string
+	if c.costs() {
+		parts = append(parts, fmt.Sprintf("%d generations", c.Generations))
+	}
+	if c.Capacity() || len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%d rounds", c.Rounds))
+	}
+	return strings.Join(parts, " and ")
+}
+
 // around is what goes on before and after a measurement: connections, counters.
 const around = 40 * time.Millisecond
 
