@@ -633,9 +633,12 @@ func TestCells(t *testing.T) {
 
 // Seven modes and a twin take as long as people are told.
 func TestEstimate(t *testing.T) {
-	v := Variant{Plans: []*plan.Plan{planned(t, "vxlan", 2, Wires[0])}, Copy: func() (*plan.Plan, error) { return nil, nil }}
+	var all []Variant
+	for _, mode := range []string{"host-gw", "bgp", "vxlan", "vxlan", "ipip", "macvlan", "udp", "host-gw"} {
+		all = append(all, Variant{Plans: []*plan.Plan{planned(t, mode, 2, Wires[0])}, Copy: func() (*plan.Plan, error) { return nil, nil }})
+	}
 	for set, most := range map[string]time.Duration{Quick: 2 * time.Minute, Default: 7 * time.Minute, Thorough: time.Hour} {
-		c := Config{Set: set, Variants: slices.Repeat([]Variant{v}, 8)}
+		c := Config{Set: set, Variants: all}
 		if err := c.Complete(nil); err != nil {
 			t.Fatal(err)
 		}

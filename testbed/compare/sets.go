@@ -225,9 +225,10 @@ func (c *Config) slices(x cell) int {
 // timing is how the engine times a slice of a cell.
 func (c *Config) timing(x cell) traffic.Config {
 	cfg := c.whole(x.wire)
-	if n := c.slices(x); n > 1 {
-		cfg.Warmup, cfg.Window = min(cfg.Warmup, sliceWarmup), cfg.Window/time.Duration(n)
+	if x.sliced && x.wire != shaped {
+		cfg.Warmup = min(cfg.Warmup, sliceWarmup)
 	}
+	cfg.Window /= time.Duration(c.slices(x))
 	return cfg
 }
 
