@@ -94,7 +94,7 @@ const maxRounds = 1000
 
 var (
 	paths    = []string{"host-host", "same-node", "cross-node", "node-pod", "pod-node"}
-	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "lifecycle"}
+	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "path-cost", "lifecycle"}
 )
 
 func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {

@@ -175,7 +175,7 @@ func (v *View) Behind(d *Netdev) (namespace string, err error) {
 		return name, nil
 	}
 	if v.of.names == nil {
-		if v.of.names, err = named(v.of.prefix); err != nil {
+		if v.of.names, err = Named(v.of.prefix); err != nil {
 			return "", err
 		}
 	}
