@@ -59,6 +59,8 @@ type Walk struct {
 	Blame *Drop
 	// Cut says where it was cut into fragments, which none of its hops is to do to a packet that fits; nil if it was not.
 	Cut *Drop
+	// Message: the packet is an ICMP error about another.
+	Message bool
 }
 
 // Disposition is how a walk ends.
