@@ -190,7 +190,7 @@ func (r *Report) culprits(w io.Writer, columns int, color, dual bool) {
 			place += " " + c.Device
 		}
 		fmt.Fprintf(w, "\n %s %s: %s\n", mark(false, color), place, strings.Join(wrap(c.Reason, columns-6-len(place)), "\n   "))
-		fmt.Fprintf(w, "   %-9s %s\n", "look", c.Command)
+		fmt.Fprintf(w, "   %-9s `%s`\n", "look", c.Command)
 		var names []string
 		for _, at := range c.checks {
 			explained[at] = true

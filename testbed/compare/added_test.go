@@ -154,7 +154,7 @@ func TestSockperfAgrees(t *testing.T) {
 			t.Fatal(err)
 		}
 		way := routes(p.Cluster)[crossNode]
-		ends[mode] = end{way.from, way.to}
+		ends[mode] = end(way)
 		for _, n := range p.Cluster.Nodes {
 			place, err := testbed.Open(n.Namespace)
 			if err != nil {
