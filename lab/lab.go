@@ -1,9 +1,12 @@
-// Package lab is the language: HCL text becomes a [Lab], in which variables, count and for_each are expanded, underlay
-// addresses are allocated, and every mistake of the file has been reported with its place.
+// Package lab is the language of definitions: [Load] turns HCL text into a [Lab], in which variables, count, for_each and
+// dynamic blocks are expanded and underlay addresses are allocated, and reports every mistake of the text with its place.
 //
-// Everything remembers where it stood in the source, so that whoever finds a problem later (a mode that runs out of
-// addresses, an MTU that is too small) can underline the very attribute. The body of a mode block stays undecoded: only
-// the mode knows its settings.
+// It knows nothing of modes or of the kernel, and reads no files but those that a definition names. The body of a mode block
+// stays undecoded, because only the mode knows its settings; what a lab looks like in the kernel is computed by
+// labnet/lab/plan, and docs/language.md is the reference for people.
+//
+// Everything remembers where it stands in the source, so that a problem that is found later (a mode that runs out of
+// addresses, an MTU that is too small) can be reported at the very attribute.
 package lab
 
 import (

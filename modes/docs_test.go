@@ -116,7 +116,7 @@ func yes(b bool) string {
 // TestTableOfModes computes the table by which people choose, and holds it against the page.
 func TestTableOfModes(t *testing.T) {
 	lines := []string{
-		"| mode | on the wire | bytes more | pods' MTU of 1500 | nodes behind routers | IPv6 | node to its own pod, to another's | another node sees of a pod | a node more costs each node | datapath |",
+		"| mode | on the wire | extra bytes | pods' MTU of 1500 | nodes behind routers | IPv6 | node to its own pod, to another's | another node sees of a pod | one more node costs each node | datapath |",
 		"|---|---|---|---|---|---|---|---|---|---|",
 	}
 	for _, s := range systems {
