@@ -14,7 +14,7 @@ func family(a netip.Addr) string {
 	return "IPv4"
 }
 
-// special are ranges in which no machine and no pod can have an address.
+// special are ranges that no machine or pod can have an address in.
 var special = []struct {
 	netip.Prefix
 	what string
@@ -114,7 +114,7 @@ func last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// host reports an address that is not one a machine on the subnet may have.
+// host reports an address that a machine on the subnet cannot have.
 func (l *loader) host(a netip.Addr, in netip.Prefix, of string, at hcl.Range) bool {
 	switch {
 	case a.Less(first(in)):
@@ -127,7 +127,7 @@ func (l *loader) host(a netip.Addr, in netip.Prefix, of string, at hcl.Range) bo
 	return false
 }
 
-// pin is an address that was written, or an interface's need of one.
+// pin is an address that is written in the definition.
 type pin struct {
 	addr netip.Addr
 	at   hcl.Range

@@ -8,14 +8,14 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// check reports what is wrong only with several blocks together. It runs last, on what could be decoded.
+// check reports contradictions between blocks. It runs last, on what could be decoded.
 func (l *loader) check(lab *Lab) {
 	l.subnets(lab)
 	l.nextHops(lab)
 	l.podNetwork(lab)
 }
 
-// nextHops reports gateways that lead nowhere. Only now is every address known, also those that were allocated.
+// nextHops reports gateways that lead nowhere. It runs when every address is known, including those that are allocated.
 func (l *loader) nextHops(lab *Lab) {
 	owner := map[netip.Addr]*Machine{}
 	for _, m := range lab.Machines {
@@ -105,8 +105,8 @@ func (l *Lab) podCIDRs() []netip.Prefix {
 	return all
 }
 
-// Joined returns the segment in whose subnet a CIDR of the pod network lies. Only a mode that puts its pods on that segment
-// can make sense of it.
+// Joined returns the segment in whose subnet a CIDR of the pod network lies, which suits only modes that put their pods on that
+// segment.
 func (l *Lab) Joined(cidr netip.Prefix) (Segment, bool) {
 	for _, s := range l.Segments() {
 		if subnet, ok := containing(s.Subnets(), cidr.Addr()); ok && subnet.Bits() <= cidr.Bits() {
@@ -176,7 +176,7 @@ func (l *loader) podNetwork(lab *Lab) {
 	l.overlaps(blocks)
 }
 
-// podsOf returns where a node first speaks of pods.
+// podsOf returns where a node first mentions pods.
 func podsOf(m *Machine) (hcl.Range, bool) {
 	if len(m.Pods) > 0 {
 		return m.Pods[0].Range, true

@@ -31,7 +31,7 @@ func (l *loader) fields(s *shape, body *hclsyntax.Body, ctx *hcl.EvalContext) *f
 	return f
 }
 
-// value evaluates an attribute; false when that failed or when it depends on something that failed before.
+// value evaluates an attribute; false when that fails or when it depends on something that failed before.
 func (f *fields) value(a *hclsyntax.Attribute) (cty.Value, bool) {
 	if f.l.broken[a] {
 		return cty.DynamicVal, false
@@ -42,30 +42,29 @@ func (f *fields) value(a *hclsyntax.Attribute) (cty.Value, bool) {
 }
 
 func (f *fields) get(name string) (cty.Value, hcl.Range, bool) {
-	v, at, there, _ := f.find(name)
-	return v, at, there
+	v, at, present, _ := f.find(name)
+	return v, at, present
 }
 
 // find reads an attribute that may be left out; right is false only when it is wrong.
-func (f *fields) find(name string) (v cty.Value, at hcl.Range, there, right bool) {
+func (f *fields) find(name string) (v cty.Value, at hcl.Range, present, valid bool) {
 	a := f.body.Attributes[name]
 	if a == nil {
 		return cty.NilVal, hcl.Range{}, false, true
 	}
 	at = a.Expr.Range()
-	if v, right = f.value(a); right && v.IsNull() {
+	if v, valid = f.value(a); valid && v.IsNull() {
 		delete(f.at, name)
 		if slices.Contains(f.shape.required, name) {
 			f.l.errorf(at, "Missing attribute", "%s needs the attribute %q, and null means that it is left out.", upper(f.shape.a), name)
-			right = false
+			valid = false
 		}
-		return v, at, false, right
+		return v, at, false, valid
 	}
-	return v, at, right, right
+	return v, at, valid, valid
 }
 
-// text reads a string; numbers are not taken for one, because what looks like a number is often one that was meant to
-// have a unit.
+// text reads a string. A number is not accepted, because it often lacks a unit.
 func (f *fields) text(name string) (string, hcl.Range, bool) {
 	v, at, ok := f.get(name)
 	if !ok {
@@ -75,7 +74,7 @@ func (f *fields) text(name string) (string, hcl.Range, bool) {
 	return text, at, ok
 }
 
-// asText takes a value for a string.
+// asText converts a value to a string.
 func (f *fields) asText(name string, v cty.Value, at hcl.Range) (string, bool) {
 	if v.Type() != cty.String {
 		f.l.errorf(at, "Wrong type", "%q must be a string in quotes, not %s.", name, kindOf(v))
@@ -93,7 +92,7 @@ func (f *fields) number(name string, low, high float64, unit string) (float64, h
 	return x, at, ok
 }
 
-// asNumber takes a value for a number in a range.
+// asNumber converts a value to a number in a range.
 func (f *fields) asNumber(name string, v cty.Value, at hcl.Range, low, high float64, unit string) (float64, bool) {
 	n, err := convert.Convert(v, cty.Number)
 	if err != nil || n.IsNull() {
@@ -121,7 +120,7 @@ func (f *fields) integer(name string, low, high int, unit string) (int, hcl.Rang
 	return n, at, ok
 }
 
-// asInteger takes a value for a whole number in a range.
+// asInteger converts a value to a whole number in a range.
 func (f *fields) asInteger(name string, v cty.Value, at hcl.Range, low, high int, unit string) (int, bool) {
 	x, ok := f.asNumber(name, v, at, float64(low), float64(high), unit)
 	if !ok {
@@ -135,16 +134,16 @@ func (f *fields) asInteger(name string, v cty.Value, at hcl.Range, low, high int
 }
 
 // optional reads a whole number that may be left out, as 0 then; false only when it is wrong.
-func (f *fields) optional(name string, low, high int) (n int, at hcl.Range, right bool) {
-	v, at, there, right := f.find(name)
-	if !there {
-		return 0, at, right
+func (f *fields) optional(name string, low, high int) (n int, at hcl.Range, valid bool) {
+	v, at, present, valid := f.find(name)
+	if !present {
+		return 0, at, valid
 	}
-	n, right = f.asInteger(name, v, at, low, high, "")
-	return n, at, right
+	n, valid = f.asInteger(name, v, at, low, high, "")
+	return n, at, valid
 }
 
-// kindOf says what a value is, for a message about what it should have been.
+// kindOf names the type of a value, for messages.
 func kindOf(v cty.Value) string {
 	switch ty := v.Type(); {
 	case v.IsNull():
@@ -171,10 +170,10 @@ type element struct {
 
 // elements reads a list, or a single value as a list of one. It returns false only when that is wrong; left out, there are
 // none.
-func (f *fields) elements(name string) (elements []element, right bool) {
-	v, at, there, right := f.find(name)
-	if !there {
-		return nil, right
+func (f *fields) elements(name string) (elements []element, valid bool) {
+	v, at, present, valid := f.find(name)
+	if !present {
+		return nil, valid
 	}
 	if ty := v.Type(); !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
 		return []element{{v, at}}, true

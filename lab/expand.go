@@ -13,11 +13,11 @@ import (
 
 const maxCount = 4096 // of one block
 
-// instance is one of the things that a block with count or for_each stands for.
+// instance is one repetition of a block with count or for_each.
 type instance struct {
 	name string
 	ctx  *hcl.EvalContext
-	dry  bool // stands for none: only the mistakes in the block are wanted
+	dry  bool // evaluated only to report the mistakes in the block
 }
 
 // instances expands count and for_each; at is the place that the names come from.
@@ -37,23 +37,23 @@ func (l *loader) instances(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) (
 		return nil, at
 	}
 	if count != nil {
-		n, numberAt, there, right := f.find("count")
-		if !there && right {
+		n, numberAt, present, valid := f.find("count")
+		if !present && valid {
 			l.unrepeated(b.Body, "count", "count", numberAt)
 			return alone, at
 		}
-		instances, ok := f.counted(name, n, numberAt, right)
+		instances, ok := f.counted(name, n, numberAt, valid)
 		if !ok {
 			instances = []instance{{ctx: f.child("count", map[string]cty.Value{"index": cty.UnknownVal(cty.Number)}), dry: true}}
 		}
 		return instances, at
 	}
-	v, valueAt, there, right := f.find("for_each")
-	if !there && right {
+	v, valueAt, present, valid := f.find("for_each")
+	if !present && valid {
 		l.unrepeated(b.Body, "for_each", "each", valueAt)
 		return alone, at
 	}
-	instances, ok := f.forEach(name, v, valueAt, right)
+	instances, ok := f.forEach(name, v, valueAt, valid)
 	if !ok {
 		instances = []instance{{ctx: f.child("each", unknownElement()), dry: true}}
 	}
@@ -87,8 +87,8 @@ func (f *fields) child(root string, v map[string]cty.Value) *hcl.EvalContext {
 	return ctx
 }
 
-func (f *fields) counted(name string, v cty.Value, at hcl.Range, right bool) ([]instance, bool) {
-	if !right {
+func (f *fields) counted(name string, v cty.Value, at hcl.Range, valid bool) ([]instance, bool) {
+	if !valid {
 		return nil, false
 	}
 	n, ok := f.asInteger("count", v, at, 0, maxCount, "")
@@ -102,8 +102,8 @@ func (f *fields) counted(name string, v cty.Value, at hcl.Range, right bool) ([]
 	return instances, true
 }
 
-func (f *fields) forEach(name string, v cty.Value, at hcl.Range, right bool) ([]instance, bool) {
-	if !right {
+func (f *fields) forEach(name string, v cty.Value, at hcl.Range, valid bool) ([]instance, bool) {
+	if !valid {
 		return nil, false
 	}
 	ty := v.Type()
@@ -161,7 +161,7 @@ func (l *loader) blocks(s *shape, typ string, body *hclsyntax.Body, ctx *hcl.Eva
 		case b.Type == typ:
 			all = append(all, inner{b, ctx})
 		case b.Type == "dynamic" && len(b.Labels) > 0 && b.Labels[0] == typ:
-			all = append(all, l.made(s.blocks[typ], b, ctx)...)
+			all = append(all, l.generated(s.blocks[typ], b, ctx)...)
 		}
 	}
 	return all
@@ -184,8 +184,8 @@ func dynamic(of *shape) *shape {
 	}
 }
 
-// made returns the blocks that a dynamic block makes.
-func (l *loader) made(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) []inner {
+// generated returns the blocks that a dynamic block generates.
+func (l *loader) generated(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) []inner {
 	content := slices.IndexFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == "content" })
 	name, ok := iterator(b)
 	if content < 0 || !ok {
@@ -210,8 +210,8 @@ func (l *loader) made(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) []inne
 		block, _ := make(unknownElement())
 		return []inner{block}
 	}
-	v, at, there, _ := f.find("for_each")
-	if !there {
+	v, at, present, _ := f.find("for_each")
+	if !present {
 		return dry()
 	}
 	if !v.CanIterateElements() {
@@ -234,8 +234,8 @@ func (l *loader) made(s *shape, b *hclsyntax.Block, ctx *hcl.EvalContext) []inne
 
 // label reads the label of a block that is made.
 func (f *fields) label(s *shape) (string, hcl.Range, bool) {
-	elements, right := f.elements("labels")
-	if !right || len(elements) == 0 { // left out: reported with the shape
+	elements, valid := f.elements("labels")
+	if !valid || len(elements) == 0 { // left out: reported with the shape
 		return "", hcl.Range{}, false
 	}
 	if len(elements) > 1 {

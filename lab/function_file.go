@@ -13,8 +13,8 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// beside reads files that lie beside a definition, and nowhere else. What it has read is kept with the lab: a running lab is
-// planned again from that, whatever has become of the files.
+// beside reads files in the folder of a definition, and nowhere else. Their text is kept with the lab, so that a running lab is
+// planned again from it even when the files have changed.
 type beside struct {
 	dir  string // empty: the definition comes from no folder
 	kept map[string]string
@@ -58,7 +58,7 @@ func (b *beside) read(name string) (string, error) {
 	return string(text), nil
 }
 
-// functions are all that a definition can call.
+// functions returns everything that a definition can call.
 func (l *loader) functions() map[string]function.Function {
 	if l.callable == nil {
 		l.callable = maps.Clone(functions())

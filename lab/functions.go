@@ -104,8 +104,8 @@ var functions = sync.OnceValue(func() map[string]function.Function {
 	}
 })
 
-// meant are functions of other languages, and what they are called here.
-var meant = map[string]string{
+// synonyms are functions of other languages, and their names here.
+var synonyms = map[string]string{
 	"average": "sum", "cidr": "cidrsubnet", "count": "length", "default": "coalesce", "exists": "can", "filter": "compact",
 	"first": "element", "fileexists": "file", "get": "lookup", "has": "contains", "head": "element", "in": "contains", "includes": "contains",
 	"int": "tonumber", "ip": "cidrhost", "json": "jsonencode", "last": "element", "len": "length", "list": "tolist", "lowercase": "lower",
@@ -116,19 +116,19 @@ var meant = map[string]string{
 	"unique": "distinct", "uppercase": "upper", "yaml": "yamldecode", "zip": "zipmap",
 }
 
-// impure are functions of Terraform that a definition cannot have: the same file is the same lab, always and everywhere.
+// impure are functions of Terraform that a definition cannot call: the same file must give the same lab everywhere.
 var impure = map[string]bool{
 	"bcrypt": true, "plantimestamp": true, "timestamp": true, "timeadd": true, "uuid": true, "uuidv5": true, "rsadecrypt": true,
 	"fileset": true, "pathexpand": true, "abspath": true,
 }
 
-// unknownFunction is what to say of a function that does not exist.
+// unknownFunction is the message about a function that does not exist.
 func unknownFunction(name string, known []string) string {
 	const where = " docs/language.md lists the functions there are."
 	if near := Suggest(name, known, ""); strings.HasPrefix(near, " Did you mean") {
 		return fmt.Sprintf("There is no function %q.%s", name, near) + where
 	}
-	if near := meant[strings.ToLower(name)]; near != "" {
+	if near := synonyms[strings.ToLower(name)]; near != "" {
 		return fmt.Sprintf("There is no function %q. The nearest one is %q.", name, near) + where
 	}
 	if impure[name] {
@@ -137,7 +137,7 @@ func unknownFunction(name string, known []string) string {
 	return fmt.Sprintf("There is no function %q.", shorten(name)) + where
 }
 
-// limited is a function that first asks whether its arguments are reasonable.
+// limited is a function that first checks that its arguments are not too large.
 func limited(f function.Function, limit func([]cty.Value) error) function.Function {
 	return function.New(&function.Spec{
 		Params:   f.Params(),

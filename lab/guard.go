@@ -13,8 +13,7 @@ const (
 	maxQuoted = 16 << 10 // bytes of a string as written: the parser puts its pieces together in quadratic time
 )
 
-// guard refuses text that the parser, which is recursive, could not survive: a Go program that runs out of stack cannot
-// recover. The lexer is not recursive, and depth can be read off its tokens: brackets nest, and so do operators, which
+// guard rejects text that would overflow the stack of the recursive parser: a Go program cannot recover from that. The lexer is not recursive, and depth can be read off its tokens: brackets nest, and so do operators, which
 // is why each counts as one level until a comma or the end of the line ends its expression.
 func guard(filename string, src []byte) hcl.Diagnostics {
 	if len(src) > maxSource {
@@ -29,7 +28,7 @@ func guard(filename string, src []byte) hcl.Diagnostics {
 	return bounded(tokens)
 }
 
-// bounded reports nesting and strings that the parser could not survive.
+// bounded reports nesting that is too deep for the parser, and strings that are too long for it.
 func bounded(tokens hclsyntax.Tokens) hcl.Diagnostics {
 	type level struct {
 		open hclsyntax.TokenType

@@ -50,7 +50,7 @@ func (l *loader) inputs(blocks map[string]*hclsyntax.Block, in Inputs) map[strin
 	return from
 }
 
-// text makes a source of what was typed, so that a message can show it like a line of a file.
+// text makes a source of a typed value, so that a message can show it like a line of a file.
 func (l *loader) text(source, prefix, text string) *given {
 	l.files[source] = &hcl.File{Bytes: []byte(prefix + text)}
 	start := hcl.Pos{Line: 1, Column: 1 + len(prefix), Byte: len(prefix)}
@@ -120,7 +120,7 @@ func texts(vars cty.Value) (typed map[string]string, all string) {
 }
 
 // read turns the text of --var or the environment into a value: a list or an object is written as in a file, everything
-// else is taken as it stands.
+// else is taken literally.
 func (l *loader) read(from *given, ty cty.Type, def cty.Value) (cty.Value, bool) {
 	if ty == cty.DynamicPseudoType {
 		ty = def.Type()

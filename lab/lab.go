@@ -311,7 +311,7 @@ func (l *Lab) Of(kind Kind) []*Machine {
 	return of
 }
 
-// WithoutLastNode returns the lab with a node less, to see what that node costs the others.
+// WithoutLastNode returns the lab without its last node, to see what that node costs the others.
 func (l *Lab) WithoutLastNode() *Lab {
 	less := *l
 	nodes := l.Of(Node)

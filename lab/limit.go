@@ -6,16 +6,16 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// maxDiagnostics is more than anybody reads.
+// maxDiagnostics is the number of diagnostics that are printed at most.
 const maxDiagnostics = 100
 
-// Limit keeps as many diagnostics as anybody reads, errors rather than warnings, and ends with a word about the others.
+// Limit keeps at most maxDiagnostics, errors before warnings, and ends with the number of the others.
 func Limit(diags hcl.Diagnostics) hcl.Diagnostics { return limit(diags, tally{}) }
 
 // tally counts diagnostics by severity.
 type tally map[hcl.DiagnosticSeverity]int
 
-// limit is Limit where some have been dropped already.
+// limit is Limit after some diagnostics have been dropped already.
 func limit(diags hcl.Diagnostics, dropped tally) hcl.Diagnostics {
 	errors := 0
 	for _, d := range diags {

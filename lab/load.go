@@ -23,8 +23,7 @@ type Inputs struct {
 	Texts    map[string]string // what was read there before, by name: not read again
 }
 
-// Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
-// an error among them. The Files hold what was read, for printing the diagnostics.
+// Load reads a definition. All its errors are reported at once, in the order of the file; the Lab is nil when there is one. The Files hold what was read, for printing the diagnostics.
 func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics) {
 	return LoadFiles([]Source{{filename, src}}, in)
 }
@@ -85,7 +84,7 @@ type loader struct {
 	eval   *hcl.EvalContext              // var, local and the functions
 
 	switches map[string]*Switch // those with a mistake too: their name is known
-	unknown  []string           // how the names of switches begin whose number is not known
+	prefixes []string           // of the names of switches whose count or for_each is wrong
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
 	links    int // interfaces so far
@@ -120,8 +119,8 @@ func (l *loader) report(diags ...*hcl.Diagnostic) {
 	}
 }
 
-// heard reports whether a mistake is known already, or would be left out: then nobody needs to find words for it.
-func (l *loader) heard(summary string, at hcl.Range) bool {
+// alreadyReported reports whether a mistake needs no message: it was reported, or the limit is reached.
+func (l *loader) alreadyReported(summary string, at hcl.Range) bool {
 	if l.reported[mistake{summary, at}] {
 		return true
 	}
@@ -188,7 +187,7 @@ func inFile(a, b hcl.Range) int {
 	return cmp.Or(cmp.Compare(a.Filename, b.Filename), cmp.Compare(a.Start.Byte, b.Start.Byte))
 }
 
-// parse returns nil when the text is not HCL: what the parser could save of a broken file would only mislead.
+// parse returns nil when the text is not HCL: the parts of a broken file that can be parsed would only mislead.
 func (l *loader) parse(filename string, src []byte) *hclsyntax.Body {
 	file, diags := parse(filename, src)
 	l.files[filename] = file
@@ -202,7 +201,7 @@ func (l *loader) parse(filename string, src []byte) *hclsyntax.Body {
 func parse(filename string, src []byte) (*hcl.File, hcl.Diagnostics) {
 	diags := guard(filename, src)
 	if len(src) > maxSource {
-		return &hcl.File{}, diags // nobody wants to see it
+		return &hcl.File{}, diags // too large to show
 	}
 	if diags.HasErrors() {
 		return &hcl.File{Bytes: src}, diags

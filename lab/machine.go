@@ -13,13 +13,13 @@ import (
 const (
 	maxPods   = 1024  // of a node
 	maxLinks  = 50000 // interfaces of a lab
-	maxSpaces = 20000 // namespaces of a lab: beyond this it is the machine it runs on that suffers
+	maxSpaces = 20000 // namespaces of a lab: more would harm the machine that it runs on
 )
 
 // datapaths are what a node can ask for.
 var datapaths = []string{"kernel", "ebpf"}
 
-// claim takes a name in the name space that switches, nodes, routers and hosts share.
+// claim reserves a name among those of switches, nodes, routers and hosts.
 func (l *loader) claim(what, name string, at hcl.Range) bool {
 	if !l.space(at) || !l.checkName(what, name, at) {
 		return false
@@ -46,7 +46,7 @@ func (l *loader) space(at hcl.Range) bool {
 	return false
 }
 
-// machines decodes a node, router or host block into as many machines as it stands for.
+// machines decodes a node, router or host block into one machine per repetition.
 func (l *loader) machines(b *hclsyntax.Block) []*Machine {
 	if l.exhausted() {
 		return nil
@@ -99,7 +99,7 @@ func (l *loader) connected(m *Machine, b *hclsyntax.Block) {
 	const summary = "Not connected"
 	at := missing(b.Body)
 	switch {
-	case len(m.Interfaces) > 0, has(b.Body, "on") && l.diags.HasErrors(), l.heard(summary, at):
+	case len(m.Interfaces) > 0, has(b.Body, "on") && l.diags.HasErrors(), l.alreadyReported(summary, at):
 	case has(b.Body, "on"):
 		l.errorf(at, summary, "A %s must be on at least one switch, and the dynamic block generates no on block for %s.", b.Type, m.Name)
 	default:
@@ -114,7 +114,7 @@ func (l *loader) on(m *Machine, b inner) {
 		return
 	}
 	s, ok := l.switches[b.Labels[0]]
-	if !ok && (l.unmade(b.Labels[0]) || l.heard("Unknown switch", b.LabelRanges[0])) {
+	if !ok && (l.mayBecomeSwitch(b.Labels[0]) || l.alreadyReported("Unknown switch", b.LabelRanges[0])) {
 		return
 	}
 	if !ok {
@@ -128,7 +128,7 @@ func (l *loader) on(m *Machine, b inner) {
 	}
 	i := &Interface{Name: l.interfaceName(m, b.Block, f), Switch: s, Range: b.DefRange(), At: f.at}
 	if !l.port(f, i) {
-		// Which subnets it would have is not known: what else is said about the machine is not held against them.
+		// Its subnets are unknown, so the machine's other addresses are not checked against them.
 		i.Switch = &Switch{Name: s.Name}
 		m.Interfaces = append(m.Interfaces, i)
 		return
@@ -160,17 +160,17 @@ func (l *loader) port(f *fields, i *Interface) bool {
 			l.errorf(at, "Unknown VLAN", "Switch %q has no VLANs. Add vlan \"%d\" { … } to it.", i.Switch.Name, id)
 			return false
 		}
-		var there []string
+		var present []string
 		for _, v := range i.Switch.VLANs {
-			there = append(there, strconv.Itoa(v.ID))
+			present = append(present, strconv.Itoa(v.ID))
 		}
-		l.errorf(at, "Unknown VLAN", "Switch %q has no VLAN %d.%s Add vlan \"%[2]d\" { … } to it, or use one that it has.", i.Switch.Name, id, Suggest("", there, "There are"))
+		l.errorf(at, "Unknown VLAN", "Switch %q has no VLAN %d.%s Add vlan \"%[2]d\" { … } to it, or use one that it has.", i.Switch.Name, id, Suggest("", present, "There are"))
 		return false
 	}
-	id, at, right := f.optional("vlan", 1, maxVLAN)
+	id, at, valid := f.optional("vlan", 1, maxVLAN)
 	elements, trunk := f.elements("trunk")
 	switch {
-	case !right || !trunk:
+	case !valid || !trunk:
 		return false
 	case id != 0 && len(elements) > 0:
 		l.clash(f.at["trunk"], f.at["vlan"], "Both access and trunk", "A port is in one VLAN without a tag (vlan), or carries several with theirs (trunk). Remove one of the two; the other is at %s.")
@@ -186,17 +186,17 @@ func (l *loader) port(f *fields, i *Interface) bool {
 	for _, e := range elements {
 		id, ok := f.asInteger("trunk", e.value, e.at, 1, maxVLAN, "")
 		if !ok || !known(id, e.at) {
-			right = false
+			valid = false
 			continue
 		}
 		if at, ok := first[id]; ok {
 			l.clash(e.at, at, "Duplicate VLAN", "%d is already in the list, at %s. Remove one of the two.", id)
-			right = false
+			valid = false
 			continue
 		}
 		first[id] = e.at
 		i.Trunk = append(i.Trunk, id)
 	}
 	slices.Sort(i.Trunk)
-	return right
+	return valid
 }

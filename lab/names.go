@@ -24,7 +24,7 @@ func (l *loader) checkName(what, name string, at hcl.Range) bool {
 	return false
 }
 
-// proposal offers the valid name that is nearest to what was written.
+// proposal suggests the valid name that is nearest to what was written.
 func proposal(name string) string {
 	name = strings.Map(func(r rune) rune {
 		switch {
@@ -48,7 +48,7 @@ func shorten(s string) string {
 	return s
 }
 
-// Suggest ends a message about an unknown name: with the one that was probably meant, else with all there are.
+// Suggest ends a message about an unknown name: with the one that was probably meant, or else with the known ones.
 func Suggest(given string, known []string, intro string) string {
 	best, least := "", 3
 	for _, k := range known[:min(len(known), 500)] {

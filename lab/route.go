@@ -58,8 +58,8 @@ func (f *fields) hops() (hops []NextHop, places []hcl.Range, ok bool) {
 		f.l.errorf(items[maxHops].at, "Too many next hops", "A route has at most %d.", maxHops)
 		return nil, nil, false
 	}
-	weights, right := f.elements("weights")
-	ok = ok && right
+	weights, valid := f.elements("weights")
+	ok = ok && valid
 	if ok && weights != nil && len(weights) != len(items) {
 		f.l.errorf(f.at["weights"], "Weights do not match", "via has %d next hops and weights %d numbers. Write one for each, in the same order.", len(items), len(weights))
 		ok = false
@@ -116,7 +116,7 @@ func (l *loader) gateways(m *Machine, f *fields) {
 	}
 }
 
-// onLink reports an address that the machine cannot send to directly.
+// onLink reports an address that is not on a subnet of the machine.
 func (l *loader) onLink(m *Machine, a netip.Addr, at hcl.Range, what string) bool {
 	var subnets []netip.Prefix
 	for _, i := range m.Interfaces {

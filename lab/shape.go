@@ -9,14 +9,14 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// shape says what a block may hold; the values below are the whole grammar of the language.
+// shape describes what a block may contain; the values below are the whole grammar of the language.
 type shape struct {
-	a        string // "a node"; how messages speak of it
-	label    string // what its label says; empty: it has none
+	a        string // "a node", as in messages
+	label    string // what its label is; empty: it has none
 	attrs    []string
 	required []string
 	blocks   map[string]*shape
-	open     bool // holds what only somebody else knows
+	open     bool // its contents are decoded elsewhere
 }
 
 var (
@@ -51,7 +51,7 @@ var (
 	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each"}}
 )
 
-// shape reports what does not belong into a body, and what is missing from it.
+// shape reports what does not belong in a body, and what is missing from it.
 func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 	if s.open {
 		if typ == "locals" {
@@ -114,7 +114,7 @@ func example(typ string, s *shape) string {
 	return typ + " { … }"
 }
 
-// missing is where something is told to be missing from a body: at its opening brace.
+// missing is the place to report what a body lacks: its opening brace.
 func missing(body *hclsyntax.Body) hcl.Range {
 	at := body.SrcRange
 	at.End = at.Start

@@ -55,7 +55,7 @@ func Join(sources []Source) []byte {
 	return whole.Bytes()
 }
 
-// Read reads a definition, and stops where it is too large to be one: Load says so then.
+// Read reads a definition, up to one byte more than Load accepts.
 func Read(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxSource+1)) }
 
 // ReadFile is Read for a path.
@@ -68,10 +68,10 @@ func ReadFile(path string) ([]byte, error) {
 	return Read(f)
 }
 
-// mapping is a line of YAML that HCL has nothing like.
+// mapping is a line that is YAML and cannot be HCL.
 var mapping = regexp.MustCompile(`^(- +)?["']?[\w.-]+["']?:( |$)`)
 
-// foreign reports a text in another language that people write such things in; nil where it may be HCL.
+// foreign reports text in another configuration language; nil where it may be HCL.
 func foreign(filename string, src []byte) *hcl.Diagnostic {
 	language := ""
 	line, rest, at := firstLine(src)

@@ -20,7 +20,7 @@ const (
 	maxVLANs   = 1024 // of a switch
 )
 
-// segments decodes a switch block into as many switches as it stands for.
+// segments decodes a switch block into one switch per repetition.
 func (l *loader) segments(b *hclsyntax.Block) []*Switch {
 	instances, at := l.instances(file.blocks["switch"], b, l.eval)
 	var switches []*Switch
@@ -31,7 +31,7 @@ func (l *loader) segments(b *hclsyntax.Block) []*Switch {
 		s := l.segment(b, in.ctx)
 		if in.dry {
 			if len(b.Labels) > 0 {
-				l.unknown = append(l.unknown, b.Labels[0])
+				l.prefixes = append(l.prefixes, b.Labels[0])
 			}
 			continue
 		}
@@ -43,9 +43,9 @@ func (l *loader) segments(b *hclsyntax.Block) []*Switch {
 	return switches
 }
 
-// unmade reports whether a name may be that of a switch whose block has a count or for_each that is wrong.
-func (l *loader) unmade(name string) bool {
-	return slices.ContainsFunc(l.unknown, func(begin string) bool { return strings.HasPrefix(name, begin) })
+// mayBecomeSwitch reports whether a name may be that of a switch whose count or for_each is wrong.
+func (l *loader) mayBecomeSwitch(name string) bool {
+	return slices.ContainsFunc(l.prefixes, func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
 func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
@@ -66,10 +66,10 @@ func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
 		}
 	}
 	s.Wire = cmp.Or(f.word("wire", "wire model", Wires), WireSuper)
-	delay, right := f.duration("delay")
+	delay, valid := f.duration("delay")
 	jitter, _ := f.duration("jitter")
 	s.Impair = Impairment{Rate: f.rate("rate"), Delay: delay, Jitter: jitter, Loss: f.percent("loss")}
-	if at := f.at["jitter"]; jitter > 0 && right {
+	if at := f.at["jitter"]; jitter > 0 && valid {
 		if delay == 0 {
 			l.errorf(at, "Jitter without delay", "Jitter needs a delay to vary. Add one: delay = \"10ms\".")
 		} else if jitter > delay {

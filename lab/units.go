@@ -48,11 +48,11 @@ func (f *fields) rate(name string) uint64 {
 	return 0
 }
 
-// duration reads a time such as "10ms", which is 0 where it was left out; right is false only when it is wrong.
-func (f *fields) duration(name string) (d time.Duration, right bool) {
-	v, at, there, right := f.find(name)
-	if !there {
-		return 0, right
+// duration reads a time such as "10ms", which is 0 where it was left out; valid is false only when it is wrong.
+func (f *fields) duration(name string) (d time.Duration, valid bool) {
+	v, at, present, valid := f.find(name)
+	if !present {
+		return 0, valid
 	}
 	text, ok := f.asText(name, v, at)
 	if !ok {

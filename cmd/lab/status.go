@@ -156,8 +156,8 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 	return append([]string{place.Name}, pods...), err
 }
 
-// inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer right, only the drift stays
-// unknown.
+// inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer valid,
+// only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
 	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}}
 	want := &plan.State{}
@@ -175,7 +175,9 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 			doc.Note = err.Error()
 		default:
 			want = p.State
-			doc.Outputs = p.Cluster.Lab.Outputs
+			if only == nil {
+				doc.Outputs = p.Cluster.Lab.Outputs
+			}
 		}
 	}
 	known := want.Len() > 0
