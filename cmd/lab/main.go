@@ -151,12 +151,13 @@ func (c *command) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lab",
 		Short: "Real network labs from HCL: build them, break them, measure them",
-		Long: `lab reads a definition of a cluster and makes the Linux kernel be that: namespaces, bridges, veths, routes.
-It connects the pods in the mode you choose, proves with real packets that the mode does what it promises,
-and measures the modes against one another.
+		Long: `lab reads a definition of a cluster and builds it in the Linux kernel: namespaces, bridges, veths, routes. It
+connects the pods in the mode you choose, proves with real packets that the mode does what it promises, and
+measures the modes against one another.
 
-FILE is a path, "-" for standard input, or the name of a lab that ships with the program; left out, it is the
-only *.hcl file of this folder. A machine is written node1, a pod node1/p1.
+FILE is the path of a file, a folder whose *.hcl files are one lab, "-" for standard input, or the name of a lab
+that ships with the program; if left out, it is the only *.hcl file of this folder. A machine is written node1, a
+pod node1/p1.
 
 Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and nothing was touched; 3 the
 answer is no (check failed, plan --exit-code found something to do); 70 an internal error, to be reported.`,
