@@ -55,7 +55,7 @@ network "p" {
 		t.Errorf("an endless plan: %v, %v", p, diags)
 	}
 	p, diags = Build(l, Options{Mode: "many", Modes: modes, Features: AllFeatures()})
-	if p != nil || len(diags) != 100 || diags[98].Severity != hcl.DiagError || diags[99].Detail != "The file has 2401 more. Mend the ones above first." {
+	if p != nil || len(diags) != 100 || diags[98].Severity != hcl.DiagError || diags[99].Detail != "There are 2401 more. Fix the ones above first." {
 		t.Errorf("5000 diagnostics, half of them errors: %d of them, the last %v", len(diags), diags[len(diags)-1])
 	}
 }
