@@ -149,7 +149,7 @@ func completeTarget(labName *string) cobra.CompletionFunc {
 	}
 }
 
-// recordedTargets are those that the record of a lab tells of.
+// recordedTargets are those in the record of a lab.
 func recordedTargets(name string) []string {
 	r, err := testbed.Load(name)
 	if err != nil {

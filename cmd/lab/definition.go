@@ -123,7 +123,7 @@ func isFolder(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// isDefinition reports whether something is at a path that may be meant as a definition: a folder is only with *.hcl files.
+// isDefinition reports whether a path is a file, or a folder with *.hcl files.
 func isDefinition(path string) bool {
 	if isFolder(path) {
 		files, err := lab.ReadFolder(path)

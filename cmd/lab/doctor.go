@@ -38,8 +38,8 @@ func (c *command) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what this kernel supports, mode by mode",
-		Long: `Says what this kernel and user can do, mode by mode, and the remedy for what they cannot: ✓ it works, ✗ it does not,
-? nobody can tell, since the kernel cannot be asked. Nothing is loaded or created in your own network for it.`,
+		Long: `Shows what this kernel and user can do, mode by mode, and the remedy for what they cannot: ✓ it works, ✗ it does not,
+? unknown, because the kernel cannot be asked. Nothing is loaded or created in your own network for it.`,
 		Example: "  sudo lab doctor",
 		Args:    atMost(0),
 		RunE: func(*cobra.Command, []string) error {

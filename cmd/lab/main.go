@@ -57,7 +57,7 @@ func (s status) Error() string {
 }
 func (s status) Unwrap() error { return s.err }
 
-// refuse is for requests that cannot be meant: nothing has been touched.
+// refuse is for requests that make no sense: nothing has been touched.
 func refuse(format string, args ...any) error { return status{refused, fmt.Errorf(format, args...)} }
 
 // run is main with its surroundings passed in.

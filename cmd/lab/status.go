@@ -223,7 +223,7 @@ func unrecorded(err error) string {
 	return err.Error() + "; " + writesAgain
 }
 
-// agents asks the agents of a machine how they are. One that says nothing is there all the same.
+// agents asks the agents of a machine for their state. One that does not answer is listed as well.
 func agents(m machineDocument) ([]agentDocument, error) {
 	place, err := testbed.Open(m.Namespace)
 	if err != nil {

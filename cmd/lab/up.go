@@ -258,7 +258,7 @@ that is not there is no error.`,
 	return cmd
 }
 
-// target finds the name of the lab that is to be removed: unlike instance it need not run, and its file need not be right.
+// target finds the name of the lab to remove: unlike instance it need not run, and its file need not be valid.
 func (c *command) target(cmd *cobra.Command, arg string, ch choice) (string, error) {
 	if ch.instance != "" {
 		return ch.instance, nil

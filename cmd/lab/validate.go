@@ -19,8 +19,8 @@ func (c *command) validate() *cobra.Command {
 	var ch choice
 	cmd := &cobra.Command{
 		Use:   "validate [FILE]",
-		Short: "Report every mistake of a definition",
-		Long: `Reports the mistakes of a definition, each with its place, in every mode that it speaks of: the network's, those of
+		Short: "Report every error of a definition",
+		Long: `Reports the errors of a definition, each with its place, in every mode that it mentions: the network's, those of
 compare, and the settings of other mode blocks. It needs no root and touches nothing.`,
 		Example: `  lab validate lab.hcl
   lab validate lab.hcl -o json           # for editors`,
