@@ -16,6 +16,7 @@ const maxCount = 4096 // of one block
 // instance is one repetition of a block with count or for_each.
 type instance struct {
 	name string
+	key  string // of for_each
 	ctx  *hcl.EvalContext
 	dry  bool // evaluated only to report the mistakes in the block
 }
@@ -130,7 +131,7 @@ func (f *fields) forEach(name string, v cty.Value, at hcl.Range, valid bool) ([]
 			f.l.errorf(at, "Wrong type", "for_each has a key that is null.")
 			return nil, false
 		}
-		instances = append(instances, instance{name: name + "-" + key.AsString(), ctx: f.child("each", map[string]cty.Value{"key": key, "value": value})})
+		instances = append(instances, instance{name: name + "-" + key.AsString(), key: key.AsString(), ctx: f.child("each", map[string]cty.Value{"key": key, "value": value})})
 	}
 	return instances, true
 }

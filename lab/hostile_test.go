@@ -87,6 +87,7 @@ func TestHostile(t *testing.T) {
 		{"defaults in defaults", "variable \"a\" {\n type = " + many(60, "list(object({ a = optional(") + "string" + many(60, ", [{}, {}]) }))") + "\n default = [{}, {}]\n}"},
 		{"many validations", "variable \"a\" {\n default = range(20000)\n" + each(9_000, "validation {\n condition = length([for x in var.a : x if x > #]) > 0\n error_message = join(\"\", var.a)\n}\n") + "}"},
 		{"many outputs", each(20_000, "output \"o#\" {\n value = range(20000)\n}\n")},
+		{"many outputs of many machines", "switch \"s\" {\n subnet = \"10.0.0.0/8\"\n}\nhost \"h\" {\n count = 4096\n on \"s\" {}\n}\n" + each(5_000, "output \"o#\" {\n value = [host.h, host.h[*].interfaces[*].addresses]\n}\n")},
 		{"dynamic inside of dynamic", "node \"n\" {\n" + many(400, "dynamic \"on\" {\n for_each = [1]\n labels = [\"s\"]\n content {\n") + many(400, "}\n}\n") + "}\n"},
 		{"many null counts", each(20_000, "node \"n#\" {\n count = null\n}\n")},
 		{"many unknown names", "locals {\n" + each(20_000, "a# = var.b#\n") + "}"},

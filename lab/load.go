@@ -89,6 +89,8 @@ type loader struct {
 	spaces   int // namespaces so far
 	links    int // interfaces so far
 	pinned   map[*Interface][]pin
+
+	repetitions []repetition
 }
 
 // mistake identifies a diagnostic: a block with a count of 100 is still wrong only once.
@@ -243,10 +245,10 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	lab.Network = l.network(blocks["network"])
 	lab.Modes = l.modes(blocks["mode"])
 	lab.Compare = l.compare(blocks["compare"])
-	lab.Outputs = l.outputs(blocks["output"])
 
 	l.allocate(lab)
 	l.check(lab)
+	lab.Outputs = l.outputs(lab, blocks["output"])
 	lab.Texts = l.beside.kept
 	return lab
 }

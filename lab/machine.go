@@ -52,6 +52,7 @@ func (l *loader) machines(b *hclsyntax.Block) []*Machine {
 		return nil
 	}
 	instances, at := l.instances(file.blocks[b.Type], b, l.eval)
+	l.expanded(b, instances)
 	var machines []*Machine
 	for _, in := range instances {
 		if l.exhausted() {

@@ -28,11 +28,16 @@ func (o Output) Text() string {
 // JSON is the value as JSON.
 func (o Output) JSON() (json.RawMessage, error) { return ctyjson.Marshal(o.Value, o.Value.Type()) }
 
-func (l *loader) outputs(blocks []*hclsyntax.Block) []Output {
+func (l *loader) outputs(lab *Lab, blocks []*hclsyntax.Block) []Output {
+	if len(blocks) == 0 {
+		return nil
+	}
+	ctx := l.eval.NewChild()
+	ctx.Variables = l.resources(lab)
 	var outputs []Output
 	first := map[string]hcl.Range{}
 	for _, b := range blocks {
-		f := l.fields(file.blocks["output"], b.Body, l.eval)
+		f := l.fields(file.blocks["output"], b.Body, ctx)
 		o := Output{Range: b.DefRange()}
 		o.About, _, _ = f.text("description")
 		var ok bool

@@ -16,9 +16,10 @@ type scope struct {
 	variables, locals []string
 	declared          map[string]bool // "var.pods", "local.base"
 	count, each       bool
-	iterators         []string // of the dynamic blocks around
-	noLocals          string   // why locals may not be referred to; empty: they may
-	constant          string   // why nothing may be referred to; empty: it may
+	iterators         []string                  // of the dynamic blocks around
+	blocks            map[string]map[string]int // how many blocks there are of a kind and label; for outputs only
+	noLocals          string                    // why locals may not be referred to; empty: they may
+	constant          string                    // why nothing may be referred to; empty: it may
 }
 
 // references reports every reference to something that does not exist. Attributes with such a reference are marked as
@@ -35,8 +36,20 @@ func (l *loader) references(body *hclsyntax.Body, variables map[string]*hclsynta
 	for _, v := range s.locals {
 		s.declared["local."+v] = true
 	}
+	blocks := map[string]map[string]int{}
+	for _, kind := range resources {
+		blocks[kind] = map[string]int{}
+	}
+	for _, b := range body.Blocks {
+		if blocks[b.Type] != nil && len(b.Labels) > 0 {
+			blocks[b.Type][b.Labels[0]]++
+		}
+	}
 	for _, b := range body.Blocks {
 		in := s
+		if b.Type == "output" {
+			in.blocks = blocks
+		}
 		if b.Type == "variable" {
 			in.constant = "The default of a variable must be a constant. Compute in a locals block instead."
 		}
@@ -121,6 +134,9 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 		}
 		return nil
 	}
+	if slices.Contains(resources, root) {
+		return s.resource(root, name, wrong)
+	}
 	switch root {
 	case "var", "local":
 		known, what := s.variables, "variable"
@@ -157,6 +173,23 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			hint += fmt.Sprintf(" Write a string in quotes: %q.", root)
 		}
 		return wrong("Unknown name", "Nothing is called %q.%s", root, hint)
+	}
+	return nil
+}
+
+// resource returns what is wrong with a reference to a block, or nil.
+func (s scope) resource(kind, name string, wrong func(summary, detail string, args ...any) *hcl.Diagnostic) *hcl.Diagnostic {
+	if s.blocks == nil {
+		return wrong("Reference not allowed", "Only outputs can refer to a %s. Compute what both need in a locals block.", kind)
+	}
+	known := slices.Sorted(maps.Keys(s.blocks[kind]))
+	switch n := s.blocks[kind][name]; {
+	case name == "":
+		return wrong("Incomplete reference", "Write %s.NAME.%s", kind, Suggest("", known, "The file has"))
+	case n == 0:
+		return wrong("Unknown "+kind, "The file has no %s %q.%s", kind, name, Suggest(name, known, "It has"))
+	case n > 1:
+		return wrong("Ambiguous reference", "The file has %d blocks %s %q. Rename all but one of them.", n, kind, name)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ const (
 // segments decodes a switch block into one switch per repetition.
 func (l *loader) segments(b *hclsyntax.Block) []*Switch {
 	instances, at := l.instances(file.blocks["switch"], b, l.eval)
+	l.expanded(b, instances)
 	var switches []*Switch
 	for _, in := range instances {
 		if l.exhausted() {

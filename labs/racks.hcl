@@ -61,6 +61,11 @@ network "pods" {
   mode = "vxlan"
 }
 
+output "spines" {
+  description = "The addresses of the routers, for looking at their routes"
+  value       = { for s in router.spine : s.name => s.addresses }
+}
+
 output "subnets" {
   description = "The network of each rack"
   value       = local.subnets

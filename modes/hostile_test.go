@@ -41,6 +41,7 @@ output "lan" {
   value       = { lan = local.lan, sites = keys(var.sites) }
   description = "x"
 }
+output "machines" { value = [node.n["a"].addresses[0], router.edge[*].name, host.remote.interfaces[1].switch, switch.site["x"].subnets] }
 switch "site" {
   for_each = var.sites
   subnet   = each.value.cidr

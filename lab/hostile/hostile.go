@@ -26,7 +26,7 @@ var values = []string{
 	`""`, `" "`, `0`, `-1`, `65536`, `1e300`, `-1e300`, `99999999999999999999`, `range(20000)`, `"0%"`, `"0ms"`, `"99999999999h"`, `"1e99gbit"`,
 	`"0.0.0.0/0"`, `"::/0"`, `"fd00:1::/32"`, `"10.0.0.0/31"`, `"255.255.255.255"`, `"fe80::1%eth0"`, `["10.9.0.0/16", "fd09::/32"]`, `"` + strings.Repeat("a", 300) + `"`,
 	// names that nothing has
-	`var.hostile_missing`, `local.hostile_missing`, `nobody.home`, `nothing(1)`, `each.value`, `count.index`, `"no-such-name"`, `["no-such-name"]`,
+	`var.hostile_missing`, `local.hostile_missing`, `nobody.home`, `nothing(1)`, `each.value`, `count.index`, `node.hostile`, `switch.lan`, `host`, `"no-such-name"`, `["no-such-name"]`,
 }
 
 const declared = `

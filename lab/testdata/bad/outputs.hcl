@@ -1,5 +1,19 @@
 lab "x" {}
 
+switch "lan" { subnet = local.lan }
+locals { lan = host.h.name }
+output "nobody" { value = host.hh }
+output "all" { value = host }
+output "missing" { value = host.h[2].name }
+output "other" { value = host.h[0].adresses }
+output "two" { value = node.n }
+host "h" {
+  count = 2
+  on "lan" {}
+}
+node "n" { count = 0 }
+node "n" { for_each = {} }
+
 output "a" { value = var.missing }
 output "a b" { value = 1 }
 output "c" {}
