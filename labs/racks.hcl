@@ -1,3 +1,15 @@
+#        router spine1, .1             router spine2, .2
+#              ╚═════════════════╦═════════════════╝            each on both racks
+#              ╔═════════════════╩═════════════════╗
+#   switch "rack-a"  10.1.0.0/24          switch "rack-b"  10.1.1.0/24
+#      ║                 ║                     ║
+#   node-a1           node-a2               node-b1
+#   web1 web2         web1 web2             web1 web2
+#
+# Racks as data: one map says how many there are and what each has, and everything else is computed from it, as in Terraform.
+# Every node has both routers as next hops of its default route, so that flows between racks are spread over them (ECMP).
+# "--var 'racks={ a = {}, b = {}, c = { mtu = 1400 } }'" makes it three racks, also while it runs.
+
 lab "racks" {
   about = "Racks written as data: a switch for each, two routers between them, and nodes that spread their flows over both"
 }

@@ -42,7 +42,7 @@ func TestNarrowWayIsWarnedOf(t *testing.T) {
 		other := strings.Replace(src, `"vxlan"`, `"`+mode+`"`, 1)
 		for _, mtu := range []string{"", "  mtu  = 1381\n"} {
 			diags := warnings(strings.Replace(other, "  mtu  = 1350\n", mtu, 1))
-			if len(diags) != 1 || diags[0].Severity != hcl.DiagWarning || !strings.Contains(diags[0].Detail, "Write mtu = "+right+" ") ||
+			if len(diags) != 1 || diags[0].Severity != hcl.DiagWarning || !strings.Contains(diags[0].Detail, "Add mtu = "+right+" ") ||
 				!strings.Contains(diags[0].Detail, `switch "wan"`) || !strings.Contains(diags[0].Detail, "sites.hcl:") || diags[0].Subject == nil {
 				t.Errorf("%s, %q: %v", mode, mtu, diags)
 			}

@@ -131,7 +131,7 @@ func TestUplinkNamedLikeADevice(t *testing.T) {
 				}
 				_, diags := plan.Build(called(l, name), plan.Options{Modes: All, Features: f})
 				text := told(t, files, diags)
-				for _, want := range []string{"has a device of that name", "name = \"ens192\"", "a device " + name + " of its own", "mode " + l.Network.Mode} {
+				for _, want := range []string{"has a device of that name", "name = \"ens192\"", "a device named " + name, "mode " + l.Network.Mode} {
 					if !strings.Contains(text, want) {
 						t.Errorf("%s: no %q in\n%s", name, want, text)
 					}

@@ -65,7 +65,7 @@ func Build(l *lab.Lab, opt Options) (p *Plan, diags hcl.Diagnostics) {
 func oversized(l *lab.Lab, opt Options) *hcl.Diagnostic {
 	d := &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "Lab too large", Subject: l.Range.Ptr(),
-		Detail: fmt.Sprintf("Lab %q has more than %d links, addresses, routes and the like. Use fewer machines.", l.Name, maxObjects),
+		Detail: fmt.Sprintf("Lab %q has more than %d links, addresses, routes and other objects. Use fewer machines.", l.Name, maxObjects),
 	}
 	if n := l.Network; n != nil {
 		d.Subject = n.At.Of("mode", n.Range).Ptr()

@@ -160,7 +160,7 @@ func (p *Plan) narrows() hcl.Diagnostics {
 				net := p.Cluster.Lab.Network
 				d := lab.Contradiction(net.At.Of("mtu", net.Range), at.Switch.At.Of("mtu", at.Switch.Range),
 					"A segment on the way is too small for the pods' MTU",
-					"In mode %s pods of node %q send packets of up to %d bytes, %d on the underlay, and between nodes %q and %q lies switch %q with an MTU of %d: larger packets get lost there. Write mtu = %d into network %q, or give the switch an MTU of %d; it is at %s.",
+					"In mode %s pods of node %q send packets of up to %d bytes, %d on the underlay, and between nodes %q and %q lies switch %q with an MTU of %d: larger packets are lost there. Add mtu = %d to network %q, or give the switch an MTU of %d; it is at %s.",
 					p.ModeName, a.Name, e.MTU, e.MTU+e.Encap.Overhead, a.Name, b.Name, at.Switch.Name, most, most-e.Encap.Overhead, net.Name, e.MTU+e.Encap.Overhead)
 				d.Severity = hcl.DiagWarning
 				diags = append(diags, d)

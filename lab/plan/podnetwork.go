@@ -130,7 +130,7 @@ func (n podNetwork) clashes(s *State) hcl.Diagnostics {
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError,
 					Summary:  "The mode has a device of that name",
-					Detail:   fmt.Sprintf("In mode %s %s %q gets a device %s of its own. Give the interface another name.", n.plan.ModeName, m.Kind, m.Name, nic.Name),
+					Detail:   fmt.Sprintf("In mode %s %s %q gets a device named %s. Give the interface another name.", n.plan.ModeName, m.Kind, m.Name, nic.Name),
 					Subject:  nic.At.Of("name", nic.Range).Ptr(),
 				})
 			}

@@ -108,7 +108,7 @@ func eachPod(c *plan.Net, first int, length func(block netip.Prefix) int) hcl.Di
 					diags = append(diags, &hcl.Diagnostic{
 						Severity: hcl.DiagError,
 						Summary:  "The address is not one of the node's",
-						Detail: fmt.Sprintf("%s cannot be: the pods of node %s have addresses of %s, from %s to %s. Give the pod one of them, or the node a pod_cidr that has room for it.",
+						Detail: fmt.Sprintf("%s cannot be used: the pods of node %s have addresses of %s, from %s to %s. Give the pod one of them, or the node a pod_cidr that has room for it.",
 							addr, n.Name, block, plan.Nth(block, first), cmp.Or(last.Prev(), plan.Last(block))),
 						Subject: &at,
 					})

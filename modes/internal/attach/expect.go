@@ -58,7 +58,7 @@ func OnlyIPv4(c *plan.Net, mode string) hcl.Diagnostics {
 			return hcl.Diagnostics{{
 				Severity: hcl.DiagError,
 				Summary:  mode + " is IPv4 only",
-				Detail:   fmt.Sprintf("The pod network has %s, and %s carries no IPv6. Take that CIDR out, or use a mode that has both, such as vxlan or host-gw.", cidr, mode),
+				Detail:   fmt.Sprintf("The pod network has %s, and %s carries no IPv6. Remove that CIDR, or use a mode that has both, such as vxlan or host-gw.", cidr, mode),
 				Subject:  c.Def.At.Of("cidr", c.Def.Range).Ptr(),
 			}}
 		}
@@ -84,7 +84,7 @@ func Room(c *plan.Net, mode string, room func(*plan.Node) int) hcl.Diagnostics {
 			narrow[sw] = true
 			diags = append(diags, lab.Contradiction(c.Def.At.Of("mtu", c.Def.Range), sw.At.Of("mtu", sw.Range),
 				"The pods' MTU is too large for "+mode,
-				"Packets of %d bytes do not fit: on switch %[2]q (MTU %[3]d) mode %[4]s leaves %[5]d bytes for the pods. Write mtu = %[5]d or less, leave it out to have all there is, or give the switch an MTU of %[6]d; it is at %[7]s.",
+				"Packets of %d bytes do not fit: on switch %[2]q (MTU %[3]d) mode %[4]s leaves %[5]d bytes for the pods. Write mtu = %[5]d or less, leave it out to use all of it, or give the switch an MTU of %[6]d; it is at %[7]s.",
 				wanted, sw.Name, sw.MTU, mode, left, sw.MTU-left+wanted))
 		}
 		if left < least {
@@ -109,7 +109,7 @@ func OneSegment(c *plan.Net, mode string) hcl.Diagnostics {
 			diags = append(diags, &hcl.Diagnostic{
 				Severity: hcl.DiagError,
 				Summary:  mode + " needs all nodes on one switch",
-				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop has to be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
+				Detail: fmt.Sprintf("Node %q is on %s and node %q on %s; a next hop must be on the same segment. Put the nodes on one switch, or use a mode that encapsulates, such as vxlan.",
 					n.Name, n.Uplink().Segment(), c.Nodes[0].Name, first.Segment()),
 				Subject: n.Uplink().Range.Ptr(),
 			})

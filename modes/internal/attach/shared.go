@@ -56,11 +56,11 @@ func (s Shared) Check(c *plan.Net) hcl.Diagnostics {
 				write = fmt.Sprintf("vlan \"%d\" {} into switch %q, and %s", s.VLAN, up.Switch.Name, write)
 			}
 			report(up.Range, "The uplink does not carry the pods' VLAN",
-				"In mode %s the pods of node %q are in VLAN %d, and the port of its %s carries no frames of it. Write %s into this block.", s.Mode, n.Name, s.VLAN, up.Name, write)
+				"In mode %s the pods of node %q are in VLAN %d, and the port of its %s carries no frames of it. Add %s to this block.", s.Mode, n.Name, s.VLAN, up.Name, write)
 		}
 		if name := s.device(n); len(name) > lab.MaxInterface {
 			report(up.At.Of("name", up.Range), "The device's name would be too long",
-				"%s, the device of the pods' VLAN, has %d characters, and an interface name at most %d. Give the uplink a name with %d characters less.", name, len(name), lab.MaxInterface, len(name)-lab.MaxInterface)
+				"%s, the device of the pods' VLAN, has %d characters, and an interface name at most %d. Give the uplink a name that is %d characters shorter.", name, len(name), lab.MaxInterface, len(name)-lab.MaxInterface)
 		}
 		for _, cidr := range c.CIDRs() {
 			if sw := up.Switch; cidr.Addr().Is6() && sw.MTU < 1280 {
@@ -130,12 +130,12 @@ func (s Shared) allocate(c *plan.Net, cidr netip.Prefix) hcl.Diagnostics {
 			case owner != "":
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError, Summary: "Duplicate address", Subject: &at,
-					Detail: fmt.Sprintf("In mode %s pod %s is on the segment of %s, which has %s already. Give the pod another, or leave it out to have one allocated.", s.Mode, p.Title(), owner, a),
+					Detail: fmt.Sprintf("In mode %s pod %s is on the segment of %s, which has %s already. Give the pod another address, or leave it out to have one allocated.", s.Mode, p.Title(), owner, a),
 				})
 			case a == subnet.Addr(), !v6 && a == plan.Last(subnet), slices.Contains(s.Gateways, a):
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError, Summary: "No pod can have this address", Subject: &at,
-					Detail: fmt.Sprintf("%s is the network's, the broadcast or the gateway's address of %s. Give the pod another, or leave it out to have one allocated.", a, subnet),
+					Detail: fmt.Sprintf("%s is the network's, the broadcast or the gateway's address of %s. Give the pod another address, or leave it out to have one allocated.", a, subnet),
 				})
 			}
 			taken[a] = p.Title()
@@ -187,7 +187,7 @@ func (s Shared) full(c *plan.Net, n *plan.Member, block netip.Prefix) *hcl.Diagn
 	at := n.At.Of("pod_cidr", c.Def.At.Of("cidr", c.Def.Range))
 	return &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "The pod network is full", Subject: &at,
-		Detail: fmt.Sprintf("%s has no address left for the pods of node %q, besides those that machines on the segment have and the first, kept for routers. Make it wider.", block, n.Name),
+		Detail: fmt.Sprintf("%s has no address left for the pods of node %q, besides those of machines on the segment and the first one, kept for routers. Use a wider one.", block, n.Name),
 	}
 }
 
