@@ -92,16 +92,7 @@ func (c *command) picture(cmd *cobra.Command, arg string, ch choice) (*graph.Pic
 	if err != nil {
 		return nil, err
 	}
-	f := plan.AllFeatures()
-	if os.Geteuid() == 0 {
-		if f, err = testbed.Probe(false); mute(err) != "" {
-			f, err = plan.AllFeatures(), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	p, err := c.build(s, ch, f)
+	p, err := c.build(s, ch, plan.AllFeatures()) // wherever it is drawn, it is one picture
 	if err != nil {
 		return nil, err
 	}
@@ -113,35 +104,42 @@ func (c *command) drawn(cmd *cobra.Command, arg string, ch choice) (string, erro
 	if arg == "-" || ch.mode != "" || len(ch.vars)+len(ch.varFiles) > 0 {
 		return "", nil
 	}
-	if _, err := os.Stat(arg); arg != "" && err == nil {
+	if arg == "" {
+		if _, err := c.find("", ch); err == nil { // there is a definition in this folder
+			return "", nil
+		}
+		only, _ := testbed.Only()
+		return only, nil
+	}
+	if _, err := os.Stat(arg); err == nil {
 		return "", nil
+	}
+	if slices.Contains(testbed.Recorded(), arg) {
+		return arg, nil
 	}
 	all, err := testbed.Instances(cmd.Context())
-	if why := mute(err); why != "" {
-		if arg != "" && slices.Contains(testbed.Recorded(), arg) {
-			c.say("%s: lab %s runs, and this is its definition, not what is there.", why, arg)
-		}
-		return "", nil
-	}
-	if err != nil {
-		return "", err
+	if mute(err) != "" {
+		err = nil
 	}
 	for _, i := range all {
 		if i.Name == arg {
-			return arg, nil
+			return arg, err
 		}
 	}
-	if arg == "" && len(all) == 1 {
-		if _, err := c.find("", ch); err != nil { // no definition in this folder
-			return all[0].Name, nil
-		}
-	}
-	return "", nil
+	return "", err
 }
 
 // pictureOf draws a running lab. Where its record is lost, nobody knows what has drifted.
 func (c *command) pictureOf(ctx context.Context, name string) (*graph.Picture, error) {
-	f, err := features("graph", false)
+	f, err := testbed.Probe(false)
+	if why := mute(err); why != "" {
+		p, err := c.running(name, plan.AllFeatures())
+		if err != nil {
+			return nil, err
+		}
+		c.say("%s: this is lab %s as it was defined, and not what is there.", why, name)
+		return graph.Planned(p), nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func broken(t *testing.T) *Picture {
 		}
 		return o, true
 	})
-	found.Add(plan.NewAddress("three-node.master", "cni0", p.Cluster.Nodes[1].Pods[0].Addresses[0]))
+	found.Add(plan.NewAddress("three-node.master", "cni0", p.Cluster.Nodes[1].Pods[0].NICs[0].Addresses[0]))
 	return Found("three-node", "vxlan", p, found)
 }
 
@@ -331,8 +331,10 @@ func complete(t *testing.T, p *plan.Plan, picture *Picture) {
 	for _, n := range p.Cluster.Nodes {
 		for _, pod := range n.Pods {
 			in("pod " + pod.Name)
-			for _, a := range pod.Addresses {
-				in(a.String())
+			for _, nic := range pod.NICs {
+				for _, a := range nic.Addresses {
+					in(a.String())
+				}
 			}
 		}
 	}

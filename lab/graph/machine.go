@@ -299,7 +299,11 @@ func (p Pod) addresses() []string {
 	var all []string
 	for _, d := range p.Devices {
 		for _, a := range d.Addresses {
-			all = append(all, a.Text)
+			text := a.Text
+			if len(p.Devices) > 1 {
+				text = d.Name + " " + text
+			}
+			all = append(all, text)
 		}
 	}
 	return all

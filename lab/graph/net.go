@@ -88,14 +88,19 @@ func (v *view) nets(r *reader) map[string]mesh {
 		for _, a := range agents {
 			switch a.Name {
 			case "udp":
-				var c plan.Proxy
+				var c struct {
+					Port   int
+					Routes []struct{ Via netip.Addr }
+				}
 				if json.Unmarshal([]byte(a.Config), &c) == nil {
 					for _, route := range c.Routes {
 						join("udp", fmt.Sprintf("IP in UDP, port %d, by a process", c.Port), ns, []netip.Addr{route.Via})
 					}
 				}
 			case "bgp":
-				var c plan.Speaker
+				var c struct {
+					Peers []struct{ Address netip.Addr }
+				}
 				if json.Unmarshal([]byte(a.Config), &c) == nil {
 					for _, peer := range c.Peers {
 						join("bgp", "BGP", ns, []netip.Addr{peer.Address})

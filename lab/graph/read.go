@@ -415,13 +415,12 @@ func (r *reader) pod(ns string) Pod {
 		}
 		switch {
 		case peer.Name != "" && r.owner(peer.Namespace).Role != "pod":
-			p.Veth = peer.Name
 			p.Link = worst(p.Link, r.linkMark(peer))
 			p.Drift = append(slices.Clone(p.Drift), r.drift[peer]...)
-			if far, ok := r.link(peer); ok {
-				p.Via = far.Port.Bridge
+			if far, ok := r.link(peer); ok && len(p.Devices) == 1 {
+				p.Veth, p.Via = peer.Name, far.Port.Bridge
 			}
-		case below.Name != "" && below.Namespace != ns:
+		case len(p.Devices) == 1 && below.Name != "" && below.Namespace != ns:
 			p.Via = below.Name
 		}
 	}
