@@ -343,7 +343,7 @@ func complete(t *testing.T, p *plan.Plan, picture *Picture) {
 // sound checks a picture as a person would look at it.
 func sound(t *testing.T, p *Picture) scene {
 	t.Helper()
-	s := p.scene()
+	s := p.scene(true)
 	fault := func(format string, args ...any) { t.Helper(); t.Errorf(p.Title()+": "+format, args...) }
 	inside := func(what string, x, y, right, bottom, width, height int) {
 		t.Helper()

@@ -59,6 +59,7 @@ func (r *rack) row(i int) []*placed {
 type layout struct {
 	*Picture
 	style
+	headed  bool
 	columns int // of a rack, at the most
 	overs   []Net
 	pills   []box
@@ -117,14 +118,14 @@ func add[T comparable](list []T, v T) []T {
 	return append(list, v)
 }
 
-// scene lays a picture out in the way that fits a page best.
-func (p *Picture) scene() scene {
+// scene lays a picture out in the way that fits a page best; headed, it says what it is of.
+func (p *Picture) scene(headed bool) scene {
 	var best scene
 	least := math.Inf(1)
 	whole := &layout{Picture: p, style: p.style(), overs: slices.Concat(p.Overlays, p.Sessions)}
 	whole.prepare()
 	for columns := 1; columns <= 16; columns++ {
-		l := &layout{Picture: p, style: whole.style, overs: whole.overs, pills: slices.Clone(whole.pills), parts: whole.parts, columns: columns, left: map[int]int{}, right: map[int]int{}}
+		l := &layout{Picture: p, style: whole.style, overs: whole.overs, pills: slices.Clone(whole.pills), parts: whole.parts, columns: columns, headed: headed, left: map[int]int{}, right: map[int]int{}}
 		l.gather()
 		l.settle()
 		rows := 1

@@ -396,7 +396,7 @@ func (s style) box(m Machine, hue func(string) string) box {
 			if l.class == "mono" {
 				r.labels[2].class = "soft"
 			}
-			if l.name != "" {
+			if l.name+l.dot != "" {
 				r.dot = "dot"
 				if l.dot != "" {
 					r.dot = "dot " + hue(l.dot)

@@ -50,7 +50,7 @@ func (p *Picture) SVG() []byte {
 	return b.Bytes()
 }
 
-// Fragment draws the picture as a part of a page.
+// Fragment draws the picture as a part of a page, which says itself what it is of.
 func (p *Picture) Fragment() string {
 	var b bytes.Buffer
 	p.draw(&b, false)
@@ -58,7 +58,7 @@ func (p *Picture) Fragment() string {
 }
 
 func (p *Picture) draw(b *bytes.Buffer, alone bool) {
-	s := p.scene()
+	s := p.scene(alone)
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" class="lab-graph" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d" role="img" aria-label="%[3]s">`+"\n", s.width, s.height, escape(p.Title()))
 	if alone {
 		fmt.Fprintf(b, "<title>%s</title>\n", escape(p.Title()))

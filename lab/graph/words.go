@@ -11,13 +11,22 @@ func number(n int) string { return strconv.Itoa(n) }
 
 // heading writes what the picture is of, and returns where the rest begins.
 func (l *layout) heading() int {
+	if !l.headed {
+		return margin
+	}
 	l.scene.labels = append(l.scene.labels,
 		label{x: margin, y: margin + 14, text: l.Title(), class: "title"},
 		label{x: margin, y: margin + 34, text: l.about(), class: "word"})
 	return margin + 54
 }
 
-func (l *layout) headingWidth() int { return max(l.scene.labels[0].width(), l.scene.labels[1].width()) }
+func (l *layout) headingWidth() int {
+	widest := 0
+	for _, h := range l.scene.labels {
+		widest = max(widest, h.width())
+	}
+	return widest
+}
 
 // Title names the picture.
 func (p *Picture) Title() string {
