@@ -25,7 +25,7 @@ func (c *command) graph() *cobra.Command {
 	var show []string
 	cmd := &cobra.Command{
 		Use:   "graph [FILE|NAME]",
-		Short: "Draw a lab: of a definition as it is planned, of a running lab as it is",
+		Short: "Draw a lab, as it is planned or as it runs",
 		Long: `Draws a lab: switches, machines, pods, the links between them with addresses and MTUs, and what the mode lays over them:
 tunnels and BGP sessions. Of a definition it draws the plan, for which root is not needed. Of a running lab, which is
 meant by its name, it draws what is there, and marks what is down and what has drifted. Where a file and a running lab have
