@@ -161,13 +161,13 @@ func TestGraphOfRunningLab(t *testing.T) {
 	}
 	must(t, "up", file, "--name", name, "--mode", "vxlan")
 	if p := drawnAs(t, name); len(p.Drift) != 0 {
-		t.Errorf("mended: %q", p.Drift)
+		t.Errorf("repaired: %q", p.Drift)
 	}
 	if err := os.Remove(filepath.Join("/run/lab", name, "definition.json")); err != nil {
 		t.Fatal(err)
 	}
 	code, out, stderr := labRun(t, "graph", name)
-	if code != 0 || !strings.Contains(out, "drift is unknown") || !strings.Contains(out, "192.0.2.2/24") || !strings.Contains(stderr, "lost") {
+	if code != 0 || !strings.Contains(out, "drift is unknown") || !strings.Contains(out, "192.0.2.2/24") || !strings.Contains(stderr, "writes it again") {
 		t.Errorf("without its record: exit status %d: %s\n%.300s", code, stderr, out)
 	}
 }

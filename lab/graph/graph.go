@@ -15,7 +15,7 @@ type Picture struct {
 	Machines []Machine `json:"machines"` // in the order of the definition
 	Overlays []Net     `json:"overlays"`
 	Sessions []Net     `json:"sessions"` // of BGP
-	Drift    []string  `json:"drift"`    // the commands that would mend it
+	Drift    []string  `json:"drift"`    // the commands that would repair it
 }
 
 // Mark says what is wrong with a part of a running lab.

@@ -226,7 +226,7 @@ func (d Device) describe() string {
 	return told(strings.Join(words, ", "), d.Drift)
 }
 
-// told is a text with the commands that would mend what it is about.
+// told is a text with the commands that would repair what it is about.
 func told(text string, drift []string) string {
 	if len(drift) == 0 {
 		return text
@@ -234,7 +234,7 @@ func told(text string, drift []string) string {
 	shown := drift[:min(len(drift), 8)]
 	for i, l := range shown {
 		if i == 0 {
-			text += "\nTo mend it:"
+			text += "\nTo repair it:"
 		}
 		text += "\n" + strings.SplitN(l, "\n", 2)[0]
 	}

@@ -158,7 +158,7 @@ func (l *layout) close(y int) int {
 	if n := len(l.Drift); n > 0 {
 		const shown = 6
 		y += 8
-		write("Drift: “lab up” would mend it by", "word")
+		write("Drift: “lab up” would repair it by", "word")
 		for _, line := range l.Drift[:min(n, shown)] {
 			write(shorten(strings.SplitN(line, "\n", 2)[0], most), "odd")
 		}
