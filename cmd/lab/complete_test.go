@@ -162,7 +162,7 @@ func TestCompleteTargets(t *testing.T) {
 		if got := complete("status", green, ""); !slices.Equal(got, []string{"m1", "m1/p1", "m2", "m2/p1"}) {
 			t.Errorf("%s: status, of the other: %q", who, got)
 		}
-		for _, args := range [][]string{{"exec", "-l"}, {"shell", "--lab"}, {"down", "--name"}, {"status", "--name"}, {"check", "--name"}, {"up", "--name"}, {"down"}, {"status"}, {"check"}} {
+		for _, args := range [][]string{{"exec", "-l"}, {"shell", "--lab"}, {"down", "--name"}, {"status", "--name"}, {"check", "--name"}, {"up", "--name"}, {"down"}, {"status"}, {"check"}, {"graph"}} {
 			got := complete(append(args, "faults-")...)
 			if !slices.Contains(got, blue) || !slices.Contains(got, green) {
 				t.Errorf("%s: %s: %q", who, args, got)

@@ -29,6 +29,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab down":        {args: []string{"faults-never-there"}, root: true, silent: true},
 		"lab plan":        {args: []string{file, "--name", name, "--shell"}},
 		"lab status":      {args: []string{name}, root: true},
+		"lab graph":       {args: []string{file}},
 		"lab check":       {args: []string{name}, root: true},
 		"lab trace":       {args: []string{"-l", name, "n1/p1", "n2/p1"}, root: true},
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
@@ -152,6 +153,11 @@ func TestLostOutput(t *testing.T) {
 	})
 	if seen != len(known) {
 		t.Errorf("%d verbs are there, and %d are tried", seen, len(known))
+	}
+	for _, format := range graphFormats {
+		t.Run("graph as "+format, func(t *testing.T) {
+			try(t, usage{}, []string{"graph", file, "--format", format})
+		})
 	}
 	for _, format := range report.Formats {
 		t.Run("report as "+format, func(t *testing.T) {

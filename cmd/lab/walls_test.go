@@ -27,6 +27,7 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab/plan", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "planning is pure"},
 		{"labnet/lab/nft", "", []string{"labnet/", "os", "os/exec", "net", "syscall"}, "a firewall is values"},
 		{"labnet/lab/trace", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a walk is values"},
+		{"labnet/lab/graph", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a picture is made of states alone"},
 		{"labnet/lab/report", "", []string{"labnet/modes", "labnet/testbed", "net", "syscall"}, "a report is made from recorded samples alone"},
 		{"labnet/modes", "", []string{"labnet/testbed", "os", "os/exec", "net", "syscall"}, "a mode computes and touches no kernel"},
 		{"labnet/testbed/traffic", "", append([]string{"labnet/"}, kernel...), "the engine is handed its sockets"},

@@ -240,7 +240,7 @@ func TestDiffIsStable(t *testing.T) {
 
 func TestNaturalOrder(t *testing.T) {
 	names := []string{"worker10", "worker2", "lan", "worker2.p10", "worker2.p9", "worker02"}
-	slices.SortFunc(names, natural)
+	slices.SortFunc(names, Natural)
 	if got, want := strings.Join(names, " "), "lan worker02 worker2 worker2.p9 worker2.p10 worker10"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -37,7 +37,7 @@ type entry struct {
 // inOrder passes on the objects of namespaces; of gives those of one, in any order.
 func inOrder(namespaces []string, of func(namespace string) []entry, has func(Key) bool, emit func(Key, Object)) {
 	o := &order{has: has, emit: emit, seen: map[string]bool{}, waiting: map[Key]*waiting{}, children: map[Key][]*waiting{}}
-	slices.SortFunc(namespaces, natural)
+	slices.SortFunc(namespaces, Natural)
 	// All namespaces come first, so that a link can be made with both its ends in place.
 	for _, ns := range namespaces {
 		k := Key{ns, KindNamespace, ""}
@@ -61,7 +61,7 @@ func inOrder(namespaces []string, of func(namespace string) []entry, has func(Ke
 func (o *order) namespace(ns string, entries []entry) {
 	entries = slices.DeleteFunc(entries, func(e entry) bool { return e.kind == KindNamespace })
 	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), natural(a.name, b.name))
+		return cmp.Or(cmp.Compare(a.kind, b.kind), Natural(a.name, b.name))
 	})
 	o.seen[ns] = true
 	all := make([]waiting, len(entries))
@@ -111,8 +111,8 @@ func (r *ranked) Pop() any {
 	return x
 }
 
-// natural compares names so that worker2 comes before worker10.
-func natural(a, b string) int {
+// Natural compares names so that worker2 comes before worker10.
+func Natural(a, b string) int {
 	digits := func(s string) int {
 		n := 0
 		for n < len(s) && s[n] >= '0' && s[n] <= '9' {

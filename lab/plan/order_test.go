@@ -62,7 +62,7 @@ func oneByOne(s *State) []Object {
 		}
 	}, func(a, b Object) int {
 		x, y := a.Key(), b.Key()
-		return cmp.Or(cmp.Compare(min(x.Kind, 1), min(y.Kind, 1)), natural(x.Namespace, y.Namespace), cmp.Compare(x.Kind, y.Kind), natural(x.Name, y.Name))
+		return cmp.Or(cmp.Compare(min(x.Kind, 1), min(y.Kind, 1)), Natural(x.Namespace, y.Namespace), cmp.Compare(x.Kind, y.Kind), Natural(x.Name, y.Name))
 	})
 	made := map[Key]bool{}
 	var ordered []Object

@@ -189,6 +189,6 @@ func (s *State) Namespaces() []string {
 			names = append(names, ns)
 		}
 	}
-	slices.SortFunc(names, natural)
+	slices.SortFunc(names, Natural)
 	return names
 }

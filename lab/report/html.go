@@ -35,7 +35,7 @@ type htmlPage struct {
 	Checks    grid
 	Proof     grid
 	Frames    grid
-	Picture   *picture
+	Picture   template.HTML
 	Endpoints grid
 	Machine   grid
 	Method    grid
@@ -117,8 +117,7 @@ func (r *Results) html(w io.Writer) error {
 		p.Latency[at].Curves = append(p.Latency[at].Curves, r.curves(fmt.Sprintf("latency-%d", i), l))
 	}
 	if len(r.Topology.Machines) > 0 {
-		drawn := r.Topology.picture()
-		p.Picture = &drawn
+		p.Picture = r.Topology.picture(r.Lab)
 	}
 	p.Proof, p.Frames = r.proofGrids()
 	for _, e := range r.Endpoints {
