@@ -2,25 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
-	"labnet/lab/plan"
 	"labnet/lab/report"
-	"labnet/modes"
-	"labnet/testbed"
 	"labnet/testbed/compare"
 )
 
@@ -32,6 +25,7 @@ type request struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
+	Sweeps   []sweep           `json:"sweeps,omitempty"`
 	Set      string            `json:"set"`
 	Wires    []string          `json:"wires"`
 	Paths    []string          `json:"paths"`
@@ -54,6 +48,7 @@ func (c *command) compare() *cobra.Command {
 	var want request
 	var quick, thorough, full, strict bool
 	var out, resume string
+	var sweeps []string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
 		Short: "Build the lab in each mode, measure them against one another",
@@ -76,6 +71,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 		Example: `  sudo lab compare three-node --quick
   sudo lab compare three-node --modes host-gw,vxlan --rounds 20
   sudo lab compare three-node --measures path-cost
+  sudo lab compare three-node --modes host-gw,vxlan --sweep mtu=1500,9000
   sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
   sudo lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
@@ -91,6 +87,10 @@ The results, every sample among them, are written to --out after each round: Ctr
 					want.Set = set
 				}
 			}
+			var err error
+			if want.Sweeps, err = parseSweeps(sweeps); err != nil {
+				return err
+			}
 			if resume == "" {
 				if out == "" {
 					out = "results"
@@ -100,7 +100,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 			if len(args) > 0 {
 				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
 					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
@@ -114,6 +114,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
+	flags.StringArrayVar(&sweeps, "sweep", nil, "compare every mode at several values: `name=value,value` of a variable or of the switches' attributes, or firewall=on,off")
 	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds, and generations of path cost (default 8 and 14)")
 	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
 	flags.BoolVar(&thorough, "thorough", false, "rank capacity as well: more measures and longer ones, in about an hour")
@@ -187,205 +188,6 @@ func or(a, b []string) []string {
 	return b
 }
 
-// contest plans the instances of a comparison, and lets them be measured.
-func (c *command) contest(ctx context.Context, want request, prior *report.Results, out string, strict bool) error {
-	f, err := features("compare", false)
-	if err != nil {
-		return err
-	}
-	s := recorded(&testbed.Record{File: want.File, Source: want.Source, Vars: want.Vars, Values: want.Values, Texts: want.Texts})
-	l, files, err := c.load(s)
-	if err != nil {
-		return err
-	}
-	if len(l.Of(lab.Node)) == 0 {
-		return refuse("lab %s has no nodes, so there is nothing to compare", l.Name)
-	}
-	all := len(want.Modes) == 0
-	if all {
-		want.Modes = modes.All.Names()
-	}
-	cfg := compare.Config{
-		Lab: l.Name, Set: want.Set, Paths: want.Paths, Measures: want.Measures, Engine: want.Engine, Rounds: want.Rounds, Seed: want.Seed,
-		Generations: want.Generations, Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
-	}
-	if err := cfg.Complete(want.Wires); err != nil {
-		return status{refused, err}
-	}
-	instances := 0
-	variant := func(mode string) (compare.Variant, error) {
-		v := compare.Variant{Mode: mode}
-		build := func(l *lab.Lab, instance int, w compare.Wire) (*plan.Plan, hcl.Diagnostics) {
-			return plan.Build(l, plan.Options{
-				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
-			})
-		}
-		instances++
-		for _, w := range cfg.Wires {
-			p, diags := build(l, instances, w)
-			if p == nil {
-				if all {
-					c.say("%s is left out: %s", mode, diags[0].Summary)
-					return v, nil
-				}
-				return v, c.judge(files, diags)
-			}
-			v.Plans = append(v.Plans, p)
-		}
-		v.Datapath = datapath(v.Plans[0])
-		instances++
-		v.Life, _ = build(l, instances, cfg.Wires[0])
-		instances++
-		if v.Smaller, _ = build(l.WithoutLastNode(), instances, cfg.Wires[0]); v.Smaller != nil && len(v.Smaller.Cluster.Nodes) == 0 {
-			v.Smaller = nil
-		}
-		v.Copy = func() (*plan.Plan, error) {
-			instances++
-			p, diags := build(l, instances, compare.Bare)
-			if p == nil {
-				return nil, c.judge(files, diags)
-			}
-			return p, nil
-		}
-		return v, nil
-	}
-	for i, mode := range want.Modes {
-		if slices.Contains(want.Modes[:i], mode) {
-			return refuse("mode %s is named twice", mode)
-		}
-		v, err := variant(mode)
-		if err != nil {
-			return err
-		}
-		if v.Plans != nil {
-			cfg.Variants = append(cfg.Variants, v)
-		}
-	}
-	if len(cfg.Variants) == 0 {
-		return refuse("none of the modes %s suits this lab and kernel", strings.Join(want.Modes, ", "))
-	}
-	cfg.Baseline = cfg.Variants[0].Mode
-	twin, err := variant(cfg.Baseline)
-	if err != nil {
-		return err
-	}
-	twin.Mode += " again"
-	cfg.Twin, cfg.Variants = twin.Mode, append(cfg.Variants, twin)
-	want.Generations = cfg.Generations
-	want.Seed, want.Rounds, want.Warmup, want.Window = cfg.Seed, cfg.Rounds, cfg.Warmup, cfg.Window
-	if all {
-		want.Modes = nil
-	}
-	if prior != nil {
-		if err := same(prior, l, cfg); err != nil {
-			return status{refused, fmt.Errorf("%s cannot be resumed: %w", out, err)}
-		}
-	}
-	return c.measure(ctx, s, cfg, want, out, strict)
-}
-
-// same refuses to go on with what was begun otherwise, or elsewhere.
-func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
-	var names []string
-	for _, v := range cfg.Variants[:len(cfg.Variants)-1] {
-		names = append(names, v.Mode)
-	}
-	here := compare.Machine()
-	switch was := prior.Machine; {
-	case was.Kernel != here.Kernel || was.CPU != here.CPU || was.CPUs != here.CPUs:
-		return fmt.Errorf("it was begun on Linux %s with %d × %s, and this is Linux %s with %d × %s", was.Kernel, was.CPUs, was.CPU, here.Kernel, here.CPUs, here.CPU)
-	case !slices.Equal(prior.Modes, names):
-		return fmt.Errorf("it was begun with the modes %s, and this kernel can %s", strings.Join(prior.Modes, ", "), strings.Join(names, ", "))
-	case prior.Lab != l.Name || prior.Seed != cfg.Seed:
-		return errors.New("its results belong to another comparison")
-	}
-	return nil
-}
-
-// measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
-func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, want request, out string, strict bool) (err error) {
-	c.say("Comparing %s: %d modes, %s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), duration(compare.Estimate(cfg)), out)
-	if err := keep(want, out); err != nil {
-		return err
-	}
-	hash := fmt.Sprintf("%x", sha256.Sum256(lab.Join(s.files)))
-	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
-		_, err := testbed.Up(ctx, p, s.record(p), testbed.Watch{})
-		return err
-	}
-	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
-	cfg.Keep = func(r *report.Results) error {
-		r.Tool, r.Definition = "lab "+version(), hash
-		return errors.Join(r.Save(out), own(out))
-	}
-	steps := newProgress(c.err)
-	defer c.working()()
-	defer func() {
-		steps.end(err == nil)
-		for _, v := range cfg.Variants {
-			for _, p := range []*plan.Plan{v.Plans[0], v.Life, v.Smaller} {
-				if p != nil {
-					err = errors.Join(err, cfg.Down(context.WithoutCancel(ctx), p.Cluster.Name))
-				}
-			}
-		}
-	}()
-	for i, v := range cfg.Variants {
-		if !cfg.Capacity() {
-			break
-		}
-		if i == 0 {
-			steps.begin("building %d instances", len(cfg.Variants))
-		}
-		steps.set("%s", v.Mode)
-		if err := cfg.Bring(ctx, v.Plans[0]); err != nil {
-			return err
-		}
-	}
-	last := ""
-	results, err := compare.Run(ctx, cfg, func(step string, done, total int, left time.Duration) {
-		if step != last {
-			steps.begin("%s", step)
-			last = step
-		}
-		if left > 0 {
-			steps.set("%d of %d, about %s left", done, total, duration(left))
-		} else {
-			steps.set("%d of %d", done, total)
-		}
-	})
-	steps.end(err == nil)
-	if results == nil {
-		return err
-	}
-	if err := errors.Join(err, cfg.Keep(results), results.SavePage(out), own(out)); err != nil {
-		return err
-	}
-	if err := results.Write(c.out, c.format, width(c.out), colour(c.out)); err != nil {
-		return err
-	}
-	c.say("To look at: %s. Rendered again by: lab report %s", filepath.Join(out, report.PageName), out)
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted; the finished rounds are reported, and \"lab compare --resume %s\" goes on", out)
-	}
-	if strict && cfg.Rounds < report.MinRounds {
-		return status{answer, fmt.Errorf("%d rounds are too few to rank modes; it takes %d", cfg.Rounds, report.MinRounds)}
-	}
-	return nil
-}
-
-// keep writes down what is being done, for when it has to go on.
-func keep(want request, out string) error {
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(want, "", "  ")
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.WriteFile(filepath.Join(out, requestName), append(text, '\n'), 0o644), own(out))
-}
-
 // duration is rounded to what a person wants to know: 42s, 7m30s, 1h5m.
 func duration(d time.Duration) string {
 	switch {
@@ -395,25 +197,4 @@ func duration(d time.Duration) string {
 		return d.Round(10 * time.Second).String()
 	}
 	return d.Round(time.Second).String()
-}
-
-// own gives what root wrote to the user who called sudo.
-func own(dir string) error {
-	uid, err := strconv.Atoi(os.Getenv("SUDO_UID"))
-	if err != nil || os.Geteuid() != 0 {
-		return nil
-	}
-	gid, err := strconv.Atoi(os.Getenv("SUDO_GID"))
-	if err != nil {
-		return nil
-	}
-	if filepath.Dir(dir) == "results" {
-		_ = os.Chown("results", uid, gid)
-	}
-	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(path, uid, gid)
-	})
 }
