@@ -37,7 +37,7 @@ func (l *loader) prefix(it item) (netip.Prefix, bool) {
 	}
 	for _, s := range special {
 		if s.Overlaps(p) {
-			l.errorf(it.at, "Unusable addresses", "%s overlaps %s (%s). Take a private range, such as 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8.", p, s.Prefix, s.what)
+			l.errorf(it.at, "Unusable addresses", "%s overlaps %s (%s). Use a private range, such as 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or fd00::/8.", p, s.Prefix, s.what)
 			return p, false
 		}
 	}
@@ -54,10 +54,10 @@ func (l *loader) cidr(it item) (netip.Prefix, bool) {
 			if a.Is6() {
 				common = 64
 			}
-			hint = " Add the length of the prefix: " + netip.PrefixFrom(a, common).Masked().String() + ", say."
+			hint = " Add the prefix length, for example " + netip.PrefixFrom(a, common).Masked().String() + "."
 		} else if addr, bits, ok := strings.Cut(it.text, "/"); ok {
 			if a, err := netip.ParseAddr(addr); err == nil {
-				hint = " The length of an " + family(a) + " prefix is a number up to " + map[bool]string{false: "32", true: "128"}[a.Is6()] + ", not " + shorten(bits) + "."
+				hint = " The prefix length of " + family(a) + " is at most " + map[bool]string{false: "32", true: "128"}[a.Is6()] + ", not " + shorten(bits) + "."
 			}
 		}
 		l.errorf(it.at, "Invalid CIDR", "%q is not a network such as 192.168.205.0/24 or fd00:205::/64.%s", shorten(it.text), hint)
@@ -76,12 +76,12 @@ func (l *loader) address(it item) (netip.Addr, bool) {
 	case err != nil:
 		hint := ""
 		if p, err := netip.ParsePrefix(it.text); err == nil {
-			hint = " The length of the prefix is the subnet's: write \"" + p.Addr().String() + "\"."
+			hint = " The prefix length comes from the subnet: write \"" + p.Addr().String() + "\"."
 		}
 		l.errorf(it.at, "Invalid address", "%q is not an IP address such as 192.168.205.4 or fd00:205::4.%s", shorten(it.text), hint)
 		return a, false
 	case a.Zone() != "", a.Is4In6():
-		l.errorf(it.at, "Invalid address", "%s is not an address of the lab: write it without a zone, and IPv4 without ::ffff:.", shorten(it.text))
+		l.errorf(it.at, "Invalid address", "%s cannot be used in a lab: write it without a zone, and IPv4 without ::ffff:.", shorten(it.text))
 		return a, false
 	}
 	for _, s := range special {
@@ -118,9 +118,9 @@ func last(p netip.Prefix) netip.Addr {
 func (l *loader) host(a netip.Addr, in netip.Prefix, of string, at hcl.Range) bool {
 	switch {
 	case a.Less(first(in)):
-		l.errorf(at, "Network address", "%s is the address of %s itself. The first one to use is %s.", a, of, first(in))
+		l.errorf(at, "Network address", "%s is the address of %s itself. The first usable one is %s.", a, of, first(in))
 	case last(in).Less(a):
-		l.errorf(at, "Broadcast address", "%s is the broadcast address of %s. The last one to use is %s.", a, of, last(in))
+		l.errorf(at, "Broadcast address", "%s is the broadcast address of %s. The last usable one is %s.", a, of, last(in))
 	default:
 		return true
 	}
@@ -187,7 +187,7 @@ func (l *loader) pin(m *Machine, i *Interface, owner map[netip.Addr]*pinned) {
 			if o.at == p.at {
 				l.errorf(p.at, "Duplicate address", "%s and %s would both have %s. Compute it from count.index or each.value, or leave it out to have one allocated.", o.machine, m.Name, p.addr)
 			} else {
-				l.clash(p.at, o.at, "Duplicate address", "%s and %s would both have %s. Give one of them another, or leave it out to have one allocated; the other is at %s.", o.machine, m.Name, p.addr)
+				l.clash(p.at, o.at, "Duplicate address", "%s and %s would both have %s. Give one of them another address, or leave it out to have one allocated; the other is at %s.", o.machine, m.Name, p.addr)
 			}
 			continue
 		}

@@ -28,12 +28,12 @@ func (l *loader) nextHops(lab *Lab) {
 	leads := func(m *Machine, a netip.Addr, at hcl.Range) {
 		switch owner[a] {
 		case m:
-			l.errorf(at, "Own address", "%s is an address of %s itself: packets would go nowhere. Name the router that is to take them.", a, m.Name)
+			l.errorf(at, "Own address", "%s is an address of %s itself: packets would go nowhere. Name the router that should forward them.", a, m.Name)
 		case nil:
 			l.report(&hcl.Diagnostic{
 				Severity: hcl.DiagWarning,
-				Summary:  "Nobody has this address",
-				Detail:   "Packets sent by way of " + a.String() + " will be lost: no machine of the lab has that address. Is a router missing?",
+				Summary:  "No machine has this address",
+				Detail:   "Packets sent via " + a.String() + " will be lost: no machine of the lab has that address. Is a router missing?",
 				Subject:  &at,
 			})
 		}
@@ -43,7 +43,9 @@ func (l *loader) nextHops(lab *Lab) {
 			leads(m, a, m.At.Of("gateway", m.Range))
 		}
 		for _, r := range m.Routes {
-			leads(m, r.Via, r.At.Of("via", r.Range))
+			for _, h := range r.Hops {
+				leads(m, h.Via, r.At.Of("via", r.Range))
+			}
 		}
 	}
 }
@@ -87,7 +89,7 @@ func (l *loader) variant(lab *Lab, b *ModeBlock) {
 			block, at := s.At()
 			for _, subnet := range s.Subnets() {
 				if subnet.Overlaps(p) {
-					l.clash(b.At.Of("cidr", b.Range), at.Of("subnet", block), "Overlapping networks", "%s of mode %q shares addresses with %s of %s. Give one of them a range of its own; the other is at %s.", p, b.Name, subnet, s)
+					l.clash(b.At.Of("cidr", b.Range), at.Of("subnet", block), "Overlapping networks", "%s of mode %q shares addresses with %s of %s. Give one of them another range; the other is at %s.", p, b.Name, subnet, s)
 				}
 			}
 		}
@@ -135,13 +137,13 @@ func (l *loader) overlaps(all []claimed) {
 		}
 		if len(outer) > 0 {
 			a, b := outer[len(outer)-1], c
-			if a.at.Start.Byte > b.at.Start.Byte {
+			if inFile(a.at, b.at) > 0 {
 				a, b = b, a
 			}
 			if a.at == b.at {
 				l.errorf(b.at, "Overlapping networks", "%s of %s and %s of %s share addresses. Compute it from count.index or each.value, for example with cidrsubnet.", b.Prefix, b.what, a.Prefix, a.what)
 			} else {
-				l.clash(b.at, a.at, "Overlapping networks", "%s of %s shares addresses with %s of %s. Give one of them a range of its own; the other is at %s.", b.Prefix, b.what, a.Prefix, a.what)
+				l.clash(b.at, a.at, "Overlapping networks", "%s of %s shares addresses with %s of %s. Give one of them another range; the other is at %s.", b.Prefix, b.what, a.Prefix, a.what)
 			}
 		}
 		outer = append(outer, c)
@@ -189,7 +191,7 @@ func (l *loader) podCIDR(lab *Lab, m *Machine, p netip.Prefix, at hcl.Range) boo
 		return false
 	}
 	if c, ok := containing(all, p.Addr()); !ok || c.Bits() > p.Bits() {
-		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s). Choose a part of it, or leave pod_cidr out to have one allocated.", p, join(all), place(n.At.Of("cidr", n.Range)))
+		l.errorf(at, "Outside the pod network", "%s is not in %s, the pod network (%s). Use a part of it, or leave pod_cidr out to have one allocated.", p, join(all), place(n.At.Of("cidr", n.Range)))
 		return false
 	}
 	// The network's address, the broadcast address of IPv4 and the node's own are not for pods.
@@ -241,7 +243,7 @@ func (l *loader) podAddress(lab *Lab, m *Machine, p *Pod, a netip.Addr, taken ma
 			l.errorf(at, "Duplicate address", "Several pods would have %s. Compute it from count.index or each.value, or leave it out to have one allocated.", a)
 			return
 		}
-		l.clash(at, first, "Duplicate address", "Another pod has %s already, at %s. Give one of them another, or leave it out to have one allocated.", a)
+		l.clash(at, first, "Duplicate address", "Another pod has %s already, at %s. Give one of them another address, or leave it out to have one allocated.", a)
 		return
 	}
 	taken[a] = at

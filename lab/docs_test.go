@@ -39,7 +39,7 @@ func TestReferenceIsComplete(t *testing.T) {
 	}
 }
 
-// Its examples are HCL in the usual layout, and the first is a whole lab.
+// Its examples are HCL in the usual layout, and each is a whole lab, or would be one with a name.
 func TestReferenceExamples(t *testing.T) {
 	text, err := os.ReadFile(reference)
 	if err != nil {
@@ -49,14 +49,14 @@ func TestReferenceExamples(t *testing.T) {
 	if len(examples) == 0 {
 		t.Fatal("no examples")
 	}
-	for i, e := range examples {
+	for _, e := range examples {
 		formatted, diags := Format("example.hcl", []byte(e[1]))
 		if len(diags) > 0 || string(formatted) != e[1] {
 			t.Errorf("%v, or not laid out:\n%s", diags, e[1])
 		}
 		src := e[1]
-		if i > 0 && !strings.Contains(src, "lab \"") {
-			continue
+		if !strings.HasPrefix(src, "lab \"") {
+			src = "lab \"example\" {}\n" + src
 		}
 		if _, _, diags := Load("example.hcl", []byte(src), Inputs{}); len(diags) > 0 {
 			t.Errorf("%v in\n%s", diags, src)

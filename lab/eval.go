@@ -11,7 +11,7 @@ import (
 )
 
 // fields reads the attributes of one block in one scope. The readers report what is wrong and return false then, as they
-// do for an attribute that was left out. One that is null counts as left out, so it has no place either.
+// do for an attribute that was left out. One that is null means that it is left out, so it has no place either.
 type fields struct {
 	l     *loader
 	shape *shape
@@ -56,7 +56,7 @@ func (f *fields) find(name string) (v cty.Value, at hcl.Range, there, right bool
 	if v, right = f.value(a); right && v.IsNull() {
 		delete(f.at, name)
 		if slices.Contains(f.shape.required, name) {
-			f.l.errorf(at, "Missing attribute", "%s needs the attribute %q, and null counts as left out.", upper(f.shape.a), name)
+			f.l.errorf(at, "Missing attribute", "%s needs the attribute %q, and null means that it is left out.", upper(f.shape.a), name)
 			right = false
 		}
 		return v, at, false, right
@@ -78,7 +78,7 @@ func (f *fields) text(name string) (string, hcl.Range, bool) {
 // asText takes a value for a string.
 func (f *fields) asText(name string, v cty.Value, at hcl.Range) (string, bool) {
 	if v.Type() != cty.String {
-		f.l.errorf(at, "Wrong type", "%q is to be a string in quotes, not %s.", name, kindOf(v))
+		f.l.errorf(at, "Wrong type", "%q must be a string in quotes, not %s.", name, kindOf(v))
 		return "", false
 	}
 	return v.AsString(), true
@@ -98,15 +98,15 @@ func (f *fields) asNumber(name string, v cty.Value, at hcl.Range, low, high floa
 	n, err := convert.Convert(v, cty.Number)
 	if err != nil || n.IsNull() {
 		if v.Type() == cty.String && !v.IsNull() {
-			f.l.errorf(at, "Wrong type", "%q is to be a number, and %q is none.", name, shorten(v.AsString()))
+			f.l.errorf(at, "Wrong type", "%q must be a number; %q is not one.", name, shorten(v.AsString()))
 			return 0, false
 		}
-		f.l.errorf(at, "Wrong type", "%q is to be a number, not %s.", name, kindOf(v))
+		f.l.errorf(at, "Wrong type", "%q must be a number, not %s.", name, kindOf(v))
 		return 0, false
 	}
 	x, _ := n.AsBigFloat().Float64()
 	if x < low || x > high {
-		f.l.errorf(at, "Number out of range", "%q may be from %.0f to %.0f%s.", name, low, high, unit)
+		f.l.errorf(at, "Number out of range", "%q must be from %.0f to %.0f%s.", name, low, high, unit)
 		return 0, false
 	}
 	return x, true
@@ -128,7 +128,7 @@ func (f *fields) asInteger(name string, v cty.Value, at hcl.Range, low, high int
 		return 0, false
 	}
 	if x != float64(int(x)) {
-		f.l.errorf(at, "Whole number expected", "%q counts something: %g of it cannot be.", name, x)
+		f.l.errorf(at, "Whole number expected", "%q must be a whole number, not %g.", name, x)
 		return 0, false
 	}
 	return int(x), true
@@ -192,7 +192,7 @@ func (f *fields) elements(name string) (elements []element, right bool) {
 		elements = append(elements, element{e, at})
 	}
 	if len(elements) == 0 {
-		f.l.errorf(at, "Empty list", "%q has nothing in it. Name at least one, or leave the attribute out.", name)
+		f.l.errorf(at, "Empty list", "%q is empty. List at least one, or leave the attribute out.", name)
 		return nil, false
 	}
 	return elements, true
@@ -214,9 +214,9 @@ func (f *fields) list(name string) ([]item, bool) {
 			continue
 		}
 		if a := f.body.Attributes[name]; e.at == a.Expr.Range() {
-			f.l.errorf(e.at, "Wrong type", "%q is to be a string or a list of strings, not %s.", name, kindOf(e.value))
+			f.l.errorf(e.at, "Wrong type", "%q must be a string or a list of strings, not %s.", name, kindOf(e.value))
 		} else {
-			f.l.errorf(e.at, "Wrong type", "%q is to be a list of strings; this element is %s.", name, kindOf(e.value))
+			f.l.errorf(e.at, "Wrong type", "%q must be a list of strings; this element is %s.", name, kindOf(e.value))
 		}
 		return nil, false
 	}
@@ -261,7 +261,7 @@ func (f *fields) addresses(name string) (addrs []netip.Addr, places []hcl.Range,
 func (f *fields) oneOfFamily(name string, a netip.Addr, places []hcl.Range, seen []netip.Prefix, at hcl.Range) bool {
 	for i, s := range seen {
 		if s.Addr().Is6() == a.Is6() {
-			f.l.clash(at, places[i], "Two of one family", "%q takes one of IPv4 and one of IPv6; %s is the second of %s, after the one at %s.", name, a, family(a))
+			f.l.clash(at, places[i], "Two of one address family", "%q takes at most one IPv4 and one IPv6 address; %s is the second of %s, after the one at %s.", name, a, family(a))
 			return false
 		}
 	}

@@ -22,7 +22,7 @@ var rangeFunc = function.New(&function.Spec{
 		for i, a := range args {
 			x, ok := whole(a)
 			if !ok {
-				return cty.NilVal, function.NewArgErrorf(i, "a whole number is needed, up to a thousand million")
+				return cty.NilVal, function.NewArgErrorf(i, "it must be a whole number, at most 1000000000")
 			}
 			n[i] = x
 		}
@@ -35,7 +35,7 @@ var rangeFunc = function.New(&function.Spec{
 		case 3:
 			start, end, step = n[0], n[1], n[2]
 			if step == 0 || (end-start)*step < 0 {
-				return cty.NilVal, function.NewArgErrorf(2, "this step never leads from %d to %d", start, end)
+				return cty.NilVal, function.NewArgErrorf(2, "with this step the range never gets from %d to %d", start, end)
 			}
 		default:
 			return cty.NilVal, fmt.Errorf("range takes (end), (start, end) or (start, end, step)")
@@ -64,7 +64,7 @@ var length = function.New(&function.Spec{
 	Params: []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType, AllowDynamicType: true}},
 	Type: func(args []cty.Value) (cty.Type, error) {
 		if ty := args[0].Type(); ty != cty.String && ty != cty.DynamicPseudoType && !ty.IsCollectionType() && !ty.IsTupleType() && !ty.IsObjectType() {
-			return cty.Number, function.NewArgErrorf(0, "only a collection or a text has a length")
+			return cty.Number, function.NewArgErrorf(0, "only collections and strings have a length")
 		}
 		return cty.Number, nil
 	},
@@ -93,7 +93,7 @@ func find(args []cty.Value) (cty.Value, error) {
 	case len(args) > 3:
 		return cty.DynamicVal, errors.New("lookup takes a map, a key and at most one default")
 	case !ty.IsMapType() && !ty.IsObjectType():
-		return cty.DynamicVal, function.NewArgErrorf(0, "lookup looks in a map or an object")
+		return cty.DynamicVal, function.NewArgErrorf(0, "lookup needs a map or an object")
 	case !where.IsKnown() || !args[1].IsKnown():
 		return cty.DynamicVal, nil
 	case ty.IsMapType():
@@ -211,7 +211,7 @@ func single(v cty.Value) (cty.Value, error) {
 	case err != nil:
 		return cty.DynamicVal, err
 	case len(list) > 1:
-		return cty.DynamicVal, function.NewArgErrorf(0, "it has %d elements, and may have one or none", len(list))
+		return cty.DynamicVal, function.NewArgErrorf(0, "it has %d elements, and may have at most one", len(list))
 	case len(list) == 1:
 		return list[0], nil
 	case v.Type().IsTupleType():

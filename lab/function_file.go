@@ -25,7 +25,7 @@ func (b *beside) read(name string) (string, error) {
 		return text, nil
 	}
 	if b.dir == "" {
-		return "", errors.New("files are read beside the definition, and this one comes from no folder")
+		return "", errors.New("files are read from the folder of the definition, and this definition is not in one")
 	}
 	root, err := os.OpenRoot(b.dir)
 	if err != nil {
@@ -34,7 +34,7 @@ func (b *beside) read(name string) (string, error) {
 	defer root.Close()
 	file, err := root.Open(name)
 	if err != nil {
-		return "", fmt.Errorf("%s cannot be read beside the definition: %w", shorten(name), errors.Unwrap(err))
+		return "", fmt.Errorf("%s cannot be read in the folder of the definition: %w", shorten(name), errors.Unwrap(err))
 	}
 	defer file.Close()
 	info, err := file.Stat()
@@ -42,7 +42,7 @@ func (b *beside) read(name string) (string, error) {
 		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file", shorten(name))
+		return "", fmt.Errorf("%s is not a regular file", shorten(name))
 	}
 	if info.Size() > maxString {
 		return "", fmt.Errorf("%s has more than %d bytes", shorten(name), maxString)
@@ -52,7 +52,7 @@ func (b *beside) read(name string) (string, error) {
 		return "", err
 	}
 	if !utf8.Valid(text) {
-		return "", fmt.Errorf("%s is no text (UTF-8)", shorten(name))
+		return "", fmt.Errorf("%s is not text (UTF-8)", shorten(name))
 	}
 	b.kept[name] = string(text)
 	return string(text), nil
@@ -92,7 +92,7 @@ func (l *loader) templateFile() function.Function {
 		Type:   function.StaticReturnType(cty.String),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			if ty := args[1].Type(); !ty.IsObjectType() && !ty.IsMapType() {
-				return cty.NilVal, function.NewArgErrorf(1, "the names of the template are a map or an object")
+				return cty.NilVal, function.NewArgErrorf(1, "the template's variables must be a map or an object")
 			}
 			name := args[0].AsString()
 			text, err := l.beside.read(name)
@@ -127,7 +127,7 @@ func (l *loader) template(name, text string, ctx *hcl.EvalContext) (cty.Value, h
 	v, diags := l.budget.wrap(expr).Value(ctx)
 	if !diags.HasErrors() && (!v.IsKnown() || v.IsNull() || v.Type() != cty.String) {
 		at := expr.Range()
-		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "No text", Detail: "The template is a single value that is no string.", Subject: &at})
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Not a string", Detail: "The template is a single value that is not a string.", Subject: &at})
 	}
 	return v, diags
 }

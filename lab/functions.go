@@ -129,10 +129,10 @@ func unknownFunction(name string, known []string) string {
 		return fmt.Sprintf("There is no function %q.%s", name, near) + where
 	}
 	if near := meant[strings.ToLower(name)]; near != "" {
-		return fmt.Sprintf("There is no function %q. Here it is %q, or near to it.", name, near) + where
+		return fmt.Sprintf("There is no function %q. The nearest one is %q.", name, near) + where
 	}
 	if impure[name] {
-		return fmt.Sprintf("There is no function %q: a definition gives the same lab whenever and wherever it is loaded.", name) + where
+		return fmt.Sprintf("There is no function %q: a definition must give the same lab whenever and wherever it is loaded.", name) + where
 	}
 	return fmt.Sprintf("There is no function %q.", shorten(name)) + where
 }
@@ -193,7 +193,7 @@ func formatLimit(args []cty.Value) error {
 		}
 	}
 	if len(spec)+verbs*(longest+2000) > 16*maxString {
-		return function.NewArgErrorf(0, "the text would be too long")
+		return function.NewArgErrorf(0, "the string would be too long")
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func joinLimit(args []cty.Value) error {
 		for it := list.ElementIterator(); it.Next(); {
 			_, e := it.Element()
 			if total += len(textOf(e)) + len(textOf(args[0])); total > maxString {
-				return fmt.Errorf("the text would be longer than %d bytes", maxString)
+				return fmt.Errorf("the string would be longer than %d bytes", maxString)
 			}
 		}
 	}
@@ -263,7 +263,7 @@ func formatListLimit(args []cty.Value) error {
 		text += len(textOf(a)) + 512
 	}
 	if n*text > 256*maxString {
-		return fmt.Errorf("the texts would be too long")
+		return fmt.Errorf("the strings would be too long")
 	}
 	return nil
 }
@@ -271,7 +271,7 @@ func formatListLimit(args []cty.Value) error {
 func indentLimit(args []cty.Value) error {
 	spaces, ok := whole(args[0])
 	if !ok || spaces < 0 || int(spaces)*(strings.Count(textOf(args[1]), "\n")+1) > maxString {
-		return function.NewArgErrorf(0, "the text would be longer than %d bytes", maxString)
+		return function.NewArgErrorf(0, "the string would be longer than %d bytes", maxString)
 	}
 	return nil
 }
@@ -292,12 +292,12 @@ func replaceLimit(args []cty.Value) error {
 		}
 		// At most one match a byte, and each reference in the replacement at most all of the text.
 		if (len(text)+1)*(len(to)+1) > 16*maxString || strings.Count(to, "$")*len(text) > 16*maxString {
-			return fmt.Errorf("the text could become too long")
+			return fmt.Errorf("the string could become too long")
 		}
 		return nil
 	}
 	if n := strings.Count(text, from); n*len(to) > 16*maxString {
-		return fmt.Errorf("the text would be too long")
+		return fmt.Errorf("the string would be too long")
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func yamlLimit(args []cty.Value) error {
 		switch c {
 		case '[', '{':
 			if depth++; depth > maxLevels {
-				return function.NewArgErrorf(0, "brackets may nest %d deep", maxLevels)
+				return function.NewArgErrorf(0, "brackets may nest at most %d deep", maxLevels)
 			}
 		case ']', '}':
 			depth--
@@ -317,7 +317,7 @@ func yamlLimit(args []cty.Value) error {
 	}
 	for line := range strings.Lines(textOf(args[0])) {
 		if anchor.MatchString(line) {
-			return function.NewArgErrorf(0, "anchors and aliases of YAML are not taken")
+			return function.NewArgErrorf(0, "YAML anchors and aliases are not supported")
 		}
 	}
 	return nil

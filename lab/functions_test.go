@@ -83,7 +83,7 @@ func TestFunctions(t *testing.T) {
 		{`tonumber("7") + 1`, `8`},
 		{`formatlist("%s-%02d", ["a", "b"], 7)`, `["a-07","b-07"]`},
 		{`merge([for r in ["a", "b"] : { (r) = length(r) }]...)`, `{"a":1,"b":1}`},
-		{`file("x")`, `error: comes from no folder`},
+		{`file("x")`, `error: from the folder of the definition`},
 		{`printf("%s", 1)`, `error: "format"`},
 		{`cidrsubnetz("10.0.0.0/8")`, `error: "cidrsubnet"`},
 		{`uuid()`, `error: whenever and wherever`},
@@ -123,13 +123,13 @@ func TestFiles(t *testing.T) {
 		{`templatefile("self.tmpl", {})`, `error: no function named`},
 		{`templatefile("deep.tmpl", {})`, `error: too deep`},
 		{`templatefile("about.txt", 7)`, `error: a map or an object`},
-		{`file("../about.txt")`, `error: beside`},
-		{`file("/etc/hostname")`, `error: beside`},
-		{`file("link")`, `error: beside`},
-		{`file(".")`, `error: no regular file`},
+		{`file("../about.txt")`, `error: in the folder of the definition`},
+		{`file("/etc/hostname")`, `error: in the folder of the definition`},
+		{`file("link")`, `error: in the folder of the definition`},
+		{`file(".")`, `error: not a regular file`},
 		{`file("nothing")`, `error: no such file`},
 		{`file("long.txt")`, `error: more than`},
-		{`file("binary")`, `error: no text`},
+		{`file("binary")`, `error: not text`},
 	} {
 		got, err := evaluate(t, tt.expression, Inputs{Dir: dir})
 		wrong, fails := strings.CutPrefix(tt.want, "error: ")

@@ -21,7 +21,7 @@ func guard(filename string, src []byte) hcl.Diagnostics {
 		return hcl.Diagnostics{{
 			Severity: hcl.DiagError,
 			Summary:  "File too large",
-			Detail:   fmt.Sprintf("%s has more than %d bytes, and a definition may have no more. Use count or for_each instead of repeating blocks.", filename, maxSource),
+			Detail:   fmt.Sprintf("%s has more than %d bytes, which is the limit for a definition. Use count or for_each instead of repeating blocks.", filename, maxSource),
 			Subject:  &hcl.Range{Filename: filename, Start: hcl.InitialPos, End: hcl.InitialPos},
 		}}
 	}

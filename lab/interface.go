@@ -19,7 +19,7 @@ const MaxInterface = 15
 var reservedInterfaces = map[string]string{
 	"lo":       "every machine's loopback device",
 	"all":      "what sysctls call all interfaces together",
-	"default":  "what sysctls call an interface that is yet to come",
+	"default":  "what sysctls call an interface that is created later",
 	"tunl0":    "the kernel's own IP-in-IP device",
 	"sit0":     "the kernel's own IPv6-in-IPv4 device",
 	"ip6tnl0":  "the kernel's own device for tunnels over IPv6",
@@ -53,7 +53,7 @@ func (l *loader) interfaceName(m *Machine, b *hclsyntax.Block, f *fields) string
 	}
 	for _, begin := range podVeths {
 		if m.Kind == Node && strings.HasPrefix(name, begin) {
-			l.errorf(at, "Reserved name", "Names that begin with %s are those of the node's ends of its pods' veth pairs. Give the interface another name.", begin)
+			l.errorf(at, "Reserved name", "Names that begin with %s are reserved for the node's ends of the pods' veth pairs. Give the interface another name.", begin)
 			return name
 		}
 	}
@@ -63,7 +63,7 @@ func (l *loader) interfaceName(m *Machine, b *hclsyntax.Block, f *fields) string
 		case written:
 			l.clash(at, other.At.Of("name", other.Range), "Duplicate interface name", "%s already has an interface %s, at %s. Give one of them another name.", m.Name, name)
 		default:
-			l.clash(at, other.At.Of("name", other.Range), "Duplicate interface name", "This interface of %s would be called %s after its number, and another has that name, at %s. Give this one a name too.", m.Name, name)
+			l.clash(at, other.At.Of("name", other.Range), "Duplicate interface name", "This interface of %s would be called %s after its number, and another has that name, at %s. Give this one a name as well.", m.Name, name)
 		}
 	}
 	return name

@@ -1,9 +1,12 @@
-// Package lab is the language: HCL text becomes a [Lab], in which variables, count and for_each are expanded, underlay
-// addresses are allocated, and every mistake of the file has been reported with its place.
+// Package lab is the language of definitions: [Load] turns HCL text into a [Lab], in which variables, count, for_each and
+// dynamic blocks are expanded and underlay addresses are allocated, and reports every mistake of the text with its place.
 //
-// Everything remembers where it stood in the source, so that whoever finds a problem later (a mode that runs out of
-// addresses, an MTU that is too small) can underline the very attribute. The body of a mode block stays undecoded: only
-// the mode knows its settings.
+// It knows nothing of modes or of the kernel, and reads no files but those that a definition names. The body of a mode block
+// stays undecoded, because only the mode knows its settings; what a lab looks like in the kernel is computed by
+// labnet/lab/plan, and docs/language.md is the reference for people.
+//
+// Everything remembers where it stands in the source, so that a problem that is found later (a mode that runs out of
+// addresses, an MTU that is too small) can be reported at the very attribute.
 package lab
 
 import (
@@ -25,6 +28,7 @@ type Lab struct {
 	Network  *Network   // nil where the lab has no pod network
 	Modes    []*ModeBlock
 	Compare  *Compare          // nil where the file has no compare block
+	Outputs  []Output          // in the order of the file
 	Vars     map[string]string // the value of every variable, as Inputs.Vars would take it
 	Values   string            // the same, as Inputs.Values would take them: whatever type they have
 	Texts    map[string]string // the files that it was made with, as Inputs.Texts would take them
@@ -204,9 +208,25 @@ func (i *Interface) Address(v6 bool) netip.Prefix {
 // Route is a static route of a machine.
 type Route struct {
 	To    netip.Prefix
-	Via   netip.Addr
+	Via   netip.Addr // the first of Hops
+	Hops  []NextHop  // more than one: flows are spread over them (ECMP)
 	Range hcl.Range
 	At    Ranges
+}
+
+// NextHops are the addresses of the hops.
+func (r *Route) NextHops() []netip.Addr {
+	hops := make([]netip.Addr, len(r.Hops))
+	for i, h := range r.Hops {
+		hops[i] = h.Via
+	}
+	return hops
+}
+
+// NextHop is one of the ways that a route leads.
+type NextHop struct {
+	Via    netip.Addr
+	Weight int // the share of the flows that go this way, as compared with the others'; at least 1
 }
 
 // Pod is a pod of a node; Addresses holds only what was written.

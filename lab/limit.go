@@ -40,8 +40,8 @@ func limit(diags hcl.Diagnostics, dropped tally) hcl.Diagnostics {
 	}
 	if n := more[hcl.DiagError]; n > 0 {
 		return append(kept, &hcl.Diagnostic{
-			Severity: hcl.DiagError, Summary: "Too many mistakes",
-			Detail: fmt.Sprintf("The file has %d more. Mend the ones above first.", n),
+			Severity: hcl.DiagError, Summary: "Too many errors",
+			Detail: fmt.Sprintf("There are %d more. Fix the ones above first.", n),
 		})
 	}
 	return append(kept, &hcl.Diagnostic{

@@ -26,6 +26,11 @@ type Inputs struct {
 // Load reads a definition. All its mistakes are reported at once, in the order of the file; the Lab is nil when there is
 // an error among them. The Files hold what was read, for printing the diagnostics.
 func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics) {
+	return LoadFiles([]Source{{filename, src}}, in)
+}
+
+// LoadFiles reads a definition that is written in several files, as if they were one.
+func LoadFiles(sources []Source, in Inputs) (*Lab, Files, hcl.Diagnostics) {
 	l := &loader{
 		files:    Files{},
 		budget:   newBudget(),
@@ -36,11 +41,28 @@ func Load(filename string, src []byte, in Inputs) (*Lab, Files, hcl.Diagnostics)
 		beside:   &beside{dir: in.Dir, kept: map[string]string{}},
 	}
 	maps.Copy(l.beside.kept, in.Texts)
-	body := l.parse(filename, src)
-	if body == nil {
+	whole := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}
+	size, broken := 0, false
+	for i, s := range sources {
+		if size += len(s.Text); i > 0 && size > maxSource {
+			l.errorf(hcl.Range{Filename: s.Name, Start: hcl.InitialPos, End: hcl.InitialPos}, "Folder too large", "With this file the definition has more than %d bytes.", maxSource)
+			broken = true
+			break
+		}
+		body := l.parse(s.Name, s.Text)
+		if body == nil {
+			broken = true
+			continue
+		}
+		l.shape(file, "", body)
+		maps.Copy(whole.Attributes, body.Attributes) // none belongs there, as shape has said
+		whole.Blocks = append(whole.Blocks, body.Blocks...)
+		whole.SrcRange = cmp.Or(whole.SrcRange, body.SrcRange)
+	}
+	if broken { // what the others refer to may be in the part that is missing
 		return nil, l.files, l.sorted()
 	}
-	lab := l.lab(body, in)
+	lab := l.lab(whole, in)
 	if l.diags.HasErrors() {
 		lab = nil
 	}
@@ -63,6 +85,7 @@ type loader struct {
 	eval   *hcl.EvalContext              // var, local and the functions
 
 	switches map[string]*Switch // those with a mistake too: their name is known
+	unknown  []string           // how the names of switches begin whose number is not known
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
 	links    int // interfaces so far
@@ -122,7 +145,11 @@ func (l *loader) errorf(at hcl.Range, summary, detail string, args ...any) {
 }
 
 func (l *loader) clash(at, other hcl.Range, summary, detail string, args ...any) {
-	l.report(Contradiction(at, other, summary, detail, args...))
+	d := Contradiction(at, other, summary, detail, args...)
+	if at == other {
+		d.Detail += " It is the same place, in a block that is repeated: compute what differs from count.index, each.key or the element of the dynamic block."
+	}
+	l.report(d)
 }
 
 // Contradiction is two places that contradict each other; the detail's last verb is the other place. When both fit into one
@@ -151,9 +178,14 @@ func (l *loader) sorted() hcl.Diagnostics {
 		if b.Subject != nil {
 			y = *b.Subject
 		}
-		return cmp.Or(cmp.Compare(x.Filename, y.Filename), cmp.Compare(x.Start.Byte, y.Start.Byte))
+		return inFile(x, y)
 	})
 	return limit(l.diags, l.dropped)
+}
+
+// inFile compares places by where they stand.
+func inFile(a, b hcl.Range) int {
+	return cmp.Or(cmp.Compare(a.Filename, b.Filename), cmp.Compare(a.Start.Byte, b.Start.Byte))
 }
 
 // parse returns nil when the text is not HCL: what the parser could save of a broken file would only mislead.
@@ -184,9 +216,8 @@ func parse(filename string, src []byte) (*hcl.File, hcl.Diagnostics) {
 	return f, diags
 }
 
-// lab decodes the whole file: the order of the steps is the order in which they need one another.
+// lab decodes the whole definition: the order of the steps is the order in which they need one another.
 func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
-	l.shape(file, "", body)
 	blocks := byType(body)
 	variables, locals := l.declarations(blocks)
 	l.references(body, variables, locals)
@@ -202,9 +233,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}
 	for _, b := range blocks["switch"] {
-		if s := l.segment(b); s != nil {
-			lab.Switches = append(lab.Switches, s)
-		}
+		lab.Switches = append(lab.Switches, l.segments(b)...)
 	}
 	for _, b := range body.Blocks {
 		switch b.Type {
@@ -215,6 +244,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	lab.Network = l.network(blocks["network"])
 	lab.Modes = l.modes(blocks["mode"])
 	lab.Compare = l.compare(blocks["compare"])
+	lab.Outputs = l.outputs(blocks["output"])
 
 	l.allocate(lab)
 	l.check(lab)
@@ -234,7 +264,7 @@ func byType(body *hclsyntax.Body) map[string][]*hclsyntax.Block {
 func (l *loader) header(blocks []*hclsyntax.Block, whole hcl.Range) *Lab {
 	if len(blocks) == 0 {
 		start := hcl.Range{Filename: whole.Filename, Start: hcl.InitialPos, End: hcl.InitialPos}
-		l.errorf(start, "No lab block", "A definition names its lab. Begin the file with:\n\n  lab \"my-lab\" {}")
+		l.errorf(start, "No lab block", "A definition must name its lab. Begin the file with:\n\n  lab \"my-lab\" {}")
 		return &Lab{}
 	}
 	b := blocks[0]

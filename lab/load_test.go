@@ -50,6 +50,9 @@ func describe(l *lab.Lab) string {
 		}
 		for _, r := range m.Routes {
 			fmt.Fprintf(&b, " route %s via %s", r.To, r.Via)
+			if len(r.Hops) > 1 {
+				fmt.Fprint(&b, r.Hops)
+			}
 		}
 		if len(m.PodCIDRs) > 0 {
 			fmt.Fprintf(&b, " pod_cidr%v", m.PodCIDRs)
@@ -188,6 +191,34 @@ func TestLoad(t *testing.T) {
 			want: built + "node n eth0@lan[192.168.1.2/24] p1 p2[10.42.0.65] web p3[10.42.0.9]\nnetwork pods [10.42.0.0/16] mode host-gw mtu 1440\n",
 		},
 		{
+			name: "switches by count and for_each, and a node on each by a dynamic block",
+			src: "switch \"row\" {\n  count  = 2\n  subnet = cidrsubnet(\"10.1.0.0/16\", 8, count.index)\n}\n" +
+				"switch \"rack\" {\n  for_each = { b = 7, a = 9 }\n  subnet   = \"10.2.${each.value}.0/24\"\n  dynamic \"vlan\" {\n    for_each = [each.value, 5]\n    labels   = [vlan.value]\n    content { subnet = \"10.3.${each.value}${vlan.key}.0/24\" }\n  }\n}\n" +
+				"router \"r\" {\n  dynamic \"on\" {\n    for_each = toset([\"rack-a\", \"row2\"])\n    iterator = nic\n    labels   = [nic.value]\n    content { address = nic.key == \"row2\" ? \"10.1.1.9\" : null }\n  }\n  on \"row1\" {}\n}\n",
+			want: "switch row1 [10.1.0.0/24] mtu 1500\nswitch row2 [10.1.1.0/24] mtu 1500\nswitch rack-a [10.2.9.0/24] mtu 1500\nvlan 9 [10.3.90.0/24]\nvlan 5 [10.3.91.0/24]\n" +
+				"switch rack-b [10.2.7.0/24] mtu 1500\nvlan 7 [10.3.70.0/24]\nvlan 5 [10.3.71.0/24]\nrouter r eth0@rack-a[10.2.9.1/24] eth1@row2[10.1.1.9/24] eth2@row1[10.1.0.1/24]\n",
+		},
+		{
+			name: "pods by count inside nodes by for_each",
+			src:  lan + network + "node \"n\" {\n  for_each = { a = 3, b = 4 }\n  on \"lan\" {}\n  pods = 1\n  pod \"p\" {\n    count   = 2\n    address = \"10.42.${each.value}.${count.index + 9}\"\n  }\n  pod \"db\" { for_each = toset([each.key]) }\n}\n",
+			want: built + "node n-a eth0@lan[192.168.1.2/24] p1[10.42.3.9] p2[10.42.3.10] db-a\nnode n-b eth0@lan[192.168.1.3/24] p1[10.42.4.9] p2[10.42.4.10] db-b\nnetwork pods [10.42.0.0/16] mode host-gw\n",
+		},
+		{
+			name: "routes by a dynamic block, the default route, and several next hops",
+			src: lan + "router \"r\" {\n  count = 3\n  on \"lan\" {}\n}\n" + "host \"h\" {\n  on \"lan\" {}\n  route {\n    to      = \"default\"\n    via     = [\"192.168.1.1\", \"192.168.1.2\"]\n    weights = [3, 1]\n  }\n" +
+				"  dynamic \"route\" {\n    for_each = { a = 1, b = 2 }\n    content {\n      to  = \"10.${route.value}.0.0/16\"\n      via = [for n in range(1, 4) : \"192.168.1.${n}\"]\n    }\n  }\n}\n",
+			want: built + "router r1 eth0@lan[192.168.1.1/24]\nrouter r2 eth0@lan[192.168.1.2/24]\nrouter r3 eth0@lan[192.168.1.3/24]\n" +
+				"host h eth0@lan[192.168.1.4/24] route 0.0.0.0/0 via 192.168.1.1[{192.168.1.1 3} {192.168.1.2 1}] route 10.1.0.0/16 via 192.168.1.1[{192.168.1.1 1} {192.168.1.2 1} {192.168.1.3 1}]" +
+				" route 10.2.0.0/16 via 192.168.1.1[{192.168.1.1 1} {192.168.1.2 1} {192.168.1.3 1}]\n",
+		},
+		{
+			name: "attributes of an object that are left out",
+			src: "variable \"nets\" {\n  type = map(object({\n    cidr = string\n    mtu  = optional(number, 1400)\n    vlans = optional(list(object({ id = number, cidr = optional(string, \"10.9.0.0/24\") })), [{ id = 3 }])\n    loss = optional(string)\n  }))\n}\n" +
+				"switch \"s\" {\n  for_each = var.nets\n  subnet   = each.value.cidr\n  mtu      = each.value.mtu\n  loss     = each.value.loss\n  dynamic \"vlan\" {\n    for_each = each.value.vlans\n    labels   = [vlan.value.id]\n    content { subnet = vlan.value.cidr }\n  }\n}\n",
+			in:   lab.Inputs{Vars: map[string]string{"nets": `{ a = { cidr = "10.0.0.0/24" }, b = { cidr = "10.0.1.0/24", mtu = 9000, vlans = [] } }`}},
+			want: "switch s-a [10.0.0.0/24] mtu 1400\nvlan 3 [10.9.0.0/24]\nswitch s-b [10.0.1.0/24] mtu 9000\n",
+		},
+		{
 			name: "a variable with a type and no default",
 			src:  "variable \"m\" { type = map(number) }\n" + lan + "host \"h\" {\n  for_each = var.m\n  on \"lan\" { address = cidrhost(\"192.168.1.0/24\", each.value) }\n}",
 			in:   lab.Inputs{Vars: map[string]string{"m": `{ a = "5" }`}},
@@ -200,6 +231,24 @@ func TestLoad(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestOutputs: a definition shows values, as it would write them and as JSON.
+func TestOutputs(t *testing.T) {
+	l := load(t, "variable \"n\" {\n  default = 2\n  validation {\n    condition     = var.n > 1 && var.n < var.most\n    error_message = \"from 2\"\n  }\n}\nvariable \"most\" { default = 9 }\n"+
+		"output \"list\" { value = [for i in range(var.n) : \"n${i}\"] }\noutput \"map\" {\n  value       = { a = 1 }\n  description = \"one of each\"\n}\noutput \"text\" { value = \"x\" }\n", lab.Inputs{})
+	got := ""
+	for _, o := range l.Outputs {
+		j, err := o.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += fmt.Sprintf("%s %q %s %s\n", o.Name, o.About, o.Text(), j)
+	}
+	want := "list \"\" [\"n0\", \"n1\"] [\"n0\",\"n1\"]\nmap \"one of each\" {\n  a = 1\n} {\"a\":1}\ntext \"\" \"x\" \"x\"\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -65,7 +65,7 @@ func (l *loader) order(attrs map[string]*hclsyntax.Attribute, needs map[string][
 			if len(loop) > 10 {
 				loop = append(loop[:9:9], "…", loop[len(loop)-1])
 			}
-			l.errorf(attrs[name].Expr.Range(), "Locals need one another", "%s: the value of each depends on the next. Write one of them without the others.", strings.Join(loop, " → "))
+			l.errorf(attrs[name].Expr.Range(), "Circular locals", "%s: the value of each depends on the next. Define one of them without the others.", strings.Join(loop, " → "))
 			return
 		}
 		state[name] = open

@@ -33,7 +33,7 @@ func (b *budget) charge(n int, at hcl.Range) hcl.Diagnostics {
 		b.spent = hcl.Diagnostics{{
 			Severity: hcl.DiagError,
 			Summary:  "Too much work",
-			Detail:   "Up to here the file makes too many or too large values. Use shorter lists, and fewer for expressions inside one another.",
+			Detail:   "Up to here the values of the file are too many or too large. Use shorter lists and fewer nested for expressions.",
 			Subject:  &at,
 		}}
 	}
@@ -104,7 +104,7 @@ func (w *weight) add(v cty.Value, level int) {
 		n := len(v.AsString())
 		w.sum += n / 64
 		if n > maxString {
-			w.why = fmt.Sprintf("the text is longer than %d bytes", maxString)
+			w.why = fmt.Sprintf("the string is longer than %d bytes", maxString)
 		}
 	case ty == cty.Number:
 		if !reasonable(v) {

@@ -31,7 +31,7 @@ func (l *loader) network(blocks []*hclsyntax.Block) *Network {
 		n.MTU = mtu
 		for _, cidr := range n.CIDRs {
 			if cidr.Addr().Is6() && mtu < minMTU6 {
-				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of %d bytes at least, and the pods have addresses of %s.", minMTU6, cidr)
+				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of at least %d bytes, and the pods have addresses of %s.", minMTU6, cidr)
 			}
 		}
 	}
@@ -94,7 +94,7 @@ const maxRounds = 1000
 
 var (
 	paths    = []string{"host-host", "same-node", "cross-node", "node-pod", "pod-node"}
-	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "lifecycle"}
+	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "path-cost", "lifecycle"}
 )
 
 func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {

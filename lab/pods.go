@@ -21,36 +21,40 @@ func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 		m.Pods = append(m.Pods, p)
 	}
 	taken := map[string]hcl.Range{}
-	for _, inner := range b.Body.Blocks {
-		if l.exhausted() {
-			return
+	for _, inner := range l.blocks(file.blocks["node"], "pod", b.Body, f.ctx) {
+		instances, at := l.instances(pod, inner.Block, inner.ctx)
+		for _, in := range instances {
+			if l.exhausted() || !l.pod(m, inner, in, at, numbered, taken) {
+				return
+			}
 		}
-		if inner.Type != "pod" || len(inner.Labels) == 0 {
-			continue
-		}
-		pf := l.fields(pod, inner.Body, f.ctx)
-		p := &Pod{Name: inner.Labels[0], Range: inner.DefRange(), At: pf.at}
-		p.Addresses, _, _ = pf.addresses("address")
-		at := inner.LabelRanges[0]
-		if !l.checkName("pod", p.Name, at) {
-			continue
-		}
-		if first, ok := taken[p.Name]; ok {
-			l.clash(at, first, "Duplicate pod", "The node already has a block for its pod %q, at %s. Rename this pod, or merge the two.", p.Name)
-			continue
-		}
-		taken[p.Name] = at
-		if one := numbered[p.Name]; one != nil {
-			*one = *p
-			continue
-		}
-		if len(m.Pods) == maxPods {
-			l.errorf(at, "Too many pods", "A node has at most %d pods.", maxPods)
-			return
-		}
-		if !l.space(at) {
-			return
-		}
-		m.Pods = append(m.Pods, p)
 	}
+}
+
+// pod decodes one of the pods that a block stands for; false when the node can have no more.
+func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered map[string]*Pod, taken map[string]hcl.Range) bool {
+	f := l.fields(pod, b.Body, in.ctx)
+	p := &Pod{Name: in.name, Range: b.DefRange(), At: f.at}
+	p.Addresses, _, _ = f.addresses("address")
+	if in.dry || !l.checkName("pod", p.Name, at) {
+		return true
+	}
+	if first, ok := taken[p.Name]; ok {
+		l.clash(at, first, "Duplicate pod", "The node already has a block for its pod %q, at %s. Rename this pod, or merge the two.", p.Name)
+		return true
+	}
+	taken[p.Name] = at
+	if one := numbered[p.Name]; one != nil {
+		*one = *p
+		return true
+	}
+	if len(m.Pods) == maxPods {
+		l.errorf(at, "Too many pods", "A node has at most %d pods.", maxPods)
+		return false
+	}
+	if !l.space(at) {
+		return false
+	}
+	m.Pods = append(m.Pods, p)
+	return true
 }

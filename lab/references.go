@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -15,7 +16,9 @@ type scope struct {
 	variables, locals []string
 	declared          map[string]bool // "var.pods", "local.base"
 	count, each       bool
-	constant          string // why nothing may be referred to; empty: it may
+	iterators         []string // of the dynamic blocks around
+	noLocals          string   // why locals may not be referred to; empty: they may
+	constant          string   // why nothing may be referred to; empty: it may
 }
 
 // references reports every reference to something that does not exist. Attributes with such a reference are marked as
@@ -35,7 +38,7 @@ func (l *loader) references(body *hclsyntax.Body, variables map[string]*hclsynta
 	for _, b := range body.Blocks {
 		in := s
 		if b.Type == "variable" {
-			in.constant = "The default of a variable is a constant. Compute in a locals block instead."
+			in.constant = "The default of a variable must be a constant. Compute in a locals block instead."
 		}
 		l.bodyReferences(b.Body, in, b.Type)
 	}
@@ -44,8 +47,11 @@ func (l *loader) references(body *hclsyntax.Body, variables map[string]*hclsynta
 func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 	inner := s
 	switch typ {
-	case "node", "router", "host":
-		inner.count, inner.each = body.Attributes["count"] != nil, body.Attributes["for_each"] != nil
+	case "switch", "node", "router", "host", "pod":
+		inner.count = s.count || body.Attributes["count"] != nil
+		inner.each = s.each || body.Attributes["for_each"] != nil
+	case "validation":
+		inner.constant, inner.noLocals = "", "Variables are checked before locals are computed: refer to variables here."
 	}
 	for _, a := range attributes(body) {
 		in := inner
@@ -55,15 +61,43 @@ func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 		if typ == "variable" && a.Name == "type" {
 			continue
 		}
-		for _, t := range a.Expr.Variables() {
-			if d := in.check(t); d != nil {
-				l.broken[a] = true
-				l.report(d)
-			}
-		}
+		l.attributeReferences(a, in)
 	}
 	for _, b := range body.Blocks {
-		l.bodyReferences(b.Body, inner, "")
+		if b.Type == "dynamic" && typ != "mode" {
+			l.dynamicReferences(b, inner)
+			continue
+		}
+		l.bodyReferences(b.Body, inner, b.Type)
+	}
+}
+
+// dynamicReferences: all but for_each may refer to the element that a block is made for.
+func (l *loader) dynamicReferences(b *hclsyntax.Block, s scope) {
+	inside := s
+	if name, ok := iterator(b); ok {
+		inside.iterators = append(slices.Clone(s.iterators), name)
+	}
+	for _, a := range attributes(b.Body) {
+		switch a.Name {
+		case "iterator":
+		case "for_each":
+			l.attributeReferences(a, s)
+		default:
+			l.attributeReferences(a, inside)
+		}
+	}
+	for _, c := range b.Body.Blocks {
+		l.bodyReferences(c.Body, inside, strings.Join(b.Labels, " "))
+	}
+}
+
+func (l *loader) attributeReferences(a *hclsyntax.Attribute, s scope) {
+	for _, t := range a.Expr.Variables() {
+		if d := s.check(t); d != nil {
+			l.broken[a] = true
+			l.report(d)
+		}
 	}
 }
 
@@ -77,7 +111,16 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 	if s.constant != "" {
 		return wrong("Reference not allowed", "%s", s.constant)
 	}
+	if root == "local" && s.noLocals != "" {
+		return wrong("Reference not allowed", "%s", s.noLocals)
+	}
 	name := second(t)
+	if slices.Contains(s.iterators, root) {
+		if name != "key" && name != "value" {
+			return wrong("Unknown name", "%[1]s has only %[1]s.key and %[1]s.value.", root)
+		}
+		return nil
+	}
 	switch root {
 	case "var", "local":
 		known, what := s.variables, "variable"
@@ -92,28 +135,28 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 		}
 	case "count":
 		if !s.count {
-			return wrong("No count here", "count.index exists only inside a node, router or host that has a count.")
+			return wrong("No count here", "count.index exists only inside a block that has a count.")
 		}
 		if name != "index" {
-			return wrong("Unknown name", "Of count there is only count.index.")
+			return wrong("Unknown name", "count has only count.index.")
 		}
 	case "each":
 		if !s.each {
-			return wrong("No for_each here", "each.key and each.value exist only inside a node, router or host that has a for_each.")
+			return wrong("No for_each here", "each.key and each.value exist only inside a block that has a for_each.")
 		}
 		if name != "key" && name != "value" {
-			return wrong("Unknown name", "Of each there are only each.key and each.value.")
+			return wrong("Unknown name", "each has only each.key and each.value.")
 		}
 	default:
-		hint := Suggest(root, []string{"var", "local", "count", "each"}, "References begin with")
+		hint := Suggest(root, append(slices.Clone(roots), s.iterators...), "References begin with")
 		if s.declared["var."+root] {
 			hint = fmt.Sprintf(" Did you mean var.%s?", root)
 		} else if s.declared["local."+root] {
 			hint = fmt.Sprintf(" Did you mean local.%s?", root)
 		} else if len(t) == 1 {
-			hint += fmt.Sprintf(" A text is written in quotes: %q.", root)
+			hint += fmt.Sprintf(" Write a string in quotes: %q.", root)
 		}
-		return wrong("Unknown name", "There is nothing called %q.%s", root, hint)
+		return wrong("Unknown name", "Nothing is called %q.%s", root, hint)
 	}
 	return nil
 }

@@ -23,12 +23,15 @@ var (
 	file = &shape{
 		a: "a definition",
 		blocks: map[string]*shape{
-			"lab":      {a: "a lab", label: "name", attrs: []string{"about"}},
-			"variable": {a: "a variable", label: "name", attrs: []string{"default", "type", "description"}},
-			"locals":   {a: "a locals block", open: true},
+			"lab": {a: "a lab", label: "name", attrs: []string{"about"}},
+			"variable": {a: "a variable", label: "name", attrs: []string{"default", "type", "description"}, blocks: map[string]*shape{
+				"validation": {a: "a validation", attrs: []string{"condition", "error_message"}, required: []string{"condition", "error_message"}},
+			}},
+			"output": {a: "an output", label: "name", attrs: []string{"value", "description"}, required: []string{"value"}},
+			"locals": {a: "a locals block", open: true},
 			"switch": {
 				a: "a switch", label: "name",
-				attrs: []string{"subnet", "mtu", "rate", "delay", "jitter", "loss", "wire"}, required: []string{"subnet"},
+				attrs: []string{"count", "for_each", "subnet", "mtu", "rate", "delay", "jitter", "loss", "wire"}, required: []string{"subnet"},
 				blocks: map[string]*shape{"vlan": {a: "a VLAN", label: "number", attrs: []string{"subnet"}}},
 			},
 			"node": {
@@ -43,9 +46,9 @@ var (
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}},
 		},
 	}
-	on    = &shape{a: "an on block", label: "name of a switch", attrs: []string{"address", "name", "trunk", "vlan"}}
-	route = &shape{a: "a route", attrs: []string{"to", "via"}, required: []string{"to", "via"}}
-	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address"}}
+	on    = &shape{a: "an on block", label: "switch name", attrs: []string{"address", "name", "trunk", "vlan"}}
+	route = &shape{a: "a route", attrs: []string{"to", "via", "weights"}, required: []string{"to", "via"}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each"}}
 )
 
 // shape reports what does not belong into a body, and what is missing from it.
@@ -53,7 +56,7 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 	if s.open {
 		if typ == "locals" {
 			for _, b := range body.Blocks {
-				l.errorf(b.DefRange(), "Unexpected block", "A locals block holds only lines of the form name = value.")
+				l.errorf(b.DefRange(), "Unexpected block", "A locals block contains only lines of the form name = value.")
 			}
 		}
 		return
@@ -73,6 +76,10 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 	for _, b := range body.Blocks {
 		inner, ok := s.blocks[b.Type]
 		switch {
+		case b.Type == "dynamic" && s == file:
+			l.errorf(b.TypeRange, "Unknown block", "dynamic generates blocks inside another block. Repeat a block of the file with count or for_each.")
+		case b.Type == "dynamic" && len(s.blocks) > 0 && typ != "variable":
+			l.dynamic(s, b)
 		case ok:
 			l.labels(inner, b)
 			l.shape(inner, b.Type, b.Body)

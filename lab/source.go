@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,49 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 )
+
+// Source is a file of a definition.
+type Source struct {
+	Name string // as diagnostics show it
+	Text []byte
+}
+
+// ReadFolder reads the *.hcl files of a folder, in the order of their names: together they are one definition. It returns none
+// where there are none.
+func ReadFolder(dir string) ([]Source, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var sources []Source
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		switch {
+		case e.IsDir() || strings.HasPrefix(e.Name(), "."):
+		case strings.HasSuffix(e.Name(), ".hcl.json"):
+			return nil, fmt.Errorf("%s: HCL's JSON syntax is not read; write the file in HCL's own, as %s", name, strings.TrimSuffix(e.Name(), ".json"))
+		case filepath.Ext(name) == ".hcl":
+			text, err := ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, Source{name, text})
+		}
+	}
+	return sources, nil
+}
+
+// Join makes one text of the files of a definition, each under its name.
+func Join(sources []Source) []byte {
+	if len(sources) == 1 {
+		return sources[0].Text
+	}
+	var whole bytes.Buffer
+	for _, s := range sources {
+		fmt.Fprintf(&whole, "# %s\n\n%s\n", s.Name, bytes.TrimPrefix(s.Text, []byte("\ufeff")))
+	}
+	return whole.Bytes()
+}
 
 // Read reads a definition, and stops where it is too large to be one: Load says so then.
 func Read(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, maxSource+1)) }

@@ -5,7 +5,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -18,11 +20,39 @@ const (
 	maxVLANs   = 1024 // of a switch
 )
 
-func (l *loader) segment(b *hclsyntax.Block) *Switch {
-	f := l.fields(file.blocks["switch"], b.Body, l.eval)
+// segments decodes a switch block into as many switches as it stands for.
+func (l *loader) segments(b *hclsyntax.Block) []*Switch {
+	instances, at := l.instances(file.blocks["switch"], b, l.eval)
+	var switches []*Switch
+	for _, in := range instances {
+		if l.exhausted() {
+			break
+		}
+		s := l.segment(b, in.ctx)
+		if in.dry {
+			if len(b.Labels) > 0 {
+				l.unknown = append(l.unknown, b.Labels[0])
+			}
+			continue
+		}
+		if s.Name = in.name; l.claim("switch", s.Name, at) {
+			l.switches[s.Name] = s
+			switches = append(switches, s)
+		}
+	}
+	return switches
+}
+
+// unmade reports whether a name may be that of a switch whose block has a count or for_each that is wrong.
+func (l *loader) unmade(name string) bool {
+	return slices.ContainsFunc(l.unknown, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
+	f := l.fields(file.blocks["switch"], b.Body, ctx)
 	s := &Switch{MTU: defaultMTU, Range: b.DefRange(), At: f.at}
 	s.Subnets = f.subnets()
-	l.vlans(s, b)
+	l.vlans(s, b, ctx)
 	if mtu, at, ok := f.integer("mtu", minMTU, maxMTU, " bytes"); ok {
 		s.MTU = mtu
 		subnets := slices.Clone(s.Subnets)
@@ -31,7 +61,7 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 		}
 		for _, subnet := range subnets {
 			if subnet.Addr().Is6() && mtu < minMTU6 {
-				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of %d bytes at least, and the switch has the subnet %s.", minMTU6, subnet)
+				l.errorf(at, "MTU too small for IPv6", "IPv6 needs an MTU of at least %d bytes, and the switch has the subnet %s.", minMTU6, subnet)
 			}
 		}
 	}
@@ -41,19 +71,11 @@ func (l *loader) segment(b *hclsyntax.Block) *Switch {
 	s.Impair = Impairment{Rate: f.rate("rate"), Delay: delay, Jitter: jitter, Loss: f.percent("loss")}
 	if at := f.at["jitter"]; jitter > 0 && right {
 		if delay == 0 {
-			l.errorf(at, "Jitter without delay", "Jitter varies a delay. Add one: delay = \"10ms\".")
+			l.errorf(at, "Jitter without delay", "Jitter needs a delay to vary. Add one: delay = \"10ms\".")
 		} else if jitter > delay {
 			l.errorf(at, "Jitter greater than delay", "A delay of %s cannot vary by %s: some packets would arrive before they were sent.", s.Impair.Delay, s.Impair.Jitter)
 		}
 	}
-	if len(b.Labels) == 0 {
-		return nil
-	}
-	s.Name = b.Labels[0]
-	if !l.claim("switch", s.Name, b.LabelRanges[0]) {
-		return nil
-	}
-	l.switches[s.Name] = s
 	return s
 }
 
@@ -62,7 +84,7 @@ func (f *fields) subnets() []netip.Prefix {
 	subnets, _, _ := f.prefixes("subnet")
 	for _, subnet := range subnets {
 		if subnet.IsSingleIP() {
-			f.l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Take a /30 at the least, or a /126 of IPv6.", subnet)
+			f.l.errorf(f.at["subnet"], "Subnet too small", "%s has room for one machine. Use at least a /30, or a /126 for IPv6.", subnet)
 			return nil
 		}
 	}
@@ -70,12 +92,9 @@ func (f *fields) subnets() []netip.Prefix {
 }
 
 // vlans decodes the VLANs of a switch.
-func (l *loader) vlans(s *Switch, b *hclsyntax.Block) {
-	for _, inner := range b.Body.Blocks {
-		if inner.Type != "vlan" {
-			continue
-		}
-		f := l.fields(file.blocks["switch"].blocks["vlan"], inner.Body, l.eval)
+func (l *loader) vlans(s *Switch, b *hclsyntax.Block, ctx *hcl.EvalContext) {
+	for _, inner := range l.blocks(file.blocks["switch"], "vlan", b.Body, ctx) {
+		f := l.fields(file.blocks["switch"].blocks["vlan"], inner.Body, inner.ctx)
 		v := &VLAN{Range: inner.DefRange(), At: f.at, Subnets: f.subnets()}
 		if len(inner.Labels) == 0 {
 			continue
@@ -84,10 +103,10 @@ func (l *loader) vlans(s *Switch, b *hclsyntax.Block) {
 		id, err := strconv.Atoi(label)
 		switch {
 		case err != nil || strconv.Itoa(id) != label:
-			l.errorf(at, "Invalid VLAN", "The label of a VLAN is its number, from 1 to %d, and %q is none.", maxVLAN, shorten(label))
+			l.errorf(at, "Invalid VLAN", "The label of a VLAN must be its number, from 1 to %d, not %q.", maxVLAN, shorten(label))
 			continue
 		case id < 1 || id > maxVLAN:
-			l.errorf(at, "VLAN out of range", "A VLAN has a number from 1 to %d (IEEE 802.1Q), not %d.", maxVLAN, id)
+			l.errorf(at, "VLAN out of range", "The number of a VLAN must be from 1 to %d (IEEE 802.1Q), not %d.", maxVLAN, id)
 			continue
 		}
 		if first := s.VLAN(id); first != nil {

@@ -36,7 +36,7 @@ func (f *fields) rate(name string) uint64 {
 			if rate := math.Round(n * unit); err == nil && rate >= minRate && rate <= maxRate {
 				return uint64(rate)
 			}
-			f.l.errorf(at, "Rate out of range", "A rate is from 1kbit to 1tbit per second.")
+			f.l.errorf(at, "Rate out of range", "A rate must be from 1kbit to 1tbit per second.")
 			return 0
 		}
 		if strings.HasSuffix(strings.ToLower(m[2]), "bps") {
@@ -63,9 +63,9 @@ func (f *fields) duration(name string) (d time.Duration, right bool) {
 	case err != nil:
 		f.l.errorf(at, "Invalid time", "%q is not a time. Write a number and a unit (us, ms, s): \"10ms\".", shorten(text))
 	case d < 0 || d > maxDelay:
-		f.l.errorf(at, "Time out of range", "%q is from 0 to %s.", name, maxDelay)
+		f.l.errorf(at, "Time out of range", "%q must be from 0 to %s.", name, maxDelay)
 	case d%time.Microsecond != 0:
-		f.l.errorf(at, "Time too fine", "The kernel delays in steps of 1us; %s is no multiple of it.", d)
+		f.l.errorf(at, "Time too fine", "The kernel delays in steps of 1us; %s is not a multiple of it.", d)
 	default:
 		return d, true
 	}
@@ -90,9 +90,9 @@ func (f *fields) percent(name string) float64 {
 	x, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	switch {
 	case !isPercent || err != nil || math.IsNaN(x):
-		f.l.errorf(at, "Invalid share", "%q is not a share of the packets. Write it in per cent: \"1%%\".", shorten(text))
+		f.l.errorf(at, "Invalid percentage", "%q is not a percentage. Write one: \"1%%\".", shorten(text))
 	case x < 0 || x > 100:
-		f.l.errorf(at, "Share out of range", "%q is from 0%% to 100%%.", name)
+		f.l.errorf(at, "Percentage out of range", "%q must be from 0%% to 100%%.", name)
 	default:
 		return x
 	}

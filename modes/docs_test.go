@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -115,7 +116,7 @@ func yes(b bool) string {
 // TestTableOfModes computes the table by which people choose, and holds it against the page.
 func TestTableOfModes(t *testing.T) {
 	lines := []string{
-		"| mode | on the wire | bytes more | pods' MTU of 1500 | nodes behind routers | IPv6 | node to its own pod, to another's | another node sees of a pod | a node more costs each node | datapath |",
+		"| mode | on the wire | extra bytes | pods' MTU of 1500 | nodes behind routers | IPv6 | node to its own pod, to another's | another node sees of a pod | one more node costs each node | datapath |",
 		"|---|---|---|---|---|---|---|---|---|---|",
 	}
 	for _, s := range systems {
@@ -296,4 +297,35 @@ func TestTableOfNumbers(t *testing.T) {
 		lines = append(lines, row)
 	}
 	hold(t, "the numbers are recorded", lines)
+}
+
+// TestLanguageExamples plans every example of the language's reference, in its own mode and in those that it has blocks for.
+func TestLanguageExamples(t *testing.T) {
+	text, err := os.ReadFile("../docs/language.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(examples) < 8 {
+		t.Fatalf("only %d examples are found", len(examples))
+	}
+	for _, e := range examples {
+		src := e[1]
+		if !strings.HasPrefix(src, "lab \"") {
+			src = "lab \"example\" {}\n" + src
+		}
+		l, _, diags := lab.Load("example.hcl", []byte(src), lab.Inputs{})
+		if len(diags) > 0 {
+			t.Errorf("%v in\n%s", diags, src)
+			continue
+		}
+		p, diags := plan.Validate(t.Context(), l, plan.Options{Modes: All, Features: plan.AllFeatures()})
+		if len(diags) > 0 {
+			t.Errorf("%v in\n%s", diags, src)
+			continue
+		}
+		for _, r := range p.BadRoutes() {
+			t.Errorf("%s: route %s: %s in\n%s", r.Machine, r.Route, r.Problem, src)
+		}
+	}
 }

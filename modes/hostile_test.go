@@ -26,8 +26,59 @@ variable "n" {
   default     = { a = 10, b = 11 }
   description = "x"
 }
+variable "sites" {
+  type    = map(object({ cidr = string, mtu = optional(number, 1400), vlans = optional(list(number), [7]) }))
+  default = { x = { cidr = "10.3.0.0/24" }, y = { cidr = "10.4.0.0/24", vlans = [] } }
+  validation {
+    condition     = length(var.sites) == length(var.n)
+    error_message = "There are ${length(var.n)} sites."
+  }
+}
 locals {
   lan = cidrsubnet("192.168.0.0/16", 8, length(var.n))
+}
+output "lan" {
+  value       = { lan = local.lan, sites = keys(var.sites) }
+  description = "x"
+}
+switch "site" {
+  for_each = var.sites
+  subnet   = each.value.cidr
+  mtu      = each.value.mtu
+  dynamic "vlan" {
+    for_each = each.value.vlans
+    labels   = [vlan.value]
+    content { subnet = "10.5.${vlan.value}.0/24" }
+  }
+}
+switch "point" {
+  count  = 2
+  subnet = cidrsubnet("10.6.0.0/16", 14, count.index)
+}
+router "edge" {
+  count = 2
+  dynamic "on" {
+    for_each = var.sites
+    iterator = site
+    labels   = ["site-${site.key}"]
+    content { address = cidrhost(site.value.cidr, count.index + 1) }
+  }
+  dynamic "route" {
+    for_each = toset(["10.7.0.0/16", "10.8.0.0/16"])
+    content {
+      to  = route.value
+      via = cidrhost(var.sites.x.cidr, 2 - count.index)
+    }
+  }
+}
+host "remote" {
+  on "site-x" {}
+  on "point1" {}
+  route {
+    to      = "default"
+    via     = [cidrhost(var.sites.x.cidr, 1), "10.3.0.2"]
+    weights = [length(var.n), 1]
+  }
 }
 switch "lan" {
   subnet = [local.lan, "fd00:205::/64"]
@@ -66,6 +117,12 @@ node "e" {
   datapath = "ebpf"
   on "lan" {}
   pods = count.index + 1
+  pod "more" { count = 2 }
+  dynamic "pod" {
+    for_each = { q = ["10.42.0.9"] }
+    labels   = ["${pod.key}${count.index}"]
+    content { address = count.index == 0 ? pod.value : null }
+  }
 }
 host "h" {
   count = 1

@@ -263,3 +263,36 @@ network "pods" { cidr = ["10.10.0.0/16", "fd00:42::/48"] }
 		}
 	}
 }
+
+// TestRulesCanBeTakenAway: every mode's plan without its rules is that plan, but for them.
+func TestRulesCanBeTakenAway(t *testing.T) {
+	text, _ := labs.Read("three-node")
+	l, _, diags := lab.Load("three-node.hcl", text, lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	with := 0
+	for _, mode := range l.Compare.Modes {
+		p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: plan.AllFeatures()})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		firewall := 0
+		p.State.Each(func(o plan.Object) {
+			switch o.(type) {
+			case plan.Table, plan.Stateful, plan.Set, plan.Chain, plan.Element, plan.ChainRule:
+				firewall++
+			}
+		})
+		before := p.State.Len()
+		if any := p.State.RemoveRulesets(); any != (firewall > 0) || p.State.Len() != before-firewall {
+			t.Errorf("%s: %v; of %d objects, %d of them rules and what holds them, %d are left", mode, any, before, firewall, p.State.Len())
+		}
+		if firewall > 0 {
+			with++
+		}
+	}
+	if with == 0 || with == len(l.Compare.Modes) {
+		t.Errorf("%d of %d modes have rules", with, len(l.Compare.Modes))
+	}
+}

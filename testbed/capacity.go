@@ -24,11 +24,8 @@ const (
 // share, open files and memory.
 func Capacity(s *plan.State) error {
 	size := sizeOf(s)
-	if limit, err := os.ReadFile("/proc/sys/user/max_net_namespaces"); err == nil {
-		var most int
-		if _, err := fmt.Sscan(string(limit), &most); err == nil && size.namespaces > most {
-			return fmt.Errorf("the lab needs %d network namespaces, and this machine allows %d; raise it with \"sysctl -w user.max_net_namespaces=%d\"", size.namespaces, most, size.namespaces+1000)
-		}
+	if most, ok := limitIn("/proc/sys/user/max_net_namespaces"); ok && size.namespaces > most {
+		return fmt.Errorf("the lab needs %d network namespaces, and this machine allows %d; raise it with \"sysctl -w user.max_net_namespaces=%d\"", size.namespaces, most, size.namespaces+1000)
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
@@ -37,16 +34,74 @@ func Capacity(s *plan.State) error {
 	if files.Cur < descriptors {
 		return fmt.Errorf("building a lab takes up to %d open files, and this process may have %d; raise it with \"ulimit -n %d\"", descriptors, files.Cur, 1024)
 	}
-	var m unix.Sysinfo_t
-	if err := unix.Sysinfo(&m); err != nil {
+	free, err := available()
+	if err != nil {
 		return err
 	}
-	free := (uint64(m.Freeram)+uint64(m.Bufferram))*uint64(m.Unit) + cached()
 	if need := size.memory(); need > free {
 		return fmt.Errorf("the lab needs about %d MiB of memory for its %d namespaces and the %d objects in them, and %d MiB are free, enough for about %d namespaces of that kind; make it smaller",
 			need>>20, size.namespaces, size.objects, free>>20, size.fits(free))
 	}
 	return nil
+}
+
+// Together says how many copies of all these plans at once this machine bears, and what it has too little of for one more.
+func Together(states []*plan.State) (copies int, short string, err error) {
+	free, err := available()
+	if err != nil {
+		return 0, "", err
+	}
+	copies, short = copiesOf(states, free, limitIn)
+	return copies, short, nil
+}
+
+func copiesOf(states []*plan.State, free uint64, limit func(file string) (int, bool)) (copies int, short string) {
+	var all size
+	v4, v6 := 0, 0
+	for _, s := range states {
+		z := sizeOf(s)
+		all.namespaces, all.objects, all.agents = all.namespaces+z.namespaces, all.objects+z.objects, all.agents+z.agents
+		if z.agents > 0 { // they talk all the time; others only while they are measured
+			a, b := s.Neighbours()
+			v4, v6 = v4+a, v6+b
+		}
+	}
+	copies = math.MaxInt
+	least := func(n int, what string) {
+		if n < copies {
+			copies, short = n, what
+		}
+	}
+	least(int(free/max(1, all.memory())), fmt.Sprintf("memory: %d MiB each, of %d MiB", all.memory()>>20, free>>20))
+	if most, ok := limit("/proc/sys/user/max_net_namespaces"); ok {
+		least(most/max(1, all.namespaces), fmt.Sprintf("network namespaces: %d each, of %d (sysctl user.max_net_namespaces)", all.namespaces, most))
+	}
+	for _, t := range []table{{"IPv4", "net.ipv4", v4}, {"IPv6", "net.ipv6", v6}} {
+		sysctl := t.sysctl + ".neigh.default.gc_thresh3"
+		if most, ok := limit("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/")); ok {
+			least(most/max(1, t.needs), fmt.Sprintf("%s neighbours: %d each, of %d (sysctl %s)", t.family, t.needs, most, sysctl))
+		}
+	}
+	return copies, short
+}
+
+// limitIn reads a number from a file of the kernel's; there may be none, or none for us to see.
+func limitIn(path string) (n int, ok bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, false
+	}
+	_, err = fmt.Sscan(string(text), &n)
+	return n, err == nil
+}
+
+// available is the memory that nobody uses, in bytes.
+func available() (uint64, error) {
+	var m unix.Sysinfo_t
+	if err := unix.Sysinfo(&m); err != nil {
+		return 0, err
+	}
+	return (uint64(m.Freeram)+uint64(m.Bufferram))*uint64(m.Unit) + cached(), nil
 }
 
 // size is what a lab's memory depends on.
@@ -86,11 +141,9 @@ func (z size) fits(free uint64) int {
 func Crowded(s *plan.State) string {
 	v4, v6 := s.Neighbours()
 	return crowded([]table{{"IPv4", "net.ipv4", v4}, {"IPv6", "net.ipv6", v6}}, func(sysctl string) int {
-		var limit int
-		if text, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/")); err != nil {
+		limit, ok := limitIn("/proc/sys/" + strings.ReplaceAll(sysctl, ".", "/"))
+		if !ok {
 			return math.MaxInt // not for us to see
-		} else if _, err := fmt.Sscan(string(text), &limit); err != nil {
-			return math.MaxInt
 		}
 		return limit
 	})

@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -46,5 +47,42 @@ func TestTooFewFiles(t *testing.T) {
 		if err := Capacity(s); (err == nil) != fits || err != nil && !strings.Contains(err.Error(), "ulimit -n") {
 			t.Errorf("with %d files: %v", limit, err)
 		}
+	}
+}
+
+// Copies of a lab fit as often as there is memory for, and those whose agents talk all the time as often as there is room for
+// their neighbours.
+func TestTogether(t *testing.T) {
+	quiet, talking := &plan.State{}, &plan.State{}
+	quiet.Add(plan.Namespace{Name: "quiet.n"})
+	talking.Add(plan.Namespace{Name: "talks.n"}, plan.Agent{Namespace: "talks.n", Name: "bgp"})
+	for i := range byte(40) {
+		via := netip.AddrFrom4([4]byte{10, 0, 0, i})
+		for _, s := range []*plan.State{quiet, talking} {
+			s.Add(plan.Route{Namespace: s.Namespaces()[0], Dst: netip.PrefixFrom(netip.AddrFrom4([4]byte{11, 0, 0, i}), 32), Via: via, Dev: "eth0"})
+		}
+	}
+	const much = 1 << 40
+	for _, tt := range []struct {
+		states []*plan.State
+		free   uint64
+		limits map[string]int
+		copies int
+		short  string
+	}{
+		{[]*plan.State{quiet, quiet}, 10 * 2 * sizeOf(quiet).memory(), nil, 10, "memory"},
+		{[]*plan.State{quiet, talking}, much, map[string]int{"user/max_net_namespaces": 30}, 15, "max_net_namespaces"},
+		{[]*plan.State{quiet, talking}, much, map[string]int{"user/max_net_namespaces": 3000, "net/ipv4/neigh/default/gc_thresh3": 410}, 10, "net.ipv4.neigh.default.gc_thresh3"},
+	} {
+		copies, short := copiesOf(tt.states, tt.free, func(file string) (int, bool) {
+			n, ok := tt.limits[strings.TrimPrefix(file, "/proc/sys/")]
+			return n, ok
+		})
+		if copies != tt.copies || !strings.Contains(short, tt.short) {
+			t.Errorf("%d copies, for want of %s; want %d, %s", copies, short, tt.copies, tt.short)
+		}
+	}
+	if copies, short, err := Together([]*plan.State{quiet}); err != nil || copies < 1 || short == "" {
+		t.Errorf("here %d fit: %s, %v", copies, short, err)
 	}
 }

@@ -57,7 +57,16 @@ func TestDrift(t *testing.T) {
 		{"ip -n %n route append 10.42.2.0/24 via 192.168.205.3", "delete n1 route 254 10.42.2.0/24"},
 		{"ip -n %n route add 203.0.113.0/24 tos 0x10 via 192.168.205.2; ip -n %n route add 203.0.113.0/24 via 192.168.205.2", "delete n1 route 254 203.0.113.0/24"},
 		{"ip -n %n route add 203.0.113.0/24 nexthop via 192.168.205.2 nexthop via 192.168.205.3", "delete n1 route 254 203.0.113.0/24"},
-		{"ip -n %n route replace 10.42.2.0/24 nexthop via 192.168.205.2 nexthop via 192.168.205.3", "create n1 route 254 10.42.2.0/24"},
+		{"ip -n %n route replace 10.42.2.0/24 nexthop via 192.168.205.2 nexthop via 192.168.205.3", "update n1 route 254 10.42.2.0/24"},
+		{"ip -n %n route replace 10.55.0.0/16 metric 7 mtu 1400 nexthop via 192.168.205.2 weight 255 nexthop via 10.42.1.7 weight 2", "update n1 route 254 10.55.0.0/16 metric 7"},
+		{"ip -n %n route replace 10.55.0.0/16 metric 7 mtu 1400 nexthop via 192.168.205.2 weight 255", "update n1 route 254 10.55.0.0/16 metric 7"},
+		{"ip -n %n route replace 10.55.0.0/16 metric 7 mtu 1400 nexthop via 192.168.205.2 weight 255 nexthop via 10.42.1.7 dev cni0 onlink", "create n1 route 254 10.55.0.0/16 metric 7"},
+		{"ip -n %n route del 10.55.0.0/16 metric 7", "create n1 route 254 10.55.0.0/16 metric 7"},
+		{"ip -n %n route append 10.55.0.0/16 metric 7 via 192.168.205.3", "delete n1 route 254 10.55.0.0/16 metric 7"},
+		{"ip -n %n -6 route replace fd00:0:0:55::/64 nexthop via fd00::2 weight 3 nexthop via fd00::7 weight 9", "create n1 route 254 fd00:0:0:55::/64"},
+		{"ip -n %n -6 route del fd00:0:0:55::/64 via fd00::7", "create n1 route 254 fd00:0:0:55::/64"},
+		{"ip -n %n -6 route append fd00:0:0:55::/64 via fd00::9", "create n1 route 254 fd00:0:0:55::/64"},
+		{"ip -n %n -6 route del fd00:0:0:55::/64", "create n1 route 254 fd00:0:0:55::/64"},
 		{"ip -n %n -6 route add 2001:db8::/64 via fd00::2; ip -n %n -6 route append 2001:db8::/64 via fd00::3", "delete n1 route 254 2001:db8::/64"},
 		{"ip -n %n -6 route append fd00:0:0:2::/64 via fd00::3", "create n1 route 254 fd00:0:0:2::/64"},
 		{"ip -n %n nexthop add id 5 via 192.168.205.2 dev eth0; ip -n %n route add 203.0.113.0/24 nhid 5", "delete n1 route 254 203.0.113.0/24"},
@@ -164,8 +173,8 @@ func TestDrift(t *testing.T) {
 			for _, c := range changes {
 				what := summary(lab, c)
 				found = found || strings.HasPrefix(what, tt.want)
-				// A bridge without ports forgets its MTU.
-				if c.Op == plan.Update && what != tt.want && what != "update n1 link cni0" {
+				// A bridge without ports forgets its MTU; and a route is written again when nothing reached its next hop.
+				if c.Op == plan.Update && what != tt.want && what != "update n1 link cni0" && !(strings.Contains(tt.want, "address cni0") && what == "update n1 route 254 10.55.0.0/16 metric 7") {
 					t.Errorf("up would also %s: %s", what, strings.Join(c.Lines(), "; "))
 				}
 			}

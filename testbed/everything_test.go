@@ -106,6 +106,10 @@ func everything(lab string) *plan.State {
 		route(plan.Route{Dst: v6(0x53, 0, 64), Type: "blackhole"})
 		route(plan.Route{Dst: v4(10, 42, b, 9, 32), Dev: "veth0", Scope: "link"})
 		route(plan.Route{Dst: v4(10, 54, 0, 0, 16), Dev: "cni0"})
+		route(plan.Route{Dst: v4(10, 55, 0, 0, 16), Metric: 7, MTU: 1400, Hops: plan.NextHops([]plan.Hop{
+			{Via: v4(192, 168, 205, other, 32).Addr(), Dev: "eth0", Weight: 255}, {Via: v4(10, 42, b, 7, 32).Addr(), Dev: "cni0", Weight: 1}})})
+		route(plan.Route{Dst: v6(0x55, 0, 64), Hops: plan.NextHops([]plan.Hop{
+			{Via: v6(0, 7, 64).Addr(), Dev: "eth0", Weight: 2}, {Via: v6(0, other, 64).Addr(), Dev: "eth0", Weight: 3}})})
 		s.Add(
 			plan.Rule{Namespace: ns, Priority: 100, From: v4(10, 42, b, 0, 24), Table: 1000},
 			plan.Rule{Namespace: ns, Priority: 101, To: v4(10, 52, 0, 0, 16), Mark: 0x10, Mask: 0xf0, Table: 100},

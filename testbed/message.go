@@ -48,36 +48,60 @@ func (m *message) mac(kind uint16, text string) error {
 
 // tell sends a message, and waits for the kernel to say that it is done.
 func (v *visit) tell(kind uint16, flags int, m message) error {
-	req, err := v.request(kind, flags|unix.NLM_F_ACK)
+	seq, err := v.send(kind, flags|unix.NLM_F_ACK, m)
+	for answers := unix.NLMSG_NOOP; err == nil && answers != unix.NLMSG_ERROR; {
+		answers, _, err = v.receive(seq)
+	}
+	return err
+}
+
+// ask sends a question that has one answer, and returns it without its header. It is there until the next message.
+func (v *visit) ask(kind uint16, m message) ([]byte, error) {
+	seq, err := v.send(kind, 0, m)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	_, answer, err := v.receive(seq)
+	return answer, err
+}
+
+func (v *visit) send(kind uint16, flags int, m message) (seq uint32, err error) {
+	req, err := v.request(kind, flags)
+	if err != nil {
+		return 0, err
 	}
 	order := binary.NativeEndian
 	order.PutUint32(m, uint32(len(m)))
 	order.PutUint16(m[4:], kind)
 	order.PutUint16(m[6:], req.Flags)
 	order.PutUint32(m[8:], req.Seq)
-	socket := v.raw[unix.NETLINK_ROUTE].Socket.GetFd()
-	if err := unix.Sendto(socket, m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
 	v.buffer = m
+	return req.Seq, unix.Sendto(v.raw[unix.NETLINK_ROUTE].Socket.GetFd(), m, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+}
+
+// receive returns what the kernel answers, or the error that it is.
+func (v *visit) receive(seq uint32) (kind int, answer []byte, err error) {
+	order := binary.NativeEndian
+	socket := v.raw[unix.NETLINK_ROUTE].Socket.GetFd()
 	for {
 		n, _, err := unix.Recvfrom(socket, v.room(), 0)
 		if errors.Is(err, unix.EAGAIN) {
 			_, err = unix.Poll([]unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}, -1)
 		}
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("the kernel's answer: %w", err)
+			return 0, nil, fmt.Errorf("the kernel's answer: %w", err)
 		}
 		a := v.answer[:max(n, 0)]
-		if len(a) < unix.SizeofNlMsghdr+4 || order.Uint16(a[4:]) != unix.NLMSG_ERROR || order.Uint32(a[8:]) != req.Seq {
+		if len(a) < unix.SizeofNlMsghdr+4 || order.Uint32(a[8:]) != seq {
 			continue // of something before
 		}
-		if errno := -int32(order.Uint32(a[unix.SizeofNlMsghdr:])); errno != 0 {
-			return unix.Errno(errno)
+		kind, answer = int(order.Uint16(a[4:])), a[unix.SizeofNlMsghdr:min(len(a), int(order.Uint32(a)))]
+		if kind == unix.NLMSG_ERROR {
+			if errno := -int32(order.Uint32(answer)); errno != 0 {
+				return kind, nil, unix.Errno(errno)
+			}
 		}
-		return nil
+		return kind, answer, nil
 	}
 }
 

@@ -27,23 +27,12 @@ func (v *visit) ports(links []netlink.Link) (map[int]plan.Port, error) {
 	if !bridges {
 		return ports, nil
 	}
-	messages, err := again(func() ([][]byte, error) {
-		req, err := v.request(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-		if err != nil {
-			return nil, err
-		}
-		req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
-		if slices.Contains(slices.Collect(maps.Values(filtering)), true) {
-			req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
-		}
-		return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	})
+	messages, err := v.portMessages(slices.Contains(slices.Collect(maps.Values(filtering)), true))
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range messages {
-		index := int(int32(binary.NativeEndian.Uint32(m[4:8])))
-		if ports[index], err = readPort(m[unix.SizeofIfInfomsg:]); err != nil {
+		if ports[linkOf(m)], err = readPort(m[unix.SizeofIfInfomsg:]); err != nil {
 			return nil, err
 		}
 	}
@@ -57,8 +46,25 @@ func (v *visit) ports(links []netlink.Link) (map[int]plan.Port, error) {
 	return ports, nil
 }
 
+// portMessages is a dump of what bridges have set on their ports, with their VLANs where some keep them apart.
+func (v *visit) portMessages(vlans bool) ([][]byte, error) {
+	return again(func() ([][]byte, error) {
+		req, err := v.request(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+		if err != nil {
+			return nil, err
+		}
+		req.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
+		if vlans {
+			req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(nl.RTEXT_FILTER_BRVLAN)))
+		}
+		return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	})
+}
+
+// linkOf is the index of the link that a message is about.
+func linkOf(m []byte) int { return int(int32(binary.NativeEndian.Uint32(m[4:8]))) }
+
 func readPort(m []byte) (p plan.Port, err error) {
-	var vlans []plan.PortVLAN
 	err = nested(m, unix.IFLA_PROTINFO, func(kind uint16, value []byte) {
 		switch kind {
 		case nl.IFLA_BRPORT_MODE:
@@ -70,6 +76,12 @@ func readPort(m []byte) (p plan.Port, err error) {
 	if err != nil {
 		return p, err
 	}
+	vlans, err := portVLANs(m)
+	p.VLANs = plan.PortVLANs(vlans)
+	return p, err
+}
+
+func portVLANs(m []byte) (vlans []plan.PortVLAN, err error) {
 	err = nested(m, unix.IFLA_AF_SPEC, func(kind uint16, value []byte) {
 		if kind == nl.IFLA_BRIDGE_VLAN_INFO {
 			v := nl.DeserializeBridgeVlanInfo(value)
@@ -78,8 +90,7 @@ func readPort(m []byte) (p plan.Port, err error) {
 			})
 		}
 	})
-	p.VLANs = plan.PortVLANs(vlans)
-	return p, err
+	return vlans, err
 }
 
 func setMaster(v *visit, index int, l, before plan.Link) error {

@@ -74,8 +74,8 @@ func (r *reader) wantsRoute(o plan.Route) bool {
 
 // beside is a route that was found next to another of its destination: its hop is in its key.
 func beside(r plan.Route) plan.Route {
-	r.Odd = strings.TrimSpace(hop(r.Via, r.Dev) + " " + r.Odd)
-	r.Via, r.Dev = netip.Addr{}, ""
+	r.Odd = strings.Join(strings.Fields(hop(r.Via, r.Dev)+" "+string(r.Hops)+" "+r.Odd), " ")
+	r.Via, r.Dev, r.Hops = netip.Addr{}, "", ""
 	return r
 }
 
@@ -126,7 +126,9 @@ func (f *found) route(ns string, m []byte) (r plan.Route, kernels bool, err erro
 			r.MTU, words = settings(value)
 			odd = append(odd, words...)
 		case unix.RTA_MULTIPATH:
-			odd = append(odd, f.hops(value)...)
+			var words []string
+			r.Hops, words = f.hops(value)
+			odd = append(odd, words...)
 		case rtaNexthopID:
 			odd = append(odd, "nhid "+strconv.Itoa(number(value)))
 		case unix.RTA_FLOW:
@@ -176,24 +178,40 @@ func settings(m []byte) (mtu int, odd []string) {
 	return mtu, odd
 }
 
-// hops are the next hops of a multipath route, in words.
-func (f *found) hops(m []byte) []string {
-	var words []string
+// hops reads the next hops of a route that has several; those that no lab has are returned in words.
+func (f *found) hops(m []byte) (plan.Hops, []string) {
+	var hops []plan.Hop
+	var odd []string
 	for len(m) >= unix.SizeofRtNexthop {
 		n := int(binary.NativeEndian.Uint16(m))
 		if n < unix.SizeofRtNexthop || n > len(m) {
 			break
 		}
-		var via netip.Addr
+		h := plan.Hop{Dev: f.link(number(m[4:8])), Weight: int(m[3]) + 1}
+		var other []string
+		if m[2]&unix.RTNH_F_ONLINK != 0 {
+			other = append(other, "onlink")
+		}
 		_ = attributes(m[unix.SizeofRtNexthop:n], func(kind uint16, value []byte) {
-			if kind == unix.RTA_GATEWAY {
-				via = addrOf(value)
+			switch kind {
+			case unix.RTA_GATEWAY:
+				h.Via = addrOf(value)
+			case unix.RTA_VIA:
+				other = append(other, "via inet6 "+addrOf(value[2:]).String())
+			case unix.RTA_FLOW:
+				other = append(other, fmt.Sprintf("realm %d", number(value)))
+			case unix.RTA_ENCAP_TYPE:
+				other = append(other, fmt.Sprintf("encap %d", number(value)))
 			}
 		})
-		words = append(words, "nexthop "+hop(via, f.link(number(m[4:8]))))
+		if h.Via.IsValid() && other == nil {
+			hops = append(hops, h)
+		} else {
+			odd = append(odd, strings.Join(append([]string{"nexthop", hop(h.Via, h.Dev)}, other...), " "))
+		}
 		m = m[min((n+3)&^3, len(m)):]
 	}
-	return words
+	return plan.NextHops(hops), odd
 }
 
 func setRoute(_ *applier, v *visit, o, _ plan.Route) error {
@@ -244,6 +262,9 @@ func (v *visit) routeMessage(r plan.Route) (message, error) {
 		}
 		m.number(unix.RTA_OIF, index)
 	}
+	if err := v.hops(&m, r.Hops.All()); err != nil {
+		return nil, err
+	}
 	if r.Metric != 0 {
 		m.number(unix.RTA_PRIORITY, r.Metric)
 	}
@@ -253,6 +274,28 @@ func (v *visit) routeMessage(r plan.Route) (message, error) {
 		m.add(unix.RTA_METRICS, metrics)
 	}
 	return m, nil
+}
+
+// hops adds several next hops to a message about a route.
+func (v *visit) hops(m *message, hops []plan.Hop) error {
+	if len(hops) == 0 {
+		return nil
+	}
+	var all message
+	for _, h := range hops {
+		index, err := v.link(h.Dev)
+		if err != nil {
+			return err
+		}
+		var gateway message
+		gateway.address(unix.RTA_GATEWAY, h.Via)
+		all = binary.NativeEndian.AppendUint16(all, uint16(unix.SizeofRtNexthop+len(gateway)))
+		all = append(all, 0, byte(h.Weight-1))
+		all = binary.NativeEndian.AppendUint32(all, uint32(index))
+		all = append(all, gateway...)
+	}
+	m.add(unix.RTA_MULTIPATH, all)
+	return nil
 }
 
 // removeOddRoute removes a route that has something odd.

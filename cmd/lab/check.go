@@ -19,6 +19,8 @@ the sender's own address; a packet of exactly the promised MTU passes whole and 
 the underlay is the promised encapsulation. What the definition does not connect is apart, and is named with -v. A
 static route that leads nowhere, in circles or to where no way back is fails. The rules of the Kubernetes network model
 are kept, broken by design of the mode, or violated.
+What fails is put together by its cause, as the tables of the kernels on the way tell it: machine, device, reason, the
+command that shows it, and how many pairs suffer.
 Every pair is tried up to --pairs; above that a sample, and the report says so. Exit status 3 when a check fails.`,
 		Example: `  sudo lab check three-node
   sudo lab check three-node -o json`,
@@ -52,6 +54,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 			} else {
 				r.Text(c.out, width(c.out), colour(c.out))
 				if verbose {
+					r.Failures(c.out, width(c.out), colour(c.out))
 					r.Unconnected(c.out)
 				}
 			}
@@ -61,7 +64,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "name the pairs that the definition does not connect")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show every failure in full, and name the pairs that the definition does not connect")
 	cmd.Flags().IntVar(&opt.Pairs, "pairs", 400, "try at most this many pairs")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "the instance's `name`, where it is not the definition's")
 	completeFlag(cmd, "name", runningLabs)

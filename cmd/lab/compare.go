@@ -38,9 +38,12 @@ type request struct {
 	Measures []string          `json:"measures"`
 	Engine   string            `json:"engine"`
 	Rounds   int               `json:"rounds"`
-	Seed     uint64            `json:"seed"`
-	Warmup   time.Duration     `json:"warmup"`
-	Window   time.Duration     `json:"window"`
+
+	Generations int `json:"generations"`
+
+	Seed   uint64        `json:"seed"`
+	Warmup time.Duration `json:"warmup"`
+	Window time.Duration `json:"window"`
 }
 
 // requestName is its file in the folder of the results.
@@ -49,35 +52,45 @@ const requestName = "request.json"
 func (c *command) compare() *cobra.Command {
 	var ch choice
 	var want request
-	var quick, full, strict bool
+	var quick, thorough, full, strict bool
 	var out, resume string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
 		Short: "Build the lab in each mode, measure them against one another",
-		Long: `Builds a private instance of the lab in each mode, and one of the first mode once more, to see what is found between
-equals. Proves on the wire that each mode is what it says, and measures them in interleaved rounds: in every round each
-mode is measured once, in a fresh random order. What is compared are medians of whole rounds and the ratio to the first
-mode; below 6 rounds nothing is ranked.
+		Long: `Builds private instances of the lab in each mode, and of the first mode once more, to see what is found between
+equals. Proves on the wire that each mode is what it says, and measures.
 
-The wire model says what becomes of packets between nodes: nic cuts and merges them as network cards do, and is what
-ranks; bare does not merge; super is veth as it is; shaped is a limited rate, where the ratios must be those of the
-headers. Measures are TCP throughput and round trips, datagrams, latency under load and at a rate, one-way delay, and
-what is no traffic: building, objects in the kernel, memory, the first packet, a pulled cable.
+Path cost ranks the modes: the kernel's work for a message, as the time of a round trip between pods of two nodes with
+both ends on one CPU. Its rounds are generations: 14 times an instance of every mode, built before the measuring begins.
+One instance has the rules of its firewall taken away, which tells the cost of the path from that of the rules.
 
+Capacity is what the machine carries: streams and round trips with the ends on two CPUs, in rounds in which the modes
+take turns in random order. The wire model says what becomes of packets between nodes: nic cuts and merges them as
+network cards do; bare does not merge; super is veth as it is; shaped is a limited rate, where the ratios must be those
+of the headers. Measures of what is no traffic are building, objects in the kernel, memory, the first packet, a pulled
+cable. With --thorough capacity ranks as well, over more measures and longer ones.
+
+What is compared are medians of whole rounds and the ratio to the first mode; with too few rounds nothing is ranked.
 The results, every sample among them, are written to --out after each round: Ctrl-C keeps the rounds that are finished,
 --resume goes on, "lab report DIR" renders them again. docs/measuring.md explains how to read them.`,
 		Example: `  sudo lab compare three-node --quick
   sudo lab compare three-node --modes host-gw,vxlan --rounds 20
+  sudo lab compare three-node --measures path-cost
   sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
   sudo lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if quick && full {
-				return refuse("--quick and --full: it is one or the other")
+			want.Set = compare.Default
+			for set, given := range map[string]bool{compare.Quick: quick, compare.Thorough: thorough, compare.Full: full} {
+				if given && want.Set != compare.Default {
+					return refuse("--%s and --%s exclude each other", set, want.Set)
+				}
+				if given {
+					want.Set = set
+				}
 			}
-			want.Set = map[bool]string{quick: compare.Quick, full: compare.Full}[true]
 			if resume == "" {
 				if out == "" {
 					out = "results"
@@ -85,11 +98,11 @@ The results, every sample among them, are written to --out after each round: Ctr
 				return c.begin(cmd.Context(), first(args), ch, want, out, !cmd.Flags().Changed("out"), strict)
 			}
 			if len(args) > 0 {
-				return refuse("--resume %s goes on with its own definition; leave out %s", resume, args[0])
+				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
-					return refuse("--resume %s goes on as it was begun; leave out --%s", resume, name)
+					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
 			}
 			return c.resume(cmd.Context(), resume, strict)
@@ -101,14 +114,15 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
-	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds (default 10)")
+	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds, and generations of path cost (default 8 and 14)")
 	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
+	flags.BoolVar(&thorough, "thorough", false, "rank capacity as well: more measures and longer ones, in about an hour")
 	flags.BoolVar(&full, "full", false, "every measure along every path, under every wire model; takes hours")
 	flags.Uint64Var(&want.Seed, "seed", 0, "order the rounds by this seed (default: a random one, recorded)")
 	flags.StringVar(&want.Engine, "engine", "", "what makes the load: lab, or iperf3 where it is installed, as an independent witness of tcp-stream")
-	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement (default 1s)")
+	flags.DurationVar(&want.Window, "window", 0, "count for so long in every measurement of capacity (default 100ms)")
 	flags.StringVar(&out, "out", "", "write the results to this `folder` (default results/LAB-TIME)")
-	flags.StringVar(&resume, "resume", "", "go on with the comparison in this `folder`")
+	flags.StringVar(&resume, "resume", "", "resume the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
 	completeList(cmd, "modes", ch.variants)
 	for name, words := range map[string][]string{"paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames()} {
@@ -136,12 +150,12 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 			want.Rounds = given.Rounds
 		}
 	}
-	want.File, want.Source, want.Vars, want.Values, want.Texts = s.name, string(s.text), l.Vars, l.Values, l.Texts
+	want.File, want.Source, want.Vars, want.Values, want.Texts = s.name, string(lab.Join(s.files)), l.Vars, l.Values, l.Texts
 	if dated {
 		out = filepath.Join(out, l.Name+"-"+time.Now().Format("20060102-150405"))
 	}
 	if _, err := os.Stat(filepath.Join(out, requestName)); err == nil {
-		return refuse("%s holds a comparison already; give another folder, or go on with it: lab compare --resume %[1]s", out)
+		return refuse("%s already holds a comparison; choose another folder, or resume it: lab compare --resume %[1]s", out)
 	}
 	return c.contest(ctx, want, nil, out, strict)
 }
@@ -150,7 +164,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 func (c *command) resume(ctx context.Context, dir string, strict bool) error {
 	text, err := os.ReadFile(filepath.Join(dir, requestName))
 	if err != nil {
-		return status{refused, fmt.Errorf("no comparison to go on with: %w", err)}
+		return status{refused, fmt.Errorf("no comparison to resume: %w", err)}
 	}
 	var want request
 	if err := json.Unmarshal(text, &want); err != nil {
@@ -193,7 +207,7 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	}
 	cfg := compare.Config{
 		Lab: l.Name, Set: want.Set, Paths: want.Paths, Measures: want.Measures, Engine: want.Engine, Rounds: want.Rounds, Seed: want.Seed,
-		Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
+		Generations: want.Generations, Warmup: want.Warmup, Window: want.Window, Argv: os.Args, Prior: prior,
 	}
 	if err := cfg.Complete(want.Wires); err != nil {
 		return status{refused, err}
@@ -225,6 +239,14 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 		if v.Smaller, _ = build(l.WithoutLastNode(), instances, cfg.Wires[0]); v.Smaller != nil && len(v.Smaller.Cluster.Nodes) == 0 {
 			v.Smaller = nil
 		}
+		v.Copy = func() (*plan.Plan, error) {
+			instances++
+			p, diags := build(l, instances, compare.Bare)
+			if p == nil {
+				return nil, c.judge(files, diags)
+			}
+			return p, nil
+		}
 		return v, nil
 	}
 	for i, mode := range want.Modes {
@@ -249,13 +271,14 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 	}
 	twin.Mode += " again"
 	cfg.Twin, cfg.Variants = twin.Mode, append(cfg.Variants, twin)
+	want.Generations = cfg.Generations
 	want.Seed, want.Rounds, want.Warmup, want.Window = cfg.Seed, cfg.Rounds, cfg.Warmup, cfg.Window
 	if all {
 		want.Modes = nil
 	}
 	if prior != nil {
 		if err := same(prior, l, cfg); err != nil {
-			return status{refused, fmt.Errorf("%s cannot go on: %w", out, err)}
+			return status{refused, fmt.Errorf("%s cannot be resumed: %w", out, err)}
 		}
 	}
 	return c.measure(ctx, s, cfg, want, out, strict)
@@ -274,18 +297,18 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 	case !slices.Equal(prior.Modes, names):
 		return fmt.Errorf("it was begun with the modes %s, and this kernel can %s", strings.Join(prior.Modes, ", "), strings.Join(names, ", "))
 	case prior.Lab != l.Name || prior.Seed != cfg.Seed:
-		return errors.New("its results are of another comparison")
+		return errors.New("its results belong to another comparison")
 	}
 	return nil
 }
 
 // measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
 func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, want request, out string, strict bool) (err error) {
-	c.say("Comparing %s: %d modes, %d rounds, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Rounds, duration(compare.Estimate(cfg)), out)
+	c.say("Comparing %s: %d modes, %s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), duration(compare.Estimate(cfg)), out)
 	if err := keep(want, out); err != nil {
 		return err
 	}
-	hash := fmt.Sprintf("%x", sha256.Sum256(s.text))
+	hash := fmt.Sprintf("%x", sha256.Sum256(lab.Join(s.files)))
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
 		_, err := testbed.Up(ctx, p, s.record(p), testbed.Watch{})
 		return err
@@ -308,6 +331,9 @@ func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, wa
 		}
 	}()
 	for i, v := range cfg.Variants {
+		if !cfg.Capacity() {
+			break
+		}
 		if i == 0 {
 			steps.begin("building %d instances", len(cfg.Variants))
 		}

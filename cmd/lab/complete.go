@@ -88,7 +88,7 @@ func (ch *choice) variants(args []string) []string {
 	if err != nil {
 		return names
 	}
-	file, _ := hclsyntax.ParseConfig(s.text, s.name, hcl.InitialPos)
+	file, _ := hclsyntax.ParseConfig(lab.Join(s.files), s.name, hcl.InitialPos)
 	if file == nil {
 		return names
 	}
@@ -170,7 +170,7 @@ func recordedTargets(name string) []string {
 
 // targets are the machines and pods of a definition.
 func (s *source) targets() []string {
-	l, _, _ := lab.Load(s.name, s.text, s.inputs)
+	l, _, _ := s.load()
 	if l == nil {
 		return nil
 	}

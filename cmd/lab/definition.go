@@ -20,9 +20,13 @@ import (
 
 // source is the text of a definition, and what it takes to read it.
 type source struct {
-	name   string // as shown in diagnostics
-	text   []byte
+	name   string // of the file or folder
+	files  []lab.Source
 	inputs lab.Inputs
+}
+
+func (s *source) load() (*lab.Lab, lab.Files, hcl.Diagnostics) {
+	return lab.LoadFiles(s.files, s.inputs)
 }
 
 // choice is what a person says about a definition on the command line.
@@ -62,30 +66,34 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 	var err error
 	switch {
 	case arg == "-":
-		s.name = "<stdin>"
-		s.text, err = lab.Read(c.in)
+		err = s.read("<stdin>", func(string) ([]byte, error) { return lab.Read(c.in) })
 	case arg == "":
 		var here []string
 		if here, err = filepath.Glob("*.hcl"); err == nil {
 			switch len(here) {
 			case 1:
-				s.name, s.inputs.Dir = here[0], "."
-				s.text, err = lab.ReadFile(here[0])
+				s.inputs.Dir = "."
+				err = s.read(here[0], lab.ReadFile)
 			case 0:
 				return nil, refuse("no FILE was given, and this folder has no *.hcl file; give one, or the name of a shipped lab: %s", strings.Join(labs.Names(), ", "))
 			default:
-				return nil, refuse("no FILE was given, and this folder has several: %s", strings.Join(here, ", "))
+				return nil, refuse("no FILE was given, and this folder has several: %s; give one of them, or . for all of them as one lab", strings.Join(here, ", "))
 			}
 		}
+	case isFolder(arg):
+		s.name, s.inputs.Dir = arg, arg
+		s.files, err = lab.ReadFolder(arg)
+		if err == nil && len(s.files) == 0 && !s.shipped(arg) {
+			return nil, refuse("%s: this folder has no *.hcl file", arg)
+		}
 	default:
-		s.name, s.inputs.Dir = arg, filepath.Dir(arg)
-		s.text, err = lab.ReadFile(arg)
+		s.inputs.Dir = filepath.Dir(arg)
+		err = s.read(arg, lab.ReadFile)
 		if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(arg, os.PathSeparator) {
-			text, ok := labs.Read(arg)
-			if !ok {
+			if !s.shipped(arg) {
 				return nil, refuse("%s: there is no such file, and no lab of that name ships with the program.%s", arg, lab.Suggest(arg, labs.Names(), "There are"))
 			}
-			s.name, s.text, s.inputs.Dir, err = arg+".hcl", text, "", nil
+			err = nil
 		}
 	}
 	if err != nil {
@@ -94,9 +102,40 @@ func (c *command) find(arg string, ch choice) (*source, error) {
 	return s, nil
 }
 
+// read takes one file for the definition.
+func (s *source) read(name string, from func(string) ([]byte, error)) error {
+	text, err := from(name)
+	s.name, s.files = name, []lab.Source{{Name: name, Text: text}}
+	return err
+}
+
+// shipped takes a lab that comes with the program for the definition, if there is one of that name.
+func (s *source) shipped(name string) bool {
+	text, ok := labs.Read(name)
+	if ok {
+		s.name, s.files, s.inputs.Dir = name+".hcl", []lab.Source{{Name: name + ".hcl", Text: text}}, ""
+	}
+	return ok
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// isDefinition reports whether something is at a path that may be meant as a definition: a folder is only with *.hcl files.
+func isDefinition(path string) bool {
+	if isFolder(path) {
+		files, err := lab.ReadFolder(path)
+		return err != nil || len(files) > 0
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // load reads a definition and prints what is wrong with it.
 func (c *command) load(s *source) (*lab.Lab, lab.Files, error) {
-	l, files, diags := lab.Load(s.name, s.text, s.inputs)
+	l, files, diags := s.load()
 	return l, files, c.judge(files, diags)
 }
 
@@ -133,7 +172,7 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(s.text), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -147,7 +186,7 @@ func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 
 // recorded is the definition that a lab was made from, with the values that it had then.
 func recorded(r *testbed.Record) *source {
-	s := &source{name: r.File, text: []byte(r.Source), inputs: lab.Inputs{Values: r.Values, Texts: r.Texts}}
+	s := &source{name: r.File, files: []lab.Source{{Name: r.File, Text: []byte(r.Source)}}, inputs: lab.Inputs{Values: r.Values, Texts: r.Texts}}
 	if r.Values == "" { // written by a version that kept only what would be typed
 		s.inputs.Vars = r.Vars
 	}
@@ -161,7 +200,7 @@ func (c *command) instance(cmd *cobra.Command, arg string, ch choice) (string, e
 	if only, ok := testbed.Only(); ok && arg == "" {
 		return only, nil
 	}
-	if _, err := os.Stat(arg); err != nil && arg != "-" && ch.instance == "" && slices.Contains(testbed.Recorded(), arg) {
+	if arg != "-" && ch.instance == "" && !isDefinition(arg) && slices.Contains(testbed.Recorded(), arg) {
 		return arg, nil
 	}
 	all, err := testbed.Instances(cmd.Context())
@@ -182,7 +221,7 @@ func (c *command) instance(cmd *cobra.Command, arg string, ch choice) (string, e
 		return "", refuse("several labs are running; say which: %s", strings.Join(names, ", "))
 	}
 	name := ch.instance
-	if _, err := os.Stat(arg); (err != nil || arg == "-") && arg != "-" && slices.Contains(names, arg) && name == "" {
+	if arg != "-" && name == "" && slices.Contains(names, arg) && !isDefinition(arg) {
 		name = arg
 	}
 	if name == "" {
@@ -211,7 +250,7 @@ func list(prefix string, names []string) string {
 
 func demandRoot(verb string) error {
 	if os.Geteuid() != 0 {
-		return status{failed, fmt.Errorf("%s needs root: it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
+		return status{failed, fmt.Errorf("%s needs root, because it works on network namespaces. Try \"sudo lab %s …\"", verb, verb)}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (c *command) doctor() *cobra.Command {
 	var load bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this kernel can do, mode by mode",
+		Short: "Show what this kernel supports, mode by mode",
 		Long: `Says what this kernel and user can do, mode by mode, and the remedy for what they cannot: ✓ it works, ✗ it does not,
 ? nobody can tell, since the kernel cannot be asked. Nothing is loaded or created in your own network for it.`,
 		Example: "  sudo lab doctor",
@@ -75,7 +75,7 @@ func (c *command) doctor() *cobra.Command {
 			}
 			fmt.Fprintf(c.out, "Linux %s, %s\n", kernel, who)
 			if mute != "" {
-				fmt.Fprintln(c.out, hang(mute+": nobody can tell what this kernel has. "+strings.TrimPrefix(remedy, mute), width(c.out), 0))
+				fmt.Fprintln(c.out, hang(mute+": what this kernel has cannot be determined. "+strings.TrimPrefix(remedy, mute), width(c.out), 0))
 			}
 			var rows []row
 			for _, d := range list {

@@ -99,7 +99,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 
 // confess says what to do about an internal error.
 func (c *command) confess(args []string, f testbed.Fault) int {
-	c.say("lab: %v\nThis is a fault of lab, not yours. Please report it with your definition, the command \"lab %s\", and all of this:\nlab %s, %s, Linux %s\n\n%s",
+	c.say("lab: %v\nThis is a bug in lab. Please report it with your definition, the command \"lab %s\", and all of this:\nlab %s, %s, Linux %s\n\n%s",
 		f, strings.Join(args, " "), version(), runtime.Version(), testbed.Kernel(), f.Stack)
 	return broken
 }
@@ -162,6 +162,7 @@ Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and n
 answer is no (check failed, plan --exit-code found something to do); 70 an internal error, to be reported.`,
 		Example: `  sudo lab up three-node                 # build it
   sudo lab check three-node              # prove it, with packets
+  sudo lab trace master/p1 worker1/p1    # follow a packet
   sudo lab exec worker1/p1 -- ip route   # look around
   sudo lab up three-node --mode vxlan    # change its mode in place
   sudo lab compare three-node --quick    # measure the modes against one another
@@ -175,7 +176,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 				verbs = append(verbs, append(v.Aliases, v.Name())...)
 			}
 			slices.Sort(verbs)
-			return refuse("there is no verb %q.%s", args[0], lab.Suggest(args[0], verbs, "There are"))
+			return refuse("there is no command %q.%s", args[0], lab.Suggest(args[0], verbs, "There are"))
 		},
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
@@ -194,7 +195,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 		return refuse("%w\nSee \"%s --help\".", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.up(), c.down(), c.plan(), c.status(), c.check(), c.exec(), c.shell(),
+		c.up(), c.down(), c.plan(), c.status(), c.check(), c.trace(), c.exec(), c.shell(),
 		c.compare(), c.report(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
 		c.byHand("agent"), c.byHand("program"),

@@ -30,6 +30,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab plan":        {args: []string{file, "--name", name, "--shell"}},
 		"lab status":      {args: []string{name}, root: true},
 		"lab check":       {args: []string{name}, root: true},
+		"lab trace":       {args: []string{"-l", name, "n1/p1", "n2/p1"}, root: true},
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
 		"lab shell":       {args: []string{"-l", name, "n1"}, root: true, silent: true, once: true},
 		"lab compare":     {args: []string{file, "--modes", "host-gw", "--measures", "tcp-rr", "--paths", "cross-node", "--wire", "bare", "--rounds", "1", "--window", "20ms", "--out", "OUT"}, root: true},

@@ -17,7 +17,7 @@ func (c *command) plan() *cobra.Command {
 		Use:   "plan [FILE]",
 		Short: "Show what up would change, as the commands that would do it",
 		Long: `Shows what "lab up" would change, as ip, bridge, tc, nft and sysctl commands. Without root, or
-where a container lacks the capability, nothing can be read, and the plan is what builds the lab from nothing. With --shell it is a script that does so.`,
+where a container lacks the capability, nothing can be read, and the plan is what builds the lab from scratch. With --shell it is a script that does so.`,
 		Example: `  lab plan three-node
   lab plan three-node --mode vxlan
   lab plan three-node --shell > build.sh
@@ -45,11 +45,11 @@ where a container lacks the capability, nothing can be read, and the plan is wha
 			switch {
 			case shell:
 			case unasked != "":
-				c.say("%s: this is the plan from nothing, for a kernel that has everything.", unasked)
+				c.say("%s: this is the plan for building it from scratch, on a kernel with every feature.", unasked)
 			default:
 				actual, err = testbed.Read(cmd.Context(), p.Cluster.Name, p.State)
 				if unread := mute(err); unread != "" {
-					c.say("%s: this is the plan from nothing.", unread)
+					c.say("%s: this is the plan for building it from scratch.", unread)
 					actual, err = &plan.State{}, nil
 				}
 				if err != nil {
@@ -74,7 +74,7 @@ where a container lacks the capability, nothing can be read, and the plan is wha
 		},
 	}
 	ch.allFlags(cmd)
-	cmd.Flags().BoolVar(&shell, "shell", false, "print a script that builds the lab from nothing")
+	cmd.Flags().BoolVar(&shell, "shell", false, "print a script that builds the lab from scratch")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 when there is something to change")
 	return cmd
 }

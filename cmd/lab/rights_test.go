@@ -112,7 +112,7 @@ func TestPlanWithoutRights(t *testing.T) {
 	_, want, _ := labRun(t, "plan", file, "--shell")
 	for name, who := range map[string][]string{"CAP_SYS_ADMIN": noSysAdmin, "CAP_NET_ADMIN": noNetAdmin} {
 		code, out, stderr := as(t, who, "plan", file)
-		if code != 0 || !strings.HasSuffix(want, out) || out == "" || !strings.Contains(stderr, name) || !strings.Contains(stderr, "from nothing") {
+		if code != 0 || !strings.HasSuffix(want, out) || out == "" || !strings.Contains(stderr, name) || !strings.Contains(stderr, "from scratch") {
 			t.Errorf("without %s: exit status %d\n%s", name, code, stderr)
 		}
 	}
@@ -123,7 +123,7 @@ func TestPlanWithoutRights(t *testing.T) {
 	if strings.Contains(stderr, "unshare") {
 		t.Skip(stderr)
 	}
-	if code != 0 || !strings.Contains(out, "ip netns add faults-rights.n1\n") || !strings.Contains(stderr, "from nothing") {
+	if code != 0 || !strings.Contains(out, "ip netns add faults-rights.n1\n") || !strings.Contains(stderr, "from scratch") {
 		t.Errorf("in a user namespace: exit status %d\n%s", code, stderr)
 	}
 }

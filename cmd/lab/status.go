@@ -66,6 +66,7 @@ type labDocument struct {
 	Machines []machineDocument `json:"machines"`
 	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
+	Outputs  outputs           `json:"outputs"`
 	Note     string            `json:"note,omitempty"`
 }
 
@@ -169,11 +170,12 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		case ctx.Err() != nil:
 			return doc, ctx.Err()
 		case err != nil && errors.As(err, &status{}):
-			doc.Note = "its definition, as recorded below /run/lab, is not right; " + writesAgain
+			doc.Note = "its definition, as recorded below /run/lab, is no longer valid; " + writesAgain
 		case err != nil:
 			doc.Note = err.Error()
 		default:
 			want = p.State
+			doc.Outputs = p.Cluster.Lab.Outputs
 		}
 	}
 	known := want.Len() > 0
@@ -214,7 +216,7 @@ const writesAgain = "\"lab up FILE\" writes it again"
 // unrecorded says why the record of a lab cannot be used.
 func unrecorded(err error) string {
 	if errors.Is(err, os.ErrNotExist) {
-		return "its definition is lost; " + writesAgain
+		return "its record is missing; " + writesAgain
 	}
 	return err.Error() + "; " + writesAgain
 }
@@ -384,6 +386,7 @@ func (c *command) show(d labDocument, whole bool) {
 		}
 		fmt.Fprint(c.out, columns(rows, room))
 	}
+	d.Outputs.show(c.out)
 	if d.Note != "" {
 		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))
 	}

@@ -25,13 +25,13 @@ func (c *command) up() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "up [FILE]",
 		Aliases: []string{"deploy", "apply"},
-		Short:   "Make the kernel be what the definition says",
-		Long: `Makes the kernel be what FILE says. Run again it changes nothing, or repairs what has drifted, or, with another
+		Short:   "Build, repair or change a lab as its definition says",
+		Long: `Builds the lab that FILE defines. Run again, it changes nothing, or repairs what has drifted, or, with another
 --mode, changes the mode of the running cluster in place: pods keep their namespaces and, where the modes agree,
 their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
 "lab up" completes.
 
-FILE is a path, "-", or one of the labs that ship with the program:
+FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs that ship with the program:
 ` + strings.Join(labs.Names(), ", "),
 		Example: `  sudo lab up three-node
   sudo lab up three-node --mode vxlan
@@ -187,7 +187,7 @@ func (c *command) down() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "down [FILE|NAME]",
 		Aliases: []string{"destroy"},
-		Short:   "Remove a lab, wholly",
+		Short:   "Remove a lab completely",
 		Long: `Removes a lab: its namespaces and all that is in them, also when it is half built or its definition is gone. A lab
 that is not there is no error.`,
 		Example: `  sudo lab down three-node

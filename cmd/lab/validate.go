@@ -31,7 +31,7 @@ compare, and the settings of other mode blocks. It needs no root and touches not
 			if err != nil {
 				return err
 			}
-			l, files, diags := lab.Load(s.name, s.text, s.inputs)
+			l, files, diags := s.load()
 			var p *plan.Plan
 			if !diags.HasErrors() {
 				var more hcl.Diagnostics
@@ -57,7 +57,7 @@ compare, and the settings of other mode blocks. It needs no root and touches not
 			for _, n := range p.Cluster.Nodes {
 				pods += len(n.Pods)
 			}
-			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is right: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
+			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is valid: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
 			return nil
 		},
 	}
@@ -93,9 +93,10 @@ func diagnosticsDocument(diags hcl.Diagnostics) any {
 func (c *command) fmt() *cobra.Command {
 	var check bool
 	cmd := &cobra.Command{
-		Use:   "fmt [FILE…]",
+		Use:   "fmt [FILE|FOLDER…]",
 		Short: "Rewrite definitions in the usual form",
-		Long:  `Rewrites definitions in the usual form and prints the names of those it changed. "-" formats standard input to standard output.`,
+		Long: `Rewrites definitions in the usual form and prints the names of those it changed. "-" formats standard input to standard output.
+Of a folder it takes all *.hcl.`,
 		Example: `  lab fmt                                # all *.hcl of this folder
   lab fmt --check lab.hcl                # exit with 3 when it is not formatted`,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -108,8 +109,22 @@ func (c *command) fmt() *cobra.Command {
 					return err
 				}
 			}
-			changed := false
+			var files []string
 			for _, name := range args {
+				if !isFolder(name) {
+					files = append(files, name)
+					continue
+				}
+				sources, err := lab.ReadFolder(name)
+				if err != nil {
+					return status{refused, err}
+				}
+				for _, s := range sources {
+					files = append(files, s.Name)
+				}
+			}
+			changed := false
+			for _, name := range files {
 				different, err := c.format1(name, check)
 				if err != nil {
 					return err
@@ -157,7 +172,7 @@ func (c *command) format1(name string, check bool) (changed bool, err error) {
 func (c *command) modes() *cobra.Command {
 	return &cobra.Command{
 		Use:     "modes",
-		Short:   "List the ways of connecting pods",
+		Short:   "List the modes, the ways of connecting pods",
 		Example: "  lab modes",
 		Args:    atMost(0),
 		RunE: func(*cobra.Command, []string) error {

@@ -1,5 +1,9 @@
-// Package nft is the firewall as values: tables, chains, sets, their elements and rules, all of them comparable. It
-// encodes them as the kernel's netlink messages, decodes these, and writes them as nft(8) lists them. It is pure.
+// Package nft represents nftables as comparable values: tables, chains, sets, their elements and rules. It encodes them as
+// the kernel's netlink messages, decodes those, and prints them as nft(8) lists them. Rules are built with nft(8)'s own words,
+// see [Build] and [Is].
+//
+// It does not parse nft(8)'s language and opens no socket: labnet/testbed/netfilter talks to the kernel, and labnet/lab/plan
+// compares rulesets. A [Ruleset] is the place to start.
 package nft
 
 import (

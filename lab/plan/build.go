@@ -213,7 +213,7 @@ func (s *State) Resolve() {
 				reaches[d] = append(reaches[d], reach{o.Prefix.Masked(), k, 0})
 			}
 		case Route:
-			if !o.Via.IsValid() && o.Scope == "link" {
+			if !o.Via.IsValid() && o.Hops == "" && o.Scope == "link" {
 				d := device{o.Namespace, o.Dev}
 				reaches[d] = append(reaches[d], reach{o.Dst, k, o.Table})
 			}
@@ -221,14 +221,18 @@ func (s *State) Resolve() {
 	}
 	for k, o := range s.all() {
 		r, ok := o.(Route)
-		if !ok || !r.Via.IsValid() {
+		if !ok || !r.Via.IsValid() && r.Hops == "" {
 			continue
+		}
+		via, dev := r.Via, r.Dev
+		if hops := r.Hops.All(); len(hops) > 0 { // addresses come before routes, so that one stands for all
+			via, dev = hops[0].Via, hops[0].Dev
 		}
 		var on Key
 		if !r.Onlink {
 			best := -1
-			for _, to := range reaches[device{r.Namespace, r.Dev}] {
-				if !to.prefix.Contains(r.Via) || to.table != 0 && to.table != r.Table && to.table != TableMain {
+			for _, to := range reaches[device{r.Namespace, dev}] {
+				if !to.prefix.Contains(via) || to.table != 0 && to.table != r.Table && to.table != TableMain {
 					continue
 				}
 				// Of two that reach as narrowly an address is taken, and then the first by name.

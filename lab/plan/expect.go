@@ -20,16 +20,6 @@ func (p *Plan) Expect(f Flow) Expectation {
 	return e
 }
 
-// Way names the namespaces that a packet between two endpoints passes, as far as the definition knows it.
-func (p *Plan) Way(from, to Endpoint) []string {
-	start := stop{machine: from.Node.Machine}
-	var spaces []string
-	for _, s := range p.walk.walk(start, to.Address).stops {
-		spaces = append(spaces, p.Cluster.NamespaceOf(s.machine.Name))
-	}
-	return spaces
-}
-
 // BadRoute is a route of the definition that does not lead where it says.
 type BadRoute struct {
 	Machine string    `json:"machine"`
@@ -56,7 +46,9 @@ func (p *Plan) BadRoutes() []BadRoute {
 			report(Everywhere(g.Is6()), g, m.At.Of("gateway", m.Range), p.nextHop(m, g))
 		}
 		for _, r := range m.Routes {
-			report(r.To, r.Via, r.At.Of("via", r.Range), cmp.Or(p.nextHop(m, r.Via), p.leads(m, *r, alike)))
+			for _, via := range r.NextHops() {
+				report(r.To, via, r.At.Of("via", r.Range), cmp.Or(p.nextHop(m, via), p.leads(m, *r, via, alike)))
+			}
 		}
 	}
 	return bad
@@ -86,28 +78,29 @@ func (p *Plan) nextHop(m *lab.Machine, via netip.Addr) string {
 func (p *Plan) podOnSegment(a netip.Addr) bool { return p.walk.pods[a] }
 
 // leads follows a route to what it leads to, there and back, from its own machine and from all that come by.
-func (p *Plan) leads(m *lab.Machine, r lab.Route, alike map[*lab.Machine]bool) string {
+func (p *Plan) leads(m *lab.Machine, r lab.Route, via netip.Addr, alike map[*lab.Machine]bool) string {
 	_, joins := p.Mode.(Joiner)
 	for _, e := range p.Cluster.Everyone() {
 		if !r.To.Contains(e.Address) || !alike[e.Node.Machine] || e.Pod != nil && (joins || e.Pod.Index > 0) {
 			continue
 		}
-		if _, via, _ := p.walk.route(stop{machine: m}, e.Address); via != r.Via {
+		if !slices.ContainsFunc(p.walk.routes(stop{machine: m}, e.Address), func(c choice) bool { return c.via == via }) {
 			continue // another route is more specific
 		}
 		for _, from := range p.Cluster.Lab.Machines {
 			if from == e.Node.Machine || from != m && !alike[from] {
 				continue
 			}
-			t := p.walk.walk(stop{machine: from}, e.Address)
-			if !slices.Contains(t.stops[:len(t.stops)-1], stop{machine: m}) && from != m {
-				continue
-			}
-			if !t.arrives {
-				return fmt.Sprintf("%s does not reach %s: %s", from.Name, e.Title, t.lost)
-			}
-			if back := p.walk.walk(stop{machine: e.Node.Machine}, t.source); t.source.IsValid() && !back.arrives {
-				return fmt.Sprintf("%s reaches %s, and there is no way back: %s", from.Name, e.Title, back.lost)
+			for _, t := range p.walk.ways(stop{machine: from}, e.Address) {
+				if !t.takes(m, via) {
+					continue
+				}
+				if !t.arrives {
+					return fmt.Sprintf("%s does not reach %s: %s", from.Name, e.Title, t.lost)
+				}
+				if back := p.walk.walk(stop{machine: e.Node.Machine}, t.source); t.source.IsValid() && !back.arrives {
+					return fmt.Sprintf("%s reaches %s, and there is no way back: %s", from.Name, e.Title, back.lost)
+				}
 			}
 		}
 	}
@@ -123,7 +116,7 @@ func (p *Plan) alike() map[*lab.Machine]bool {
 			key += " on " + nic.Segment().String()
 		}
 		for _, r := range m.Routes {
-			key += fmt.Sprint(" ", r.To, r.Via)
+			key += fmt.Sprint(" ", r.To, r.Hops)
 		}
 		if picked[m] = !seen[key]; picked[m] {
 			seen[key] = true

@@ -328,3 +328,18 @@ func same(a, b Object) bool {
 	}
 	return a == b
 }
+
+// RemoveRulesets takes all of the firewall out of the state, and says whether there was any.
+func (s *State) RemoveRulesets() bool {
+	var gone []Key
+	s.Each(func(o Object) {
+		_, table := o.(Table)
+		if _, within := tableOf(o); table || within {
+			gone = append(gone, o.Key())
+		}
+	})
+	for _, k := range gone {
+		s.Remove(k)
+	}
+	return len(gone) > 0
+}

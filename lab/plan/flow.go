@@ -23,6 +23,7 @@ type Expectation struct {
 	Source      netip.Addr // what the receiver sees as the sender; the zero Addr where nothing is promised of it
 	Destination netip.Addr // what the receiver sees as the destination; the zero Addr where nobody receives it
 	MTU         int        // the largest IP packet that passes whole
+	Spread      bool       // flows take ways that differ: of the source, the MTU and the underlay nothing can be said of one flow
 	Wire        bool       // whether the packets leave the sender's node by its uplink
 	Encap       Encap      // what they look like there
 }

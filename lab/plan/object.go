@@ -1,10 +1,11 @@
-// Package plan computes what a lab wants the kernel to be. It is pure: it touches no kernel and needs no root.
+// Package plan computes the kernel state that a lab needs: [Build] plans a definition in a mode, [Diff] compares two states.
+// It is pure: it touches no kernel and needs no root. labnet/testbed reads the kernel's state and applies changes, the modes
+// are in labnet/modes, and docs/adding-a-mode.md shows how to write one.
 //
-// The desired [State] is a graph of small comparable values, each keyed by (namespace, kind, name), each naming the
-// objects it stands on. It prints as the ip, bridge, tc, nft and sysctl lines that would make it, ordered by dependency
-// and then by name; that text is the plan, the golden file, the verbose log and the handout. [Diff] compares two states
-// and yields the changes that lead from one to the other: building, repairing, changing the mode and doing nothing are
-// the same operation.
+// A [State] is a graph of small comparable values, each with a key (namespace, kind, name), each naming the objects that it
+// depends on. It prints as the ip, bridge, tc, nft and sysctl commands that would create it, ordered by dependency and then by
+// name; that text is the plan, the golden file, the verbose log and the handout. The changes that [Diff] returns lead from one
+// state to the other: building, repairing, changing the mode and doing nothing are the same operation.
 package plan
 
 import "fmt"

@@ -77,7 +77,7 @@ func (n podNetwork) leaves(from, to Endpoint) Expectation {
 		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
 	}
 	most, _ := there.mtu()
-	e.MTU = min(e.MTU, most)
+	e.MTU, e.Spread = min(e.MTU, most), there.varies
 	e.Wire = there.legs[0].from.on == from.Node.Uplink()
 	return e
 }
@@ -103,7 +103,7 @@ func (n podNetwork) enters(from, to Endpoint) Expectation {
 		return inner
 	}
 	most, _ := there.mtu()
-	e := Expectation{Reachable: true, Source: there.source, MTU: min(most, inner.MTU), Wire: there.legs[0].from.on == from.Node.Uplink()}
+	e := Expectation{Reachable: true, Source: there.source, MTU: min(most, inner.MTU), Spread: there.varies, Wire: there.legs[0].from.on == from.Node.Uplink()}
 	if entry != to.Node {
 		e.Source = netip.Addr{} // some modes translate it on the node where it enters
 	}

@@ -1,9 +1,12 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Address is an address of a link.
@@ -106,7 +109,7 @@ const (
 	ProtocolBGP   = 186
 )
 
-// Route is a route of one next hop, or of none.
+// Route is a route of one next hop, of several, or of none.
 type Route struct {
 	Namespace string
 	Table     int
@@ -114,6 +117,7 @@ type Route struct {
 	Type      string       // "" unicast, "blackhole", "throw", "unreachable"
 	Via       netip.Addr
 	Dev       string
+	Hops      Hops // several next hops (ECMP); then there is no Via and no Dev
 	Src       netip.Addr
 	Scope     string // "" global, "link", "host"
 	Protocol  int
@@ -121,9 +125,40 @@ type Route struct {
 	MTU       int
 	Onlink    bool
 	On        Key // what makes Via reachable: an address of Dev or a route; set by [State.Resolve]
-	// Odd is what was found of a route that no lab has, as ip(8) writes it: several next hops, a type of service. It is
-	// part of the key, so that what is odd stands beside what is wanted, and goes.
+	// Odd is what was found of a route that no lab has, as ip(8) writes it: a type of service, a realm. It is part of the
+	// key, so that what is odd stands beside what is wanted, and goes.
 	Odd string
+}
+
+// Hop is one of several next hops of a route.
+type Hop struct {
+	Via    netip.Addr
+	Dev    string
+	Weight int // 1 to 255
+}
+
+// Hops are several next hops as ip(8) writes them: a text, so that routes can be compared.
+type Hops string
+
+// NextHops puts next hops into one order, since the kernel does not always keep theirs.
+func NextHops(hops []Hop) Hops {
+	slices.SortFunc(hops, func(a, b Hop) int { return cmp.Or(a.Via.Compare(b.Via), strings.Compare(a.Dev, b.Dev)) })
+	words := make([]string, len(hops))
+	for i, h := range hops {
+		words[i] = fmt.Sprintf("nexthop via %s dev %s weight %d", h.Via, h.Dev, h.Weight)
+	}
+	return Hops(strings.Join(words, " "))
+}
+
+// All returns the next hops.
+func (h Hops) All() []Hop {
+	var hops []Hop
+	for words := strings.Fields(string(h)); len(words) >= 7; words = words[7:] {
+		via, _ := netip.ParseAddr(words[2])
+		weight, _ := strconv.Atoi(words[6])
+		hops = append(hops, Hop{via, words[4], weight})
+	}
+	return hops
 }
 
 // odd is a word more in a command or a key.
@@ -146,6 +181,9 @@ func (r Route) Parents() []Key {
 	p := []Key{{r.Namespace, KindNamespace, ""}}
 	if r.Dev != "" {
 		p = append(p, Key{r.Namespace, KindLink, r.Dev})
+	}
+	for _, h := range r.Hops.All() {
+		p = append(p, Key{r.Namespace, KindLink, h.Dev})
 	}
 	if r.On != (Key{}) {
 		p = append(p, r.On)
@@ -180,7 +218,7 @@ func (r Route) text() string {
 	switch {
 	case r.Scope != "":
 		s += " scope " + r.Scope
-	case !r.Via.IsValid() && r.Type == "" && r.Dst.Addr().Is4():
+	case !r.Via.IsValid() && r.Hops == "" && r.Type == "" && r.Dst.Addr().Is4():
 		s += " scope global" // ip(8) would take link for a route without a next hop
 	}
 	if r.Src.IsValid() {
@@ -195,7 +233,7 @@ func (r Route) text() string {
 	if r.Onlink {
 		s += " onlink"
 	}
-	return s + odd(r.Odd)
+	return s + odd(string(r.Hops)) + odd(r.Odd)
 }
 
 func (r Route) ip() string {
@@ -207,9 +245,11 @@ func (r Route) ip() string {
 
 func (r Route) Add() []string { return []string{r.ip() + " route replace " + r.text()} }
 
-// Set: the next hop of an IPv6 route is looked up, and must not be found through the very route that is to be replaced.
+// Set: the next hop of an IPv6 route is looked up, and must not be found through the very route that is to be replaced; and
+// of several it is not the route that is replaced but one of them.
 func (r Route) Set(before Object) ([]string, bool) {
-	return r.Add(), !r.Dst.Addr().Is6() || r.Dev == before.(Route).Dev
+	b := before.(Route)
+	return r.Add(), !r.Dst.Addr().Is6() || r.Dev == b.Dev && r.Hops == b.Hops
 }
 func (r Route) Del() []string { return []string{r.ip() + " route del " + r.text()} }
 
@@ -248,6 +288,10 @@ func (r Rule) selector() string {
 	}
 	return s + odd(r.Odd)
 }
+
+// Text is the rule as "ip rule" lists it.
+func (r Rule) Text() string { return strconv.Itoa(r.Priority) + ": " + r.selector() }
+
 func (r Rule) line(verb string) []string {
 	family := ""
 	if r.V6 {

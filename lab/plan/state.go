@@ -141,6 +141,13 @@ func (s *State) Each(f func(Object)) {
 	}
 }
 
+// In calls f for the objects of one namespace.
+func (s *State) In(namespace string, f func(Object)) {
+	for _, o := range s.spaces[namespace] {
+		f(o)
+	}
+}
+
 // all is every object with its key, in no particular order.
 func (s *State) all() iter.Seq2[Key, Object] {
 	return func(yield func(Key, Object) bool) {

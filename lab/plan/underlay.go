@@ -67,7 +67,7 @@ func (u underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
 		}
 		for _, r := range m.Routes {
-			s.Add(Route{Namespace: ns, Table: TableMain, Dst: r.To, Via: r.Via, Dev: towards(m, r.Via), Protocol: ProtocolBoot})
+			s.Add(static(m, ns, r))
 		}
 	}
 	for _, n := range c.Nodes {
@@ -264,6 +264,21 @@ func towards(m *lab.Machine, via netip.Addr) string {
 		}
 	}
 	return m.Interfaces[0].Name
+}
+
+// static is a route of the definition.
+func static(m *lab.Machine, ns string, r *lab.Route) Route {
+	route := Route{Namespace: ns, Table: TableMain, Dst: r.To, Protocol: ProtocolBoot}
+	if len(r.Hops) == 1 {
+		route.Via, route.Dev = r.Via, towards(m, r.Via)
+		return route
+	}
+	var hops []Hop
+	for _, h := range r.Hops {
+		hops = append(hops, Hop{h.Via, towards(m, h.Via), h.Weight})
+	}
+	route.Hops = NextHops(hops)
+	return route
 }
 
 // Everywhere is the destination of a default route.

@@ -113,20 +113,41 @@ func has(ports []port, a netip.Addr) (port, bool) {
 	return port{}, false
 }
 
-// route is a stop's choice for a destination: the port, and to whom.
+// choice is where a stop may send what is for a destination: the port, and to whom.
+type choice struct {
+	out port
+	via netip.Addr
+}
+
+// route is the first choice of a stop.
 func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool) {
+	all := w.routes(s, to)
+	if len(all) == 0 {
+		return port{}, netip.Addr{}, false
+	}
+	return all[0].out, all[0].via, true
+}
+
+// routes are a stop's choices for a destination: more than one where its route has several next hops.
+func (w *walker) routes(s stop, to netip.Addr) (all []choice) {
 	ports := w.ports(s)
 	best := -1
-	consider := func(dst netip.Prefix, next netip.Addr) {
+	consider := func(dst netip.Prefix, hops ...netip.Addr) {
 		if !dst.Contains(to) || dst.Bits() <= best {
 			return
 		}
-		for _, p := range ports {
-			for _, own := range p.addresses {
-				if own.Masked().Contains(next) {
-					out, via, best, ok = p, next, dst.Bits(), true
+		var found []choice
+		for _, next := range hops {
+			for _, p := range ports {
+				for _, own := range p.addresses {
+					if own.Masked().Contains(next) {
+						found = append(found, choice{p, next})
+					}
 				}
 			}
+		}
+		if len(found) > 0 {
+			all, best = found, dst.Bits()
 		}
 	}
 	for _, p := range ports {
@@ -136,7 +157,7 @@ func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool
 	}
 	if s.machine != nil {
 		for _, r := range s.machine.Routes {
-			consider(r.To, r.Via)
+			consider(r.To, r.NextHops()...)
 		}
 		for _, g := range s.machine.Gateways {
 			consider(Everywhere(g.Is6()), g)
@@ -150,14 +171,14 @@ func (w *walker) route(s stop, to netip.Addr) (out port, via netip.Addr, ok bool
 				}
 			}
 		}
-		return out, via, ok
+		return all
 	}
 	for _, cidr := range w.c.CIDRs() {
 		if g := w.Gateway(cidr); g.IsValid() {
 			consider(Everywhere(g.Is6()), g)
 		}
 	}
-	return out, via, ok
+	return all
 }
 
 // hop finds who has an address on the segment of a port. A machine and the pods on its interface do not hear each other.
@@ -190,32 +211,44 @@ func (w *walker) podOn(p port, a netip.Addr) (stop, bool) {
 	return stop{}, false
 }
 
-// next is a stop's own choice, and where that leads.
-func (w *walker) next(at stop, to netip.Addr) (l leg, via netip.Addr, s stop, ok bool) {
-	if !w.Behind || at.pod == nil {
-		out, via, ok := w.route(at, to)
+// step is a choice, and where it leads.
+type step struct {
+	leg   leg
+	via   netip.Addr
+	stop  stop
+	found bool
+}
+
+// next are a stop's own choices, and where they lead.
+func (w *walker) next(at stop, to netip.Addr) (steps []step) {
+	add := func(c choice, from port, ok bool) {
 		if !ok {
-			return leg{}, via, stop{}, false
+			steps = append(steps, step{leg: leg{from: from}, via: c.via})
+			return
 		}
-		s, in, ok := w.hop(out, via, to)
-		return leg{out, in}, via, s, ok
+		s, in, ok := w.hop(c.out, c.via, to)
+		steps = append(steps, step{leg{from, in}, c.via, s, ok})
+	}
+	if !w.Behind || at.pod == nil {
+		for _, c := range w.routes(at, to) {
+			add(c, c.out, true)
+		}
+		return steps
 	}
 	// For a pod its node decides, among the routes that lead out of the uplink.
 	node := at.pod.Node
 	own := w.ports(at)[0]
 	if pod, ok := w.podOn(own, to); ok {
-		return leg{own, own}, to, pod, true
+		return []step{{leg{own, own}, to, pod, true}}
 	}
 	self := stop{machine: node.Machine}
 	if up, ok := has(w.ports(self), to); ok && up.on == node.Uplink() {
-		return leg{own, up}, to, self, true
+		return []step{{leg{own, up}, to, self, true}}
 	}
-	out, via, ok := w.route(self, to)
-	if !ok || out.on != node.Uplink() {
-		return leg{}, via, stop{}, false
+	for _, c := range w.routes(self, to) {
+		add(c, own, c.out.on == node.Uplink())
 	}
-	s, in, ok := w.hop(out, via, to)
-	return leg{out, in}, via, s, ok
+	return steps
 }
 
 // track is the way of a packet.
@@ -225,10 +258,27 @@ type track struct {
 	source  netip.Addr // that the sender takes
 	arrives bool
 	lost    string // why it does not arrive
+	varies  bool   // other flows go ways of which something else can be promised
 }
 
 // last is where the packet ends.
 func (t track) last() stop { return t.stops[len(t.stops)-1] }
+
+// takes reports whether the way leads by a machine, and from there to the one that has an address.
+func (t track) takes(m *lab.Machine, via netip.Addr) bool {
+	for i, l := range t.legs {
+		if _, there := has([]port{l.to}, via); t.stops[i].machine == m && there {
+			return true
+		}
+	}
+	return false
+}
+
+// width is the largest packet that every segment on the way carries.
+func (t track) width() int {
+	most, _ := t.mtu()
+	return most
+}
 
 // mtu is the largest packet that every segment on the way carries.
 func (t track) mtu() (most int, at lab.Segment) {
@@ -247,39 +297,77 @@ func (s stop) String() string {
 	return s.machine.Name
 }
 
-// walk follows a packet to an address.
+// walk follows a packet to an address. Where flows are spread over several ways it is the narrowest that arrives.
 func (w *walker) walk(from stop, to netip.Addr) track {
-	t := track{stops: []stop{from}}
-	for at := from; ; at = t.last() {
+	return narrowest(w.ways(from, to), func(t track) bool { return t.arrives })
+}
+
+// narrowest picks the narrowest of the good ways, or the first where none is. It varies where they differ in more than the
+// machines that they pass.
+func narrowest(ways []track, good func(track) bool) track {
+	best, found := ways[0], false
+	for _, t := range ways {
+		if !good(t) {
+			continue
+		}
+		if most, least := t.width(), best.width(); !found || most < least {
+			t.varies = best.varies || found
+			best, found = t, true
+		} else {
+			best.varies = best.varies || most != least || t.source != best.source || len(t.legs) > 0 && t.legs[0].from.on != best.legs[0].from.on
+		}
+	}
+	return best
+}
+
+// maxWays is how many ways are followed. That many differ only in machines that are alike.
+const maxWays = 256
+
+// ways follows a packet to an address by every next hop that it may take; there is at least one way.
+func (w *walker) ways(from stop, to netip.Addr) []track {
+	var ways []track
+	open := []track{{stops: []stop{from}}}
+	for len(open) > 0 && len(ways) < maxWays {
+		t := open[len(open)-1]
+		open = open[:len(open)-1]
+		at := t.last()
 		_, t.arrives = has(w.ports(at), to)
 		delivers := w.pods[to] && at.machine != nil && at.machine.Kind == lab.Node
 		if t.arrives = t.arrives || delivers; t.arrives {
-			return t
+			ways = append(ways, t)
+			continue
 		}
-		switch forwards := at.machine != nil && at.machine.Kind != lab.Host; {
+		forwards := at.machine != nil && at.machine.Kind != lab.Host
+		steps := w.next(at, to)
+		switch {
 		case len(t.legs) > 0 && !forwards:
 			t.lost = fmt.Sprintf("%s does not forward", at)
-			return t
 		case len(t.legs) == maxLegs:
 			t.lost = "it goes in circles: " + w.circle(t)
-			return t
-		}
-		l, via, next, found := w.next(at, to)
-		switch {
-		case !found && !via.IsValid():
+		case len(steps) == 0:
 			t.lost = fmt.Sprintf("%s has no route to %s", at, to)
-			return t
-		case !found:
-			t.lost = fmt.Sprintf("%s sends to %s, which nobody has on %s", at, via, l.from.segment)
-			return t
 		}
-		if len(t.legs) == 0 && at.pod != nil {
-			t.source = at.pod.Address(to.Is6())
-		} else if len(t.legs) == 0 {
-			t.source = sourceOf(l.from, via)
+		if t.lost != "" {
+			ways = append(ways, t)
+			continue
 		}
-		t.legs, t.stops = append(t.legs, l), append(t.stops, next)
+		for _, s := range slices.Backward(steps) {
+			further := track{legs: slices.Clip(t.legs), stops: slices.Clip(t.stops), source: t.source}
+			if !s.found {
+				further.lost = fmt.Sprintf("%s sends to %s, which nobody has on %s", at, s.via, s.leg.from.segment)
+				ways = append(ways, further)
+				continue
+			}
+			if len(t.legs) == 0 && at.pod != nil {
+				further.source = at.pod.Address(to.Is6())
+			} else if len(t.legs) == 0 {
+				further.source = sourceOf(s.leg.from, s.via)
+			}
+			further.legs, further.stops = append(further.legs, s.leg), append(further.stops, s.stop)
+			open = append(open, further)
+		}
 	}
+	return ways
 }
 
 // circle names the machines that a packet comes by again and again.
@@ -313,14 +401,18 @@ func sourceOf(out port, via netip.Addr) netip.Addr {
 func (walk Walk) Expect(f Flow) Expectation { return walk.walker().expect(f.From, f.To) }
 
 func (w *walker) expect(from, to Endpoint) Expectation {
-	there := w.walk(stopOf(from), to.Address)
+	ways := w.ways(stopOf(from), to.Address)
+	there := narrowest(ways, func(t track) bool { return t.arrives && w.walk(stopOf(to), t.source).arrives })
+	if !there.arrives { // nor any other that is answered
+		there = narrowest(ways, func(t track) bool { return t.arrives })
+	}
 	if !there.arrives || len(there.legs) == 0 {
 		return Expectation{Lost: there.lost}
 	}
 	if back := w.walk(stopOf(to), there.source); !back.arrives {
 		return Expectation{OneWay: true, Lost: "no way back: " + back.lost}
 	}
-	e := Expectation{Reachable: true, Source: there.source}
+	e := Expectation{Reachable: true, Source: there.source, Spread: there.varies}
 	e.MTU, _ = there.mtu()
 	if from.Pod != nil { // what comes for a pod its device takes as it is
 		e.MTU = w.Net.PodMTU(e.MTU)

@@ -1,8 +1,10 @@
-// Package report turns samples into what may be said about them, and renders that. It is pure: everything is computed from
-// the recorded samples, so that an old recording can be rendered again, and otherwise.
+// Package report computes what the samples of a comparison show, and renders it as text, Markdown, CSV, JSON and HTML. It is
+// pure: everything is computed from the recorded samples, so that an old recording can be rendered again in another way. It
+// measures nothing itself: labnet/testbed/compare does. [Read] reads a recording, [Results.Write] renders it, and
+// docs/measuring.md explains the method.
 //
-// The unit of replication is a round: every mode measured once, over new connections. What is compared are ratios within
-// a round, because neighbours in time share the machine's mood. See [Summarise] for the statistics.
+// The unit of replication is a round: every mode measured once, over new connections. Ratios are compared within a round,
+// because measurements that are close in time see the machine in the same state. See [Summarise] for the statistics.
 package report
 
 import (

@@ -54,6 +54,13 @@ type Walk struct {
 	Disposition Disposition
 	// Drop says where and why the packet ended; nil if it arrived.
 	Drop *Drop
+	// Blame is what to mend, where that is elsewhere than where the packet ended: a machine that has a wrong neighbour for another.
+	// It is only known of a prediction; nil where there is nothing better to look at than Drop.
+	Blame *Drop
+	// Cut says where it was cut into fragments, which none of its hops is to do to a packet that fits; nil if it was not.
+	Cut *Drop
+	// Message: the packet is an ICMP error about another.
+	Message bool
 }
 
 // Disposition is how a walk ends.

@@ -63,9 +63,13 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
+	culprits, err := r.find(ctx, checks)
+	if err != nil {
+		return nil, err
+	}
 	report := &Report{
 		Schema: schema, Lab: p.Cluster.Name, Mode: p.ModeName, OK: true,
-		Pairs: len(pairs), TotalPairs: total, Sampled: len(pairs) < total, Checks: checks,
+		Pairs: len(pairs), TotalPairs: total, Sampled: len(pairs) < total, Checks: checks, Culprits: culprits,
 	}
 	for _, c := range checks {
 		report.OK = report.OK && c.OK

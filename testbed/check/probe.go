@@ -26,7 +26,7 @@ func (r *run) pair(ctx context.Context, from, to *endpoint) []Check {
 	p := &probe{run: r, from: from, to: to, want: r.plan.Expect(plan.Flow{From: from.Endpoint, To: to.Endpoint})}
 	f := r.journal.begin()
 	defer f.end()
-	if p.reach(ctx, f) && p.want.Reachable {
+	if p.reach(ctx, f) && p.want.Reachable && !p.want.Spread {
 		p.source(f)
 		p.mtu(ctx)
 		p.wire(f)
@@ -42,7 +42,7 @@ func familyOf(a netip.Addr) string {
 }
 
 func (p *probe) report(name string, ok bool, expected, seen, detail string) {
-	c := Check{Name: name, From: p.from.Title, To: p.to.Title, Family: familyOf(p.to.Address), OK: ok, Expected: expected, Seen: seen, Detail: detail}
+	c := Check{of: p, Name: name, From: p.from.Title, To: p.to.Title, Family: familyOf(p.to.Address), OK: ok, Expected: expected, Seen: seen, Detail: detail}
 	if ok {
 		c.Detail = ""
 	}
@@ -99,26 +99,23 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	got := f.arrived()
 	switch {
 	case p.want.OneWay && ok:
-		p.report(Reach, false, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
+		p.report(Reach, false, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "something connects what the mode keeps apart")
 	case p.want.OneWay && len(got) == 0:
-		where, look := p.trail(f, p.from, p.to, request)
-		p.report(Reach, false, expected, "nothing arrived", where+"; "+look)
+		p.report(Reach, false, expected, "nothing arrived", p.trail(f, p.from, p.to, request))
 	case p.want.OneWay:
 		p.report(Reach, true, expected, fmt.Sprintf("a packet from %s arrived, and no answer came", got[0].from), "")
 	case !p.want.Reachable && len(got) > 0:
-		p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart; look at "+routes(p.from, p.to.Address))
+		p.report(Reach, false, expected, fmt.Sprintf("a packet from %s arrived", got[0].from), "something connects what the mode keeps apart")
 	case !p.want.Reachable:
 		p.report(Reach, true, expected, "nothing arrived", "")
 	case ok:
 		p.report(Reach, true, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "")
 	case err != nil:
-		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "look at "+routes(p.from, p.to.Address))
+		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "")
 	case len(got) > 0:
-		where, look := p.trail(f, p.to, p.from, answer)
-		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+where+"; "+look)
+		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+p.trail(f, p.to, p.from, answer))
 	default:
-		where, look := p.trail(f, p.from, p.to, request)
-		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), where+"; "+look)
+		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), p.trail(f, p.from, p.to, request))
 	}
 	return ok
 }
@@ -129,9 +126,7 @@ func (p *probe) source(f *flow) {
 	}
 	for _, a := range f.arrived() {
 		if a.from != p.want.Source {
-			p.report(Source, false, p.want.Source.String(), a.from.String(), fmt.Sprintf(
-				"the sender's address is not the promised one: either it was translated, see `ip netns exec %s nft list ruleset`, or the sender chose another, see %s",
-				p.from.Node.Namespace, routes(p.from, p.to.Address)))
+			p.report(Source, false, p.want.Source.String(), a.from.String(), "the sender's address is not the promised one: it was translated, or the sender chose another")
 			return
 		}
 	}
@@ -158,21 +153,20 @@ func (p *probe) mtu(ctx context.Context) {
 	p.drain()
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
-		p.report(MTU, false, expected, fmt.Sprintf("%s itself refuses %d bytes", p.from.Title, size), p.limits())
+		p.report(MTU, false, expected, fmt.Sprintf("%s itself refuses %d bytes", p.from.Title, size), "")
 		return
 	case !passed:
-		where, _ := p.trail(fits, p.from, p.to, oneWay)
-		p.report(MTU, false, expected, fmt.Sprintf("%d bytes do not arrive, though shorter packets do", size), where+"; "+p.limits())
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes do not arrive, though shorter packets do", size), p.trail(fits, p.from, p.to, oneWay))
 		return
 	}
 	if seen, ok := p.inOne(fits, onWire); !ok {
-		p.report(MTU, false, expected, fmt.Sprintf("%d bytes %s", size, seen), p.blind(p.from.Node)+p.limits())
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes %s", size, seen), p.blind(p.from.Node))
 		return
 	}
 	passed, err = p.send(ctx, over, oneWay, size+1-headers, p.quiet, arrived)
 	switch {
 	case passed:
-		p.report(MTU, false, expected, fmt.Sprintf("%d bytes arrive whole", size+1), "an MTU is higher than promised; "+p.limits())
+		p.report(MTU, false, expected, fmt.Sprintf("%d bytes arrive whole", size+1), "an MTU is higher than promised")
 	case errors.Is(err, unix.EMSGSIZE):
 		p.report(MTU, true, expected, fmt.Sprintf("%d pass, %d are refused by the sender", size, size+1), "")
 	default:
@@ -229,7 +223,7 @@ func (p *probe) crossed(f *flow, sender, receiver *endpoint, kind byte, want pla
 	frames := f.seen(sender.Node, true, kind)
 	for _, fr := range frames {
 		if ok, why := wire.Matches(fr, want); !ok {
-			return false, fmt.Sprintf("the frame that left %s %s", device, why), "look at " + routes(sender, receiver.Address)
+			return false, fmt.Sprintf("the frame that left %s %s", device, why), ""
 		}
 	}
 	switch {
@@ -240,7 +234,7 @@ func (p *probe) crossed(f *flow, sender, receiver *endpoint, kind byte, want pla
 	case !want.Wire:
 		return true, "nothing", ""
 	case len(frames) == 0:
-		return false, "no frame of it left " + device, p.blind(sender.Node) + "it arrived some other way; look at " + routes(sender, receiver.Address)
+		return false, "no frame of it left " + device, p.blind(sender.Node) + "it arrived some other way"
 	case want.Encap.Type == "":
 		return true, "no encapsulation", ""
 	}

@@ -24,6 +24,8 @@ type Report struct {
 	Seconds    float64 `json:"seconds"`
 	Checks     []Check `json:"checks"`
 
+	Culprits []Culprit `json:"culprits"` // what explains the failures, the likeliest first
+
 	Untried      int             `json:"untried"`       // pods and machines that the definition does not connect
 	NotConnected []Apart         `json:"not_connected"` // by the definition, among the pairs
 	Routes       []plan.BadRoute `json:"routes"`        // of the definition that lead nowhere
@@ -66,7 +68,9 @@ type Check struct {
 	OK       bool   `json:"ok"`
 	Expected string `json:"expected"`
 	Seen     string `json:"seen"`
-	Detail   string `json:"detail"` // where a check failed: where to look
+	Detail   string `json:"detail"` // where a check failed: why, and where to look
+
+	of *probe // that made it
 }
 
 // The checks, in the order in which they are made of a pair. Where the first fails the others say nothing.
@@ -87,7 +91,7 @@ var about = map[string]string{
 	Wire:   "the underlay carries the promised encapsulation",
 }
 
-// Text writes a line a check, and then every failure in full, in lines of at most so many columns.
+// Text writes a line a check, and then what explains the failures, in lines of at most so many columns.
 func (r *Report) Text(w io.Writer, columns int, color bool) {
 	var whole strings.Builder
 	r.text(&whole, columns, color)
@@ -117,21 +121,7 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 			fmt.Fprintf(w, " %s %-7s %9s  %s\n", mark(passed[name] == total[name], color), name, count, about[name])
 		}
 	}
-	for _, c := range r.Checks {
-		if c.OK {
-			continue
-		}
-		family := ""
-		if len(dual) > 1 {
-			family = " over " + strings.Replace(c.Family, "ip", "IP", 1)
-		}
-		fmt.Fprintf(w, "\n %s %s: %s → %s%s\n", mark(false, color), c.Name, c.From, c.To, family)
-		for _, line := range [][2]string{{"expected", c.Expected}, {"seen", c.Seen}, {"detail", c.Detail}} {
-			if line[1] != "" {
-				fmt.Fprintf(w, "   %-9s %s\n", line[0], strings.Join(wrap(line[1], columns-13), "\n"+strings.Repeat(" ", 13)))
-			}
-		}
-	}
+	r.culprits(w, columns, color, len(dual) > 1)
 	if r.Pairs == 0 && len(r.Routes) == 0 {
 		fmt.Fprintf(w, "Lab %s has no two ends that a packet could go between: there is nothing to check.\n", r.Lab)
 		return
@@ -183,6 +173,76 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 				fmt.Fprintf(w, " ! %s\n", strings.Join(wrap(fmt.Sprintf("Some are reached and cannot answer, as %s → %s: %s.", a.From, a.To, a.Reason), columns-3), "\n   "))
 				break
 			}
+		}
+	}
+}
+
+// folded is how many failures are named where not all are asked for.
+const folded = 3
+
+// culprits writes what explains the failures, each with some of the pairs that suffer, and in full some failures that nothing
+// explains.
+func (r *Report) culprits(w io.Writer, columns int, color, dual bool) {
+	explained := map[int]bool{}
+	for _, c := range r.Culprits {
+		place := c.Machine
+		if c.Device != "" {
+			place += " " + c.Device
+		}
+		fmt.Fprintf(w, "\n %s %s: %s\n", mark(false, color), place, strings.Join(wrap(c.Reason, columns-6-len(place)), "\n   "))
+		fmt.Fprintf(w, "   %-9s `%s`\n", "look", c.Command)
+		var names []string
+		for _, at := range c.checks {
+			explained[at] = true
+			if name := r.Checks[at].name(dual); len(names) < folded && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		if more := c.Pairs - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("and %d more pairs (-v names all)", more))
+		}
+		fmt.Fprintf(w, "   %-9s %s\n", "suffer", strings.Join(names, "\n"+strings.Repeat(" ", 13)))
+	}
+	shown, more := 0, 0
+	for i, c := range r.Checks {
+		switch {
+		case c.OK || explained[i]:
+		case shown < folded:
+			shown++
+			c.full(w, columns, color, dual)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		fmt.Fprintf(w, "\n   and %d more failures like these (-v shows all)\n", more)
+	}
+}
+
+// Failures writes every failure in full.
+func (r *Report) Failures(w io.Writer, columns int, color bool) {
+	dual := slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Family != r.Checks[0].Family })
+	for _, c := range r.Checks {
+		if !c.OK {
+			c.full(w, columns, color, dual)
+		}
+	}
+}
+
+// name is a failed check in a line.
+func (c Check) name(dual bool) string {
+	family := ""
+	if dual {
+		family = " over " + strings.Replace(c.Family, "ip", "IP", 1)
+	}
+	return fmt.Sprintf("%s: %s → %s%s", c.Name, c.From, c.To, family)
+}
+
+func (c Check) full(w io.Writer, columns int, color, dual bool) {
+	fmt.Fprintf(w, "\n %s %s\n", mark(false, color), c.name(dual))
+	for _, line := range [][2]string{{"expected", c.Expected}, {"seen", c.Seen}, {"detail", c.Detail}} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "   %-9s %s\n", line[0], strings.Join(wrap(line[1], columns-13), "\n"+strings.Repeat(" ", 13)))
 		}
 	}
 }

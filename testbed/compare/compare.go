@@ -33,6 +33,10 @@ type Variant struct {
 	Plans    []*plan.Plan // the same instance under each of the configured wire models; it is up under the first
 	Life     *plan.Plan   // another instance, which is built and removed to measure that; without one it is not
 	Smaller  *plan.Plan   // the same with a node less; without one it is not told what a node costs the others
+
+	// Copy plans one instance more, under the wire model of path cost and under a name that no other has. Without it path cost
+	// is not measured of the variant.
+	Copy func() (*plan.Plan, error)
 }
 
 // Config says what is compared.
@@ -41,16 +45,18 @@ type Config struct {
 	Variants []Variant
 	Baseline string // a mode; the first one where it is left out
 	Twin     string // the name of the variant that is the baseline once more
-	Set      string // [Quick], [Default] or [Full]
+	Set      string // [Quick], [Default], [Thorough] or [Full]
 	Wires    []Wire
 	Paths    []string // of [Paths]; what the set has where they are left out
 	Measures []string // of [Measures]; likewise
 	Engine   string   // "lab" or "iperf3"
 	Rounds   int
-	Seed     uint64 // of the order within rounds; drawn where it is left out
-	Warmup   time.Duration
-	Window   time.Duration // what is counted, of every measurement
-	Argv     []string      // recorded
+
+	Generations int    // of path cost: its rounds
+	Seed        uint64 // of the order within rounds; drawn where it is left out
+	Warmup      time.Duration
+	Window      time.Duration // what is counted, of every measurement
+	Argv        []string      // recorded
 
 	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan
 	Down  func(context.Context, string) error     // removes an instance
@@ -72,7 +78,7 @@ func (c *Config) Complete(wires []string) error {
 		return err
 	}
 	if len(wires) == 0 {
-		wires = map[string][]string{Quick: {"nic"}, Default: {"nic", "bare", shaped}, Full: {"nic", "bare", "super", shaped}}[c.Set]
+		wires = map[string][]string{Quick: {"nic"}, Default: {"nic", shaped}, Thorough: {"nic", "bare", shaped}, Full: {"nic", "bare", "super", shaped}}[c.Set]
 	}
 	if c.Wires, err = wiresOf(wires); err != nil {
 		return err
@@ -88,9 +94,18 @@ func (c *Config) Complete(wires []string) error {
 	default:
 		return fmt.Errorf("there is no engine %q; the engines are %s, %s", c.Engine, ours, iperf3)
 	}
-	rounds, warmup, window := 10, 200*time.Millisecond, time.Second
-	if c.Set == Quick {
-		rounds, warmup, window = 3, 100*time.Millisecond, 400*time.Millisecond
+	rounds, generations, warmup, window := 10, Generations, 200*time.Millisecond, time.Second
+	switch c.Set {
+	case Quick:
+		rounds, generations, warmup, window = 3, 3, 100*time.Millisecond, 300*time.Millisecond
+	case Default:
+		rounds, window = 8, sliceWindow
+	}
+	if c.Generations == 0 {
+		c.Generations = c.Rounds // where that was chosen
+	}
+	if c.Generations == 0 {
+		c.Generations = generations
 	}
 	if c.Rounds == 0 {
 		c.Rounds = rounds
@@ -140,17 +155,16 @@ func Run(ctx context.Context, cfg Config, progress Progress) (*report.Results, e
 		return nil, fmt.Errorf("the baseline %s is none of the modes", cfg.Baseline)
 	}
 	run := &run{cfg: cfg, cells: cfg.cells(), progress: progress, results: begin(cfg)}
-	defer run.close()
 	for _, v := range cfg.Variants {
 		run.subjects = append(run.subjects, &subject{Variant: v})
 	}
 	before := stolen()
-	err := run.all(ctx)
+	err := errors.Join(run.all(ctx), run.close(ctx))
 	run.results.Machine.Steal += (stolen() - before).Seconds()
 	run.results.Finish = time.Now().Round(time.Second)
 	run.results.Derive()
 	if ctx.Err() != nil {
-		if run.results.Rounds == 0 {
+		if !run.any() {
 			return nil, fmt.Errorf("interrupted before a round was finished: %w", context.Cause(ctx))
 		}
 		return run.results, nil
@@ -187,6 +201,22 @@ func begin(cfg Config) *report.Results {
 	return r
 }
 
+// any reports whether anything is finished.
+func (r *run) any() bool { return r.results.Rounds > 0 || len(r.unmeasured()) < r.cfg.Generations }
+
+// close lets go of the instances, and removes those that were built for path cost.
+func (r *run) close(ctx context.Context) error {
+	var errs []error
+	for _, s := range r.subjects {
+		s.close()
+	}
+	for i, name := range r.standing {
+		r.say("removing the generations of path cost", i+1, len(r.standing))
+		errs = append(errs, r.cfg.Down(context.WithoutCancel(ctx), name))
+	}
+	return errors.Join(errs...)
+}
+
 // run is one comparison under way.
 type run struct {
 	cfg            Config
@@ -194,7 +224,8 @@ type run struct {
 	results        *report.Results
 	progress       Progress
 	subjects       []*subject
-	client, server int // CPUs
+	standing       []string // instances of path cost
+	client, server int      // CPUs
 	idle           traffic.CPU
 	wire           Wire          // that the instances are up under
 	taken, wanted  int           // measurements
@@ -209,12 +240,23 @@ func (r *run) all(ctx context.Context) error {
 	} else {
 		r.results.Machine.Pinned = []int{r.client, r.server}
 	}
-	for _, s := range r.subjects {
-		if err := r.open(s); err != nil {
-			return fmt.Errorf("mode %s: %w", s.Mode, err)
+	if r.cfg.Capacity() {
+		for _, s := range r.subjects {
+			if err := r.open(s); err != nil {
+				return fmt.Errorf("mode %s: %w", s.Mode, err)
+			}
 		}
 	}
 	r.count()
+	if r.wanted == 0 && !r.any() {
+		return errors.New("the lab offers none of the paths that are asked for")
+	}
+	if err := r.cost(ctx); err != nil {
+		return err
+	}
+	if len(r.cells) == 0 {
+		return r.lives(ctx)
+	}
 	for i, w := range r.cfg.Wires {
 		if i > 0 {
 			if err := r.rewire(ctx, i); err != nil {
@@ -224,7 +266,7 @@ func (r *run) all(ctx context.Context) error {
 		if r.wire = w; r.finished(w.Name) >= r.cfg.rounds(w.Name) {
 			continue
 		}
-		if err := r.prove(ctx); err != nil {
+		if err := r.prove(ctx, r.subjects); err != nil {
 			return err
 		}
 		if i == 0 && len(r.results.Ceiling) == 0 {
@@ -233,15 +275,12 @@ func (r *run) all(ctx context.Context) error {
 			}
 		}
 		err := r.measure(ctx)
-		if err == nil && i == 0 && r.cfg.lives() {
-			err = r.growth(ctx)
-		}
 		r.devices()
-		if err = errors.Join(err, r.unchanged(ctx, i)); err != nil {
+		if err = errors.Join(err, r.unchanged(ctx)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.lives(ctx)
 }
 
 // count adds up what there is to do.
@@ -252,15 +291,26 @@ func (r *run) count() {
 			for _, s := range r.subjects {
 				for _, x := range r.cells {
 					if _, ok := s.routes[x.path]; ok && x.wire == w.Name {
-						r.wanted++
-						r.total += x.takes(r.cfg.timing(w.Name)) + around
+						r.wanted += r.cfg.slices(x)
+						r.total += time.Duration(r.cfg.slices(x)) * (x.takes(r.cfg.timing(x)) + around)
 					}
 				}
-				if w == r.cfg.Wires[0] && r.cfg.lives() && s.Life != nil {
-					r.wanted++
-					r.total += life
-				}
 			}
+		}
+	}
+	for range r.cfg.lifetimes() - r.lived() {
+		for _, s := range r.subjects {
+			if s.Life != nil {
+				r.wanted++
+				r.total += life
+			}
+		}
+	}
+	if r.cfg.costs() {
+		for _, g := range r.unmeasured() {
+			turns, total := r.cfg.generation(g)
+			r.wanted += turns
+			r.total += total
 		}
 	}
 }
@@ -279,14 +329,14 @@ func (r *run) finished(wire string) int {
 func (r *run) say(step string, number, of int) { r.progress(step, number, of, 0) }
 
 // next tells of a measurement that begins.
-func (r *run) next(round int, estimate time.Duration) {
+func (r *run) next(step string, estimate time.Duration) {
 	r.taken++
 	left := r.total - r.spent
 	if r.spent > 0 {
 		left = time.Duration(float64(left) * float64(time.Since(r.begun)) / float64(r.spent))
 	}
 	r.spent += estimate
-	r.progress(fmt.Sprintf("round %d of %d, wire model %s", round, r.cfg.rounds(r.wire.Name), r.wire.Name), r.taken, r.wanted, left)
+	r.progress(step, r.taken, r.wanted, left)
 }
 
 // rewire brings all instances under another wire model.
@@ -303,10 +353,10 @@ func (r *run) rewire(ctx context.Context, wire int) error {
 
 // prove holds every mode against what it promises of the underlay. All of them are tried before one that failed ends the
 // comparison.
-func (r *run) prove(ctx context.Context) error {
+func (r *run) prove(ctx context.Context, subjects []*subject) error {
 	var failed []error
-	for i, s := range r.subjects {
-		r.say("proving on the underlay, wire model "+r.wire.Name, i+1, len(r.subjects))
+	for i, s := range subjects {
+		r.say("proving on the underlay, wire model "+r.wire.Name, i+1, len(subjects))
 		if s.across == nil {
 			r.warn("%s has no two pods on different nodes: what is on the underlay is not proved", s.Mode)
 			continue
@@ -341,7 +391,7 @@ func (r *run) ceiling(ctx context.Context) error {
 		done = append(done, id)
 		r.say("the generator's own ceiling, over loopback", len(done), len(done))
 		for round := range times {
-			cfg := r.cfg.timing(r.wire.Name)
+			cfg := r.cfg.timing(x)
 			cfg.Client.CPU, cfg.Server.CPU, cfg.Idle = r.client, r.server, r.idle
 			t, err := x.run(ctx, cfg.Loopback(place.Do))
 			if err != nil {
@@ -365,7 +415,7 @@ func ceilings(c *Config) time.Duration {
 	for _, x := range c.cells() {
 		if id := x.name + " " + x.params; !slices.Contains(done, id) {
 			done = append(done, id)
-			total += 3 * x.takes(c.timing(x.wire))
+			total += 3 * x.takes(c.timing(x))
 		}
 	}
 	return total

@@ -65,19 +65,55 @@ func (r *run) devices() {
 }
 
 // unchanged holds the instances, when they have been measured, against what was built.
-func (r *run) unchanged(ctx context.Context, wire int) error {
+func (r *run) unchanged(ctx context.Context) error {
 	const name = "the lab is as it was built"
 	r.results.Checks = slices.DeleteFunc(r.results.Checks, func(c report.Check) bool { return c.Name == name && c.Wire == r.wire.Name })
 	for _, s := range r.subjects {
-		found, err := testbed.Read(context.WithoutCancel(ctx), s.Plan.Cluster.Name, s.Plans[wire].State)
+		check := report.Check{Name: name, Mode: s.Mode, Wire: r.wire.Name, OK: true, Detail: fmt.Sprintf("%d objects", s.Plan.State.Len())}
+		drift, err := s.drift(ctx)
 		if err != nil {
-			return fmt.Errorf("mode %s, after it was measured: %w", s.Mode, err)
+			return err
 		}
-		check := report.Check{Name: name, Mode: s.Mode, Wire: r.wire.Name, OK: true, Detail: fmt.Sprintf("%d objects", found.Len())}
-		if changes := plan.Diff(found, s.Plans[wire].State); len(changes) > 0 {
-			check.OK, check.Detail = false, fmt.Sprintf("%d changes, the first of them: %s", len(changes), strings.Join(changes[0].Lines(), "; "))
+		if drift != "" {
+			check.OK, check.Detail = false, drift
 		}
 		r.results.Checks = append(r.results.Checks, check)
 	}
 	return nil
+}
+
+// asBuilt does the same for a generation of path cost; all generations are one check.
+func (r *run) asBuilt(ctx context.Context, subjects []*subject, generation int) error {
+	const name = "path cost: the instances are as they were built"
+	at := slices.IndexFunc(r.results.Checks, func(c report.Check) bool { return c.Name == name })
+	if at < 0 {
+		at = len(r.results.Checks)
+		r.results.Checks = append(r.results.Checks, report.Check{Name: name, Wire: Bare.Name, OK: true})
+	}
+	check := &r.results.Checks[at]
+	for _, s := range subjects {
+		drift, err := s.drift(ctx)
+		if err != nil {
+			return err
+		}
+		if drift != "" && check.OK {
+			check.OK, check.Detail = false, fmt.Sprintf("%s in generation %d: %s", s.Mode, generation, drift)
+		}
+	}
+	if check.OK {
+		check.Detail = fmt.Sprintf("%d instances in each of %d generations", len(subjects), generation)
+	}
+	return nil
+}
+
+// drift says what of an instance is not as it was built.
+func (s *subject) drift(ctx context.Context) (string, error) {
+	found, err := testbed.Read(context.WithoutCancel(ctx), s.Plan.Cluster.Name, s.Plan.State)
+	if err != nil {
+		return "", fmt.Errorf("mode %s, after it was measured: %w", s.Mode, err)
+	}
+	if changes := plan.Diff(found, s.Plan.State); len(changes) > 0 {
+		return fmt.Sprintf("%d changes, the first of them: %s", len(changes), strings.Join(changes[0].Lines(), "; ")), nil
+	}
+	return "", nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,12 +18,58 @@ import (
 	"labnet/testbed"
 )
 
+// lives goes through the rounds of what is no traffic. They come last: the kernel is busy for seconds after a lab is removed.
+func (r *run) lives(ctx context.Context) error {
+	if r.cfg.lifetimes() == 0 {
+		return nil
+	}
+	r.wire = r.cfg.Wires[0]
+	if r.lived() == 0 {
+		if err := r.growth(ctx); err != nil {
+			return err
+		}
+	}
+	for round := r.lived() + 1; round <= r.cfg.lifetimes(); round++ {
+		order := rand.New(rand.NewPCG(r.cfg.Seed, 1<<41|uint64(round))).Perm(len(r.subjects))
+		each := make([][]report.Sample, len(r.subjects))
+		for _, i := range order {
+			s := r.subjects[i]
+			if s.Life == nil {
+				continue
+			}
+			r.next(fmt.Sprintf("lifecycle, round %d of %d", round, r.cfg.lifetimes()), life)
+			var err error
+			if each[i], err = r.live(ctx, s, round); err != nil {
+				return fmt.Errorf("round %d, mode %s, building it anew: %w", round, s.Mode, err)
+			}
+		}
+		r.results.Samples = append(r.results.Samples, slices.Concat(each...)...)
+		if len(r.cells) == 0 {
+			r.results.Rounds = max(r.results.Rounds, round)
+		}
+		if err := r.keep(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lived is how many of these rounds are finished.
+func (r *run) lived() (rounds int) {
+	for _, s := range r.results.Samples {
+		if s.Measure == "build" {
+			rounds = max(rounds, s.Round)
+		}
+	}
+	return rounds
+}
+
 // live builds another instance, looks at what it is made of, sends the first packet through it, pulls a cable and puts it
 // back, and removes it: what differs between modes and is no traffic.
-func (r *run) live(ctx context.Context, s *subject, round int) (got record, err error) {
+func (r *run) live(ctx context.Context, s *subject, round int) (got []report.Sample, err error) {
 	p := s.Life
 	add := func(path, measure, metric, params string, value float64, unit string) {
-		got.samples = append(got.samples, report.Sample{
+		got = append(got, report.Sample{
 			Mode: s.Mode, Datapath: s.Datapath, Wire: r.wire.Name, Path: path, Measure: measure, Metric: metric, Params: params,
 			Round: round, Value: value, Unit: unit,
 		})
@@ -66,10 +114,11 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got record, err 
 		memory += m
 	}
 	add("-", "memory", "processes", "per=node", float64(memory)/(1<<20), "MiB")
-	way, ok := routes(p.Cluster)[crossNode]
-	if s.across == nil || !ok {
+	all := routes(p.Cluster)
+	if all.missing(crossNode, p) != "" {
 		return got, nil
 	}
+	way := all[crossNode]
 	first, back, err := r.outage(ctx, p, way)
 	if err != nil {
 		return got, err

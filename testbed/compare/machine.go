@@ -165,12 +165,7 @@ func (c *Config) arithmetic() []report.Expected {
 			continue
 		}
 		e := p.Expect(plan.Flow{From: way.from, To: way.to})
-		headers := 20 + 20 + 12 // IPv4, TCP, and TCP's timestamps
-		if way.from.Address.Is6() {
-			headers += 20
-		}
-		mtu := min(e.MTU, podMTU(p, way.from))
-		s := share{payload: mtu - headers, frame: mtu + e.Encap.Overhead + ethernet}
+		s := share{payload: segment(p, way), frame: min(e.MTU, podMTU(p, way.from)) + e.Encap.Overhead + ethernet}
 		s.text = fmt.Sprintf("%d of %d bytes", s.payload, s.frame)
 		shares[v.Mode] = s
 	}
@@ -191,6 +186,15 @@ func (c *Config) arithmetic() []report.Expected {
 		})
 	}
 	return all
+}
+
+// segment is the payload of a full TCP segment.
+func segment(p *plan.Plan, way route) int {
+	ip := 20
+	if way.from.Address.Is6() {
+		ip = 40
+	}
+	return min(p.Expect(plan.Flow{From: way.from, To: way.to}).MTU, podMTU(p, way.from)) - ip - tcpHeader
 }
 
 // podMTU is what the pod's own device allows; a path may allow more.

@@ -13,6 +13,7 @@ import (
 type measure struct {
 	name   string
 	params string
+	sliced bool // its window can be cut
 	takes  func(traffic.Config) time.Duration
 	run    func(context.Context, traffic.Config) (taken, error)
 }
@@ -26,6 +27,58 @@ type taken struct {
 	metric   string  // of the series
 	unit     string  // of the series
 	scale    float64 // from a step's count to the unit
+}
+
+// pooled makes one measurement of its slices: latencies merged, from which the percentiles are taken anew, and of the rest the
+// average, of CPU time that for each unit of work.
+func pooled(slices []taken) taken {
+	all := slices[0]
+	if len(slices) == 1 {
+		return all
+	}
+	all.readings, all.latency, all.series.Counts = nil, nil, nil
+	all.socket.Retransmits = 0
+	type sum struct{ value, weight float64 }
+	sums, units := map[string]sum{}, []reading(nil)
+	for _, t := range slices {
+		all.socket.Retransmits += t.socket.Retransmits
+		all.series.Counts = append(all.series.Counts, t.series.Counts...)
+		if t.latency != nil {
+			if all.latency == nil {
+				all.latency = traffic.NewHistogram()
+			}
+			all.latency.Merge(t.latency)
+		}
+		work := 0.0 // of this slice: what was carried, or how often it was asked
+		for _, n := range t.readings {
+			if n.metric == "goodput" || n.metric == "rate" {
+				work = n.value
+			}
+		}
+		for _, n := range t.readings {
+			weight := 1.0
+			if n.metric == "cpu" || n.metric == "retransmits" {
+				weight = work
+			}
+			was, known := sums[n.metric]
+			if !known {
+				units = append(units, n)
+			}
+			sums[n.metric] = sum{was.value + weight*n.value, was.weight + weight}
+		}
+	}
+	if all.latency != nil {
+		all.readings = percentiles(all.latency)
+	}
+	for _, n := range units {
+		if n.metric == "p50" || n.metric == "p99" {
+			continue
+		}
+		if s := sums[n.metric]; s.weight > 0 {
+			all.readings = append(all.readings, reading{n.metric, s.value / s.weight, n.unit})
+		}
+	}
+	return all
 }
 
 type reading struct {
@@ -52,7 +105,7 @@ func waiting(cfg traffic.Config) time.Duration { return cfg.Takes() }
 // stream measures TCP throughput.
 func stream(params string, what traffic.Streams) measure {
 	what.Step = step
-	return measure{"tcp-stream", params, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"tcp-stream", params, true, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		s, err := traffic.RunStream(ctx, cfg, what)
 		if err != nil {
 			return taken{socket: s.Socket}, err
@@ -69,7 +122,7 @@ func stream(params string, what traffic.Streams) measure {
 // requests measures a closed loop of requests and answers.
 func requests(name, params string, what traffic.Requests) measure {
 	what.Step = step
-	return measure{name, params, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{name, params, true, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		r, err := traffic.RunTransactions(ctx, cfg, what)
 		if err != nil {
 			return taken{socket: r.Socket}, err
@@ -121,7 +174,7 @@ func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
 // connections measures a new connection for every request.
 func connections() measure {
-	return measure{"tcp-crr", "request=1 response=1", once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"tcp-crr", "request=1 response=1", true, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		r, err := traffic.RunConnections(ctx, cfg, traffic.Connections{})
 		if err != nil {
 			return taken{socket: r.Socket}, err
@@ -132,7 +185,7 @@ func connections() measure {
 
 // loaded measures requests beside a stream.
 func loaded() measure {
-	return measure{"latency-under-load", "streams=1", once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"latency-under-load", "streams=1", true, once, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		r, s, err := traffic.RunLoaded(ctx, cfg, traffic.Requests{Step: step}, traffic.Streams{})
 		if err != nil {
 			return taken{socket: r.Socket}, err
@@ -145,7 +198,7 @@ func loaded() measure {
 
 // scheduled measures requests at a rate, timed from when they were due.
 func scheduled(perSecond float64) measure {
-	return measure{"latency-at-rate", fmt.Sprintf("udp rate=%g", perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"latency-at-rate", fmt.Sprintf("udp rate=%g", perSecond), false, waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		r, err := traffic.RunSchedule(ctx, cfg, traffic.Schedule{Protocol: traffic.UDP, PerSecond: perSecond})
 		if err != nil {
 			return taken{}, err
@@ -156,7 +209,7 @@ func scheduled(perSecond float64) measure {
 
 // offered sends datagrams at a rate, and sees what becomes of them.
 func offered(size int, perSecond float64) measure {
-	return measure{"udp-rate", fmt.Sprintf("size=%d rate=%g", size, perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"udp-rate", fmt.Sprintf("size=%d rate=%g", size, perSecond), false, waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		d, err := traffic.RunPackets(ctx, cfg, traffic.Packets{Size: size, PerSecond: perSecond})
 		if err != nil {
 			return taken{}, err
@@ -169,7 +222,7 @@ func offered(size int, perSecond float64) measure {
 
 // oneWay measures how long datagrams are on their way: both ends read one clock.
 func oneWay(size int, perSecond float64) measure {
-	return measure{"one-way", fmt.Sprintf("size=%d rate=%g", size, perSecond), waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"one-way", fmt.Sprintf("size=%d rate=%g", size, perSecond), false, waiting, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		d, err := traffic.RunPackets(ctx, cfg, traffic.Packets{Size: size, PerSecond: perSecond})
 		if err != nil {
 			return taken{}, err
@@ -190,7 +243,7 @@ func highest(size int) measure {
 		trial.Window = search.Trial
 		return time.Duration(search.Steps*3/2+2)*trial.Takes() + brief(cfg).Takes()
 	}
-	return measure{"udp-rate", fmt.Sprintf("size=%d highest", size), takes, func(ctx context.Context, cfg traffic.Config) (taken, error) {
+	return measure{"udp-rate", fmt.Sprintf("size=%d highest", size), false, takes, func(ctx context.Context, cfg traffic.Config) (taken, error) {
 		f, err := traffic.FindRate(ctx, brief(cfg), search)
 		if err != nil {
 			return taken{}, err

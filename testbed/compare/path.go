@@ -117,12 +117,11 @@ func (s *subject) anywhere() *testbed.Place {
 	return nil
 }
 
-func (r *run) close() {
-	for _, s := range r.subjects {
-		for _, p := range s.places {
-			_ = p.Close()
-		}
+func (s *subject) close() {
+	for _, p := range s.places {
+		_ = p.Close()
 	}
+	s.places = nil
 }
 
 type ways map[string]route
@@ -194,8 +193,7 @@ func (w ways) missing(path string, p *plan.Plan) string {
 }
 
 // traffic returns how the engine gets from one end of a path to the other.
-func (r *run) traffic(s *subject, way route) traffic.Config {
-	cfg := r.cfg.timing(r.wire.Name)
+func (r *run) traffic(s *subject, way route, cfg traffic.Config) traffic.Config {
 	cfg.Client = traffic.Side{Open: s.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: r.client}
 	cfg.Server = traffic.Side{Open: s.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: r.server}
 	cfg.Idle = r.idle

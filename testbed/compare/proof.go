@@ -33,7 +33,7 @@ func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 		return proof, err
 	}
 	defer capture.Close()
-	if err := traffic.Exchange(ctx, r.traffic(s, way), 10); err != nil {
+	if err := traffic.Exchange(ctx, r.traffic(s, way, r.cfg.whole(r.wire.Name)), 10); err != nil {
 		return proof, err
 	}
 	ports := append([]int{out.Encap.Port, back.Encap.Port}, tunnelPorts...)
@@ -96,7 +96,7 @@ func (r *run) sizes(ctx context.Context, s *subject, proof *report.Proof, want p
 		return err
 	}
 	defer capture.Close()
-	cfg := r.traffic(s, way)
+	cfg := r.traffic(s, way, r.cfg.whole(r.wire.Name))
 	cfg.Warmup, cfg.Window = 0, long
 	allowed := uplink.Switch.MTU + ethernet
 	full := min(want.MTU, podMTU(s.Plan, way.from)) + want.Encap.Overhead + ethernet

@@ -2,7 +2,6 @@ package compare
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -14,12 +13,10 @@ import (
 
 // measure goes through the rounds of a wire model. A round that is not finished leaves nothing.
 func (r *run) measure(ctx context.Context) error {
-	if r.wanted == 0 && len(r.results.Passes) == 0 {
-		return errors.New("the lab offers none of the paths that are asked for")
-	}
 	model := uint64(slices.Index(r.cfg.Wires, r.wire))
 	for round := r.finished(r.wire.Name) + 1; round <= r.cfg.rounds(r.wire.Name); round++ {
-		order := rand.New(rand.NewPCG(r.cfg.Seed, model<<32|uint64(round))).Perm(len(r.subjects))
+		drawn := rand.New(rand.NewPCG(r.cfg.Seed, model<<32|uint64(round)))
+		order := drawn.Perm(len(r.subjects))
 		var names []string
 		for _, i := range order {
 			names = append(names, r.subjects[i].Mode)
@@ -34,32 +31,29 @@ func (r *run) measure(ctx context.Context) error {
 			if x.wire != r.wire.Name {
 				continue
 			}
-			each := make([]record, len(r.subjects)) // back in the order of the modes
-			for _, i := range order {
-				s := r.subjects[i]
-				if _, ok := s.routes[x.path]; !ok {
-					continue
+			each := make([][]taken, len(r.subjects)) // back in the order of the modes
+			for turn := range r.cfg.slices(x) {
+				if turn > 0 {
+					order = drawn.Perm(len(r.subjects))
 				}
-				r.next(round, x.takes(r.cfg.timing(x.wire))+around)
-				var err error
-				if each[i], err = r.take(ctx, s, x, round); err != nil {
-					return fmt.Errorf("round %d, wire model %s, mode %s, %s, %s: %w", round, x.wire, s.Mode, x.path, x.name, err)
-				}
-			}
-			got.add(each...)
-		}
-		if r.wire == r.cfg.Wires[0] && r.cfg.lives() {
-			each := make([]record, len(r.subjects))
-			for _, i := range order {
-				if r.subjects[i].Life == nil {
-					continue
-				}
-				r.next(round, life)
-				if each[i], err = r.live(ctx, r.subjects[i], round); err != nil {
-					return fmt.Errorf("round %d, mode %s, building it anew: %w", round, r.subjects[i].Mode, err)
+				for _, i := range order {
+					s := r.subjects[i]
+					if _, ok := s.routes[x.path]; !ok {
+						continue
+					}
+					r.next(fmt.Sprintf("round %d of %d, wire model %s", round, r.cfg.rounds(r.wire.Name), r.wire.Name), x.takes(r.cfg.timing(x))+around)
+					t, err := r.take(ctx, s, x, round)
+					if err != nil {
+						return fmt.Errorf("round %d, wire model %s, mode %s, %s, %s: %w", round, x.wire, s.Mode, x.path, x.name, err)
+					}
+					each[i] = append(each[i], t)
 				}
 			}
-			got.add(each...)
+			for i, s := range r.subjects {
+				if len(each[i]) > 0 {
+					got.add(s, x, round, pooled(each[i]))
+				}
+			}
 		}
 		r.results.Samples = append(r.results.Samples, got.samples...)
 		r.results.Histograms = append(r.results.Histograms, got.histograms...)
@@ -71,15 +65,21 @@ func (r *run) measure(ctx context.Context) error {
 			r.results.Order = append(r.results.Order, names)
 			r.results.Rounds = round
 		}
-		if r.cfg.Keep != nil {
-			r.results.Finish = time.Now().Round(time.Second)
-			r.results.Derive()
-			if err := r.cfg.Keep(r.results); err != nil {
-				return err
-			}
+		if err := r.keep(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// keep hands on what there is so far.
+func (r *run) keep() error {
+	if r.cfg.Keep == nil {
+		return nil
+	}
+	r.results.Finish = time.Now().Round(time.Second)
+	r.results.Derive()
+	return r.cfg.Keep(r.results)
 }
 
 // record is what measurements gave.
@@ -89,35 +89,49 @@ type record struct {
 	series     []report.Series
 }
 
-func (r *record) add(more ...record) {
-	for _, m := range more {
-		r.samples = append(r.samples, m.samples...)
-		r.histograms = append(r.histograms, m.histograms...)
-		r.series = append(r.series, m.series...)
+// add records what a measurement gave.
+func (r *record) add(s *subject, x cell, round int, t taken) {
+	for _, n := range t.readings {
+		r.samples = append(r.samples, report.Sample{
+			Mode: s.Mode, Datapath: s.Datapath, Wire: x.wire, Path: x.path, Measure: x.name, Metric: n.metric, Params: x.params,
+			Round: round, Value: n.value, Unit: n.unit, MSS: t.socket.MSS, Congestion: t.socket.Congestion, Retransmits: t.socket.Retransmits,
+		})
+	}
+	if t.latency != nil && t.latency.Count() > 0 {
+		r.histograms = append(r.histograms, report.Histogram{
+			Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Params: x.params, Round: round, Unit: "µs", Counts: counts(t.latency),
+		})
+	}
+	if len(t.series.Counts) > 0 {
+		v := report.Series{Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Metric: t.metric, Params: x.params, Round: round, Unit: t.unit, Step: t.series.Step.Seconds()}
+		for _, n := range t.series.Counts {
+			v.Values = append(v.Values, float64(n)*t.scale/t.series.Step.Seconds())
+		}
+		r.series = append(r.series, v)
 	}
 }
 
 // take measures once. The path is primed first: a neighbour that has to be resolved again is not what is measured. What
 // fails is tried once more, and that is recorded.
-func (r *run) take(ctx context.Context, s *subject, x cell, round int) (record, error) {
-	got, err := r.attempt(ctx, s, x, round)
+func (r *run) take(ctx context.Context, s *subject, x cell, round int) (taken, error) {
+	t, err := r.attempt(ctx, s, x)
 	if err == nil || ctx.Err() != nil {
-		return got, err
+		return t, err
 	}
 	r.results.Retries = append(r.results.Retries, report.Retry{
 		Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Params: x.params, Round: round, Reason: err.Error(),
 	})
-	return r.attempt(ctx, s, x, round)
+	return r.attempt(ctx, s, x)
 }
 
-func (r *run) attempt(ctx context.Context, s *subject, x cell, round int) (record, error) {
-	cfg := r.traffic(s, s.routes[x.path])
+func (r *run) attempt(ctx context.Context, s *subject, x cell) (taken, error) {
+	cfg := r.traffic(s, s.routes[x.path], r.cfg.timing(x))
 	if err := traffic.Exchange(ctx, cfg, 1); err != nil {
-		return record{}, err
+		return taken{}, err
 	}
 	before, err := s.drops(x.path)
 	if err != nil {
-		return record{}, err
+		return taken{}, err
 	}
 	measured := x.run
 	if r.cfg.Engine == iperf3 {
@@ -125,30 +139,12 @@ func (r *run) attempt(ctx context.Context, s *subject, x cell, round int) (recor
 	}
 	t, err := measured(ctx, cfg)
 	if err != nil {
-		return record{}, err
+		return taken{}, err
 	}
 	after, err := s.drops(x.path)
 	if err != nil {
-		return record{}, err
+		return taken{}, err
 	}
 	t.readings = append(t.readings, reading{"drops", float64(after - before), "packets"})
-	var got record
-	for _, n := range t.readings {
-		got.samples = append(got.samples, report.Sample{
-			Mode: s.Mode, Datapath: s.Datapath, Wire: x.wire, Path: x.path, Measure: x.name, Metric: n.metric, Params: x.params,
-			Round: round, Value: n.value, Unit: n.unit, MSS: t.socket.MSS, Congestion: t.socket.Congestion, Retransmits: t.socket.Retransmits,
-		})
-	}
-	if t.latency != nil && t.latency.Count() > 0 {
-		h := report.Histogram{Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Params: x.params, Round: round, Unit: "µs", Counts: counts(t.latency)}
-		got.histograms = append(got.histograms, h)
-	}
-	if len(t.series.Counts) > 0 {
-		v := report.Series{Mode: s.Mode, Wire: x.wire, Path: x.path, Measure: x.name, Metric: t.metric, Params: x.params, Round: round, Unit: t.unit, Step: t.series.Step.Seconds()}
-		for _, n := range t.series.Counts {
-			v.Values = append(v.Values, float64(n)*t.scale/t.series.Step.Seconds())
-		}
-		got.series = append(got.series, v)
-	}
-	return got, nil
+	return t, nil
 }

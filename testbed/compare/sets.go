@@ -12,9 +12,10 @@ import (
 
 // The sets of measures.
 const (
-	Quick   = "quick"   // a first look
-	Default = "default" // what ranks modes, within half an hour
-	Full    = "full"    // everything there is
+	Quick    = "quick"    // a first look
+	Default  = "default"  // path cost, and whether capacity orders the modes alike
+	Thorough = "thorough" // capacity ranks them too, within the hour
+	Full     = "full"     // everything there is
 )
 
 // lifecycle is the measure of what is no traffic: see life.go.
@@ -48,15 +49,16 @@ type cell struct {
 // choice is a measure, and the paths along which each set has it.
 type choice struct {
 	measure
-	quick, standard, full string
+	quick, standard, thorough, full string
 }
 
 func (c choice) paths(set string) []string {
-	return strings.Fields(map[string]string{Quick: c.quick, Default: c.standard, Full: c.full}[set])
+	return strings.Fields(map[string]string{Quick: c.quick, Default: c.standard, Thorough: c.thorough, Full: c.full}[set])
 }
 
 const (
 	across    = crossNode
+	hosts     = hostHost + " " + crossNode
 	within    = sameNode + " " + crossNode
 	withHosts = hostHost + " " + sameNode + " " + crossNode
 	anywhere  = hostHost + " " + sameNode + " " + crossNode + " " + nodePod + " " + podNode
@@ -64,22 +66,22 @@ const (
 
 // choices are all measures in the order in which they are taken; of those that share a name the first is its main one.
 var choices = []choice{
-	{stream("streams=1", traffic.Streams{}), across, withHosts, anywhere},
-	{stream("streams=4", traffic.Streams{Count: 4}), "", across, anywhere},
-	{stream("streams=1 reverse", traffic.Streams{Direction: traffic.Reverse}), "", "", across},
-	{stream("streams=4 both ways", traffic.Streams{Count: 4, Direction: traffic.Both}), "", "", across},
-	{requests("tcp-rr", "request=1 response=1", traffic.Requests{}), withHosts, anywhere, anywhere},
-	{requests("udp-rr", "request=64 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64}), "", across, anywhere},
-	{requests("udp-rr", "request=1400 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 1400, Reply: 64}), "", "", within},
-	{requests("udp-rr", "request=64 response=64 depth=16", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64, Depth: 16}), "", "", within},
-	{connections(), "", across, anywhere},
-	{highest(64), "", across, withHosts},
-	{highest(512), "", "", across},
-	{highest(1400), "", "", across},
-	{offered(1400, 20_000), "", "", anywhere},
-	{loaded(), across, across, within},
-	{scheduled(2000), "", across, anywhere},
-	{oneWay(64, 1000), "", across, anywhere},
+	{stream("streams=1", traffic.Streams{}), across, across, withHosts, anywhere},
+	{stream("streams=4", traffic.Streams{Count: 4}), "", across, across, anywhere},
+	{stream("streams=1 reverse", traffic.Streams{Direction: traffic.Reverse}), "", "", "", across},
+	{stream("streams=4 both ways", traffic.Streams{Count: 4, Direction: traffic.Both}), "", "", "", across},
+	{requests("tcp-rr", "request=1 response=1", traffic.Requests{}), withHosts, hosts, anywhere, anywhere},
+	{requests("udp-rr", "request=64 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64}), "", "", across, anywhere},
+	{requests("udp-rr", "request=1400 response=64", traffic.Requests{Protocol: traffic.UDP, Size: 1400, Reply: 64}), "", "", "", within},
+	{requests("udp-rr", "request=64 response=64 depth=16", traffic.Requests{Protocol: traffic.UDP, Size: 64, Reply: 64, Depth: 16}), "", "", "", within},
+	{connections(), "", "", across, anywhere},
+	{highest(64), "", "", across, withHosts},
+	{highest(512), "", "", "", across},
+	{highest(1400), "", "", "", across},
+	{offered(1400, 20_000), "", "", "", anywhere},
+	{loaded(), across, "", across, within},
+	{scheduled(2000), "", "", across, anywhere},
+	{oneWay(64, 1000), "", "", across, anywhere},
 }
 
 // Measures lists the measures by name, in the order in which they are taken.
@@ -90,7 +92,7 @@ var Measures = func() []string {
 			names = append(names, c.name)
 		}
 	}
-	return append(names, lifecycle)
+	return append(names, pathCost, lifecycle)
 }()
 
 // cells lists what is measured. Where paths or measures were chosen, what was not chosen is left out, and what was chosen
@@ -135,6 +137,9 @@ func (c *Config) cells() []cell {
 	return all
 }
 
+// Capacity reports whether anything is measured of the instances that the variants' first plans are.
+func (c *Config) Capacity() bool { return len(c.cells()) > 0 }
+
 // lives reports whether what is no traffic is measured.
 func (c *Config) lives() bool {
 	if len(c.Measures) > 0 {
@@ -178,26 +183,111 @@ func (c *Config) rounds(wire string) int {
 	return c.Rounds
 }
 
-// timing is how the engine times a cell.
-func (c *Config) timing(wire string) traffic.Config {
+// lifetimes is how often instances are built and removed for what is no traffic.
+func (c *Config) lifetimes() int {
+	switch {
+	case !c.lives():
+		return 0
+	case c.Set == Default:
+		return min(c.Rounds, 3)
+	}
+	return c.Rounds
+}
+
+// whole is how the engine times what is measured in one piece. Arithmetic needs a window in which a burst more or less is
+// nothing.
+func (c *Config) whole(wire string) traffic.Config {
 	cfg := traffic.Config{Warmup: c.Warmup, Window: c.Window, Congestion: congestion}
-	if wire == shaped {
+	switch {
+	case wire == shaped && c.Set == Default:
+		cfg.Warmup, cfg.Window = max(c.Warmup, 200*time.Millisecond), max(c.Window, 500*time.Millisecond)
+	case wire == shaped:
 		cfg.Warmup, cfg.Window = max(c.Warmup, 500*time.Millisecond), max(c.Window, 2*time.Second)
 	}
 	return cfg
 }
 
+// Windows are cut into slices, which are taken in turn with those of the other modes: what is compared is then nearer in time,
+// and no connection lasts so long that its luck counts.
+const (
+	sliceWindow = 100 * time.Millisecond
+	sliceWarmup = 30 * time.Millisecond
+)
+
+// slices is into how many a cell's window is cut.
+func (c *Config) slices(x cell) int {
+	if !x.sliced || x.wire == shaped || c.Engine != ours {
+		return 1
+	}
+	return max(1, int(c.Window/sliceWindow))
+}
+
+// timing is how the engine times a slice of a cell.
+func (c *Config) timing(x cell) traffic.Config {
+	cfg := c.whole(x.wire)
+	if x.sliced && x.wire != shaped {
+		cfg.Warmup = min(cfg.Warmup, sliceWarmup)
+	}
+	cfg.Window /= time.Duration(c.slices(x))
+	return cfg
+}
+
+// generation estimates one of path cost: how many turns there are in it, and how long they take. A turn takes a slice of each.
+func (c *Config) generation(number int) (turns int, total time.Duration) {
+	var segments []int
+	for _, v := range c.Variants {
+		if len(v.Plans) == 0 {
+			continue
+		}
+		if way, ok := routes(v.Plans[0].Cluster)[crossNode]; ok {
+			segments = append(segments, segment(v.Plans[0], way))
+		}
+	}
+	for _, x := range grid(c.Set, segments) {
+		if x.curve && !c.curved(number) {
+			continue
+		}
+		turns += x.slices
+		rows := len(c.Variants) + 2 // the nodes, and the control without rules
+		if x.curve {
+			rows = len(c.Variants)
+		}
+		total += time.Duration(rows*x.slices) * (x.takes() + betweenSlices)
+	}
+	return turns, total
+}
+
+// betweenSlices is what a connection and two threads take.
+const betweenSlices = 3 * time.Millisecond
+
 // Estimate returns about how long the comparison will take, building and removing the instances included.
 func Estimate(c Config) time.Duration {
 	const instance = 1500 * time.Millisecond // to build, prove and remove one
-	var subject time.Duration
+	const copied = 150 * time.Millisecond    // to build, read and remove one that is like another
+	var subject, cost time.Duration
 	for _, x := range c.cells() {
-		subject += time.Duration(c.rounds(x.wire)) * (x.takes(c.timing(x.wire)) + around)
+		subject += time.Duration(c.rounds(x.wire)*c.slices(x)) * (x.takes(c.timing(x)) + around)
 	}
-	if c.lives() {
-		subject += time.Duration(c.Rounds) * life
+	subject += time.Duration(c.lifetimes()) * life
+	if c.costs() {
+		for g := range c.Generations {
+			_, took := c.generation(g + 1)
+			cost += took + time.Duration(len(c.Variants)+1)*copied
+		}
 	}
-	return time.Duration(len(c.Variants))*(subject+instance) + ceilings(&c)
+	return cost + time.Duration(len(c.Variants))*(subject+instance) + ceilings(&c)
+}
+
+// Extent says how much is measured.
+func (c *Config) Extent() string {
+	var parts []string
+	if c.costs() {
+		parts = append(parts, fmt.Sprintf("%d generations", c.Generations))
+	}
+	if c.Capacity() || len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("%d rounds", c.Rounds))
+	}
+	return strings.Join(parts, " and ")
 }
 
 // around is what goes on before and after a measurement: connections, counters.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStreams(t *testing.T) {
@@ -250,6 +252,58 @@ func TestHistogram(t *testing.T) {
 	for _, text := range []string{`{}`, `[[1,-1]]`, `[[-1,1]]`, `[[99999999999999,1]]`} {
 		if err := json.Unmarshal([]byte(text), &c); err == nil {
 			t.Errorf("%s is taken for a histogram", text)
+		}
+	}
+}
+
+// The middle is the mean of what is left when the shortest and the longest quarter are taken away.
+func TestMiddle(t *testing.T) {
+	h := NewHistogram()
+	if h.Middle() != 0 {
+		t.Errorf("of nothing it is %s", h.Middle())
+	}
+	for _, us := range []int{1, 2, 100, 200, 300, 400, 100_000, 900_000} {
+		h.record(time.Duration(us) * time.Microsecond)
+	}
+	if got, want := h.Middle(), 250*time.Microsecond; math.Abs(float64(got-want)) > float64(want)/1000 {
+		t.Errorf("it is %s, not %s", got, want)
+	}
+}
+
+// TestBefore: a thread that goes before others does so on its CPU, while it works, and where that is permitted.
+func TestBefore(t *testing.T) {
+	priority := func() uint32 {
+		attr, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return attr.Priority
+	}
+	may := MayGoBefore()
+	for _, before := range []bool{false, true} {
+		err := pinned(First(), before, func() error {
+			if got := priority() > 0; got != (before && may) {
+				t.Errorf("before others: %v, asked for %v, permitted %v", got, before, may)
+			}
+			return nil
+		})
+		if err != nil || priority() != 0 {
+			t.Errorf("%v, and then priority %d", err, priority())
+		}
+	}
+}
+
+// What other CPUs work on is counted; that of the CPU itself is not.
+func TestParseSoftirqs(t *testing.T) {
+	text := "                    CPU0       CPU2       \n          HI:          1          2\n      NET_TX:         10        200\n      NET_RX:       1000      30000\n"
+	for cpu, want := range map[int]int64{0: 30200, 2: 1010, 1: 31210} {
+		if got, err := parseSoftirqs([]byte(text), cpu); err != nil || got != want {
+			t.Errorf("but for CPU %d: %d, %v; want %d", cpu, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "CPU0\nNET_RX: 1\n", "CPU0\nNET_RX: x\nNET_TX: 1\n"} {
+		if _, err := parseSoftirqs([]byte(text), 0); err == nil {
+			t.Errorf("%q is parsed", text)
 		}
 	}
 }

@@ -27,15 +27,29 @@ func CPUs() (client, server int) {
 	}
 }
 
-// pinned calls f on an operating system thread that runs on one CPU and has no other work meanwhile.
-func pinned(cpu int, f func() error) error {
+// First returns the first CPU that the process may use, for runs with both ends on one.
+func First() int {
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &may); err != nil || may.Count() == 0 {
+		return Unpinned
+	}
+	cpu := 0
+	for !may.IsSet(cpu) {
+		cpu++
+	}
+	return cpu
+}
+
+// pinned calls f on an operating system thread that runs on one CPU and has no other work meanwhile; one that goes before
+// others is not interrupted by their threads either.
+func pinned(cpu int, before bool, f func() error) error {
 	runtime.LockOSThread()
 	if cpu == Unpinned {
 		defer runtime.UnlockOSThread()
 		return f()
 	}
-	var before, only unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &before); err != nil {
+	var was, only unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &was); err != nil {
 		return err
 	}
 	only.Set(cpu)
@@ -43,12 +57,41 @@ func pinned(cpu int, f func() error) error {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("run on CPU %d: %w", cpu, err)
 	}
+	if before {
+		before = precede() == nil
+	}
 	err := f()
+	if before && recede() != nil {
+		return err // and the thread stays locked
+	}
 	// A thread that cannot be set free again stays locked, and ends with its goroutine.
-	if unix.SchedSetaffinity(0, &before) == nil {
+	if unix.SchedSetaffinity(0, &was) == nil {
 		runtime.UnlockOSThread()
 	}
 	return err
+}
+
+// precede lets the thread go before all that have no such priority, and recede takes that back. Not everybody may.
+func precede() error {
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+}
+
+func recede() error {
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_NORMAL}, 0)
+}
+
+// MayGoBefore says whether threads of a run may go before others.
+func MayGoBefore() (may bool) {
+	done := make(chan struct{})
+	go func() { // on a thread that ends with it, should it not recede
+		defer close(done)
+		runtime.LockOSThread()
+		if may = precede() == nil; !may || recede() == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	<-done
+	return may
 }
 
 // room gives the Go scheduler so many processors that none of a run's threads has to wait for one when it returns from a

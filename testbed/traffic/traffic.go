@@ -49,6 +49,7 @@ type Config struct {
 	Client, Server Side // the client connects, and asks
 	Warmup, Window time.Duration
 	Congestion     string // TCP congestion control of both ends' sockets
+	Before         bool   // the threads that are pinned go before all others on their CPU, where that is permitted
 	Idle           CPU    // what the machine spends in a second without the run, as MeasureIdle returns it
 }
 
@@ -69,6 +70,10 @@ type Run struct {
 	Socket
 	Window time.Duration
 	CPU    CPU // spent within the window, in the whole machine
+
+	// Elsewhere is how often, within the window, CPUs worked on packets that neither end was on. It is counted where both
+	// ends are on one CPU: then it is none of the run's, or work that has left that CPU.
+	Elsewhere int64
 }
 
 // limit is how long a socket may wait for anything. A path that is silent for so long is broken; a lossy one recovers by
@@ -134,7 +139,7 @@ func (s *session) run() (Run, error) {
 			stands := sync.OnceFunc(ready.Done)
 			defer stands()
 			thread := func() error {
-				return pinned(e.side.CPU, func() error {
+				return pinned(e.side.CPU, s.Before, func() error {
 					stands()
 					<-begin
 					return e.work()
@@ -176,6 +181,13 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 		return r, err
 	}
 	defer stat.close()
+	var others *softirqs
+	if s.Client.CPU == s.Server.CPU && s.Client.CPU != Unpinned {
+		if others, err = openSoftirqs(); err != nil {
+			return r, err
+		}
+		defer others.close()
+	}
 	for _, at := range []struct {
 		time time.Duration
 		into *reading
@@ -187,12 +199,13 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 				return r, nil // it failed, or there is nothing to measure
 			}
 		}
-		if err := s.read(stat, at.into); err != nil {
+		if err := s.read(stat, others, at.into); err != nil {
 			return r, err
 		}
 	}
 	r.CPU = after.cpu.minus(before.cpu).scaled(s.Window, after.time-before.time)
 	r.CPU = r.CPU.minus(s.Idle.working().scaled(s.Window, time.Second))
+	r.Elsewhere = after.elsewhere - before.elsewhere
 	for i := range s.senders {
 		r.Retransmits += int(after.retransmits[i] - before.retransmits[i])
 	}
@@ -210,13 +223,19 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 type reading struct {
 	time        time.Duration
 	cpu         CPU
+	elsewhere   int64
 	retransmits []uint32
 }
 
-func (s *session) read(stat *stat, into *reading) (err error) {
+func (s *session) read(stat *stat, others *softirqs, into *reading) (err error) {
 	into.time = now()
 	if into.cpu, err = stat.read(); err != nil {
 		return err
+	}
+	if others != nil {
+		if into.elsewhere, err = others.elsewhere(s.Client.CPU); err != nil {
+			return err
+		}
 	}
 	for i, sender := range s.senders {
 		if into.retransmits[i], err = sender.retransmits(); err != nil {

@@ -67,6 +67,9 @@ func New(config []byte) (*Proxy, error) {
 	return p, nil
 }
 
+// Config is what the proxy was told.
+func (p *Proxy) Config() proxy.Config { return p.config }
+
 func number(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.BigEndian.Uint32(b[:])

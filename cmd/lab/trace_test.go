@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"labnet/lab/trace"
+)
+
+// TestTrace: people and programs are told the same, and the exit status says whether there was an answer.
+func TestTrace(t *testing.T) {
+	needRoot(t)
+	const name = "faults-trace"
+	must(t, "up", tinyFile(t), "--name", name)
+	t.Cleanup(func() { must(t, "down", name) })
+	text := must(t, "trace", "n1/p1", "n2/p1", "-l", name)
+	if !strings.Contains(text, "✓ n1/p1 → n2/p1 (10.9.1.2): icmp of 60 bytes arrived") || !strings.Contains(text, "n2/p1  in eth0") {
+		t.Error(text)
+	}
+	if long := must(t, "trace", "n1/p1", "n2/p1", "-l", name, "-v"); !strings.Contains(long, "\nBack:\n") || strings.Contains(text, "Back:") {
+		t.Errorf("the way back is shown when it is asked for:\n%s", long)
+	}
+	var d trace.Document
+	if err := json.Unmarshal([]byte(must(t, "trace", "n1/p1", "n2/p1", "-l", name, "-o", "json")), &d); err != nil {
+		t.Fatal(err)
+	}
+	last := d.Hops[len(d.Hops)-1]
+	if !d.OK || d.Drop != nil || d.Hops[0].Machine != "n1/p1" || last.Machine != "n2/p1" || last.Device != "eth0" || last.Direction != trace.In || last.Time <= 0 || !d.Answer.OK || len(last.Headers) != 3 {
+		t.Errorf("%+v", d)
+	}
+	must(t, "exec", "-l", name, "n1", "--", "ip", "route", "del", "10.9.1.0/24")
+	code, text, _ := labRun(t, "trace", "n1/p1", "n2/p1", "-l", name, "-o", "json")
+	if err := json.Unmarshal([]byte(text), &d); err != nil || code != answer || d.OK || d.Drop == nil || d.Drop.Machine != "n1" || d.Drop.Command != "ip -n faults-trace.n1 route get 10.9.1.2 from 10.9.0.2 iif cni0" {
+		t.Errorf("exit status %d, %v:\n%s", code, err, text)
+	}
+}
+
+// TestTraceRefuses: what cannot be meant is one line, and nothing is sent.
+func TestTraceRefuses(t *testing.T) {
+	if code, _, said := labRun(t, "trace", "n1", "n2", "-l", "faults-nothing"); code == 0 {
+		t.Errorf("a lab that is not up: %s", said)
+	}
+	needRoot(t)
+	const name = "faults-trace"
+	must(t, "up", tinyFile(t), "--name", name)
+	t.Cleanup(func() { must(t, "down", name) })
+	for _, tt := range []struct{ args, want string }{
+		{"n1", "say from where to where"},
+		{"n1 n2 -l nothing", "nothing"},
+		{"n1 n3 -l LAB", `Did you mean "n1"`},
+		{"n9/p1 n1 -l LAB", "has no n9/p1"},
+		{"n1 n1 -l LAB", "are one"},
+		{"n1 lan -l LAB", "lan is a switch"},
+		{"n1 fd00::1 -l LAB", "no address of the same family"},
+		{"203.0.113.1 n1 -l LAB", "no address of lab"},
+		{"n1 n2 -l LAB --proto sctp", "--proto sctp: it is icmp, udp, tcp"},
+		{"n1 n2 -l LAB --port 80", "has no port"},
+		{"n1 n2 -l LAB --proto udp --port 65536", "from 1 to 65535"},
+		{"n1 n2 -l LAB --size 20", "the smallest packet of this kind has 44 bytes"},
+		{"n1 n2 -l LAB --size 100000", "the largest packet"},
+		{"n1 n2 -l LAB --wait 0s", "longer than nothing"},
+		{"n1 n2 -l LAB --backend eyes", "auto, tracepoint, packet"},
+	} {
+		args := append([]string{"trace"}, strings.Fields(strings.ReplaceAll(tt.args, "LAB", name))...)
+		code, out, said := labRun(t, args...)
+		if code != refused || out != "" || !strings.Contains(said, tt.want) || strings.Count(said, "\n") != 1 {
+			t.Errorf("%s: exit status %d: %s%s", tt.args, code, said, out)
+		}
+	}
+	if got := complete(t, "trace", "-l", name, "n1/p1", ""); !slices.Equal(got, []string{"n1", "n2", "n2/p1"}) {
+		t.Errorf("what a shell offers: %q", got)
+	}
+	if got := complete(t, "trace", "--proto", ""); !slices.Equal(got, []string{"icmp", "udp", "tcp"}) {
+		t.Errorf("what a shell offers: %q", got)
+	}
+}

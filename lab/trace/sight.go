@@ -1,0 +1,146 @@
+package trace
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"labnet/lab/packet"
+)
+
+// Event is what happened to a packet where it was seen.
+type Event int
+
+const (
+	Came     Event = iota // in by a device
+	Left                  // by a device
+	Dropped               // the kernel threw it away
+	Consumed              // the kernel or a program took it
+)
+
+// Role is what a packet of a trace is.
+type Role int
+
+const (
+	Probe   Role = iota
+	Answer       // what the target sends back
+	Message      // an ICMP error about the probe or the answer
+)
+
+// At names a device.
+type At struct{ Namespace, Device string }
+
+// Sight is a packet of the trace, seen once.
+type Sight struct {
+	At
+	Machine string
+	Event   Event
+	Role    Role
+	Time    time.Duration // by the one clock of the machine
+	Packet  uint64        // the kernel's own packet, the same from device to device until it is copied; 0: not told
+	Came    string        // the device of this namespace by which it came; empty: not told
+	Frame   []byte        // from its first header on, as much as was kept
+	Bare    bool          // the frame begins with the IP header
+	Length  int           // of the frame
+	Headers []packet.Header
+	Reason  string // why it was dropped, in the kernel's word
+	Where   string // the function of the kernel that dropped it
+}
+
+// Map is what a lab's definition says about its devices.
+type Map struct {
+	Wires map[At]At     // the other ends of veth pairs
+	MACs  map[string]At // who has a MAC address, where the definition says it
+}
+
+// Path is the way of one packet, or of one copy of it: each sight follows from the one before.
+type Path []Sight
+
+// Paths follows the packets of one role from sight to sight. Where a switch floods, each copy has a path of its own.
+func Paths(sights []Sight, role Role, m *Map) []Path {
+	var seen []Sight
+	for _, s := range sights {
+		if s.Role == role {
+			seen = append(seen, s)
+		}
+	}
+	slices.SortStableFunc(seen, func(a, b Sight) int { return cmp.Compare(a.Time, b.Time) })
+	parent := make([]int, len(seen))
+	leads := make([]bool, len(seen))
+	aside := make([]bool, len(seen)) // the end of a copy that the kernel made for itself, as to ask for a neighbour
+	for i := range seen {
+		parent[i] = before(seen, i, m)
+		switch aside[i] = seen[i].Event == Consumed && (parent[i] < 0 || seen[parent[i]].Packet != seen[i].Packet); {
+		case aside[i]:
+		case parent[i] >= 0:
+			leads[parent[i]] = true
+		}
+	}
+	var paths []Path
+	for i := range seen {
+		if leads[i] || aside[i] {
+			continue
+		}
+		var p Path
+		for j := i; j >= 0; j = parent[j] {
+			p = append(p, seen[j])
+		}
+		slices.Reverse(p)
+		paths = append(paths, p.complete())
+	}
+	return paths
+}
+
+// before finds the sight that another follows from; -1 is none.
+func before(seen []Sight, i int, m *Map) int {
+	s := seen[i]
+	last := func(is func(Sight) bool) int {
+		for j := i - 1; j >= 0; j-- {
+			if e := seen[j].Event; (e == Came || e == Left) && is(seen[j]) {
+				return j
+			}
+		}
+		return -1
+	}
+	same := func(o Sight) bool { return s.Packet != 0 && o.Packet == s.Packet }
+	here := func(o Sight) bool { return o.Namespace == s.Namespace }
+	var ways []func(Sight) bool
+	if s.Event == Came {
+		if far, ok := m.Wires[s.At]; ok {
+			ways = append(ways, func(o Sight) bool { return o.At == far && o.Event == Left })
+		}
+		ways = append(ways, same, here)
+	} else {
+		ways = append(ways, func(o Sight) bool { return same(o) && here(o) }, here, same)
+	}
+	for _, is := range append(ways, func(Sight) bool { return true }) {
+		if j := last(is); j >= 0 {
+			return j
+		}
+	}
+	return -1
+}
+
+// complete adds what no event tells: that a packet came in by a device that stands on another, such as a VLAN's or a macvlan.
+func (p Path) complete() Path {
+	var whole Path
+	for _, s := range p {
+		if n := len(whole); n > 0 && s.Came != "" && s.Event != Came {
+			last, by := whole[n-1], At{s.Namespace, s.Came}
+			if last.Namespace != s.Namespace || last.Event == Came && last.At != by {
+				added := last
+				added.At, added.Machine, added.Event, added.Headers = by, s.Machine, Came, withoutVLAN(last.Headers)
+				whole = append(whole, added)
+			}
+		}
+		whole = append(whole, s)
+	}
+	return whole
+}
+
+func withoutVLAN(headers []packet.Header) []packet.Header {
+	return slices.DeleteFunc(slices.Clone(headers), func(h packet.Header) bool { return h.Protocol == "vlan" })
+}
+
+// end is where the packet was thrown away or taken, or the last device at which it was seen.
+func (p Path) end() Sight { return p[len(p)-1] }

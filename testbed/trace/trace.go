@@ -1,0 +1,209 @@
+// Package trace sends one marked packet through a lab and sees it in every namespace that it crosses.
+package trace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"labnet/lab/plan"
+	"labnet/lab/trace"
+	"labnet/testbed"
+)
+
+// Target is where a probe comes from or goes to.
+type Target struct {
+	Title     string
+	Namespace string     // empty: an address that is nobody's in the lab
+	Address   netip.Addr // of the sender: none, and the kernel chooses
+}
+
+// Options are what to trace.
+type Options struct {
+	From, To Target
+	Protocol string
+	Port     int // 0: one where lab itself answers
+	Size     int // of the IP packet
+	DF       bool
+	Wait     time.Duration
+	Backend  string
+}
+
+// Back ends.
+const (
+	Auto       = "auto"
+	Tracepoint = "tracepoint"
+	Packet     = "packet"
+)
+
+// Backends are all of them.
+var Backends = []string{Auto, Tracepoint, Packet}
+
+// eyes see marked packets.
+type eyes interface {
+	next(deadline time.Time) (trace.Sight, error)
+	close()
+}
+
+// Run sends a probe through a running lab, and returns what became of it and of what came back.
+func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
+	m := devices(p.State)
+	seen, err := capture(ctx, p.Cluster.Name, opt, m)
+	if err != nil {
+		return nil, err
+	}
+	t := &trace.Trace{
+		From: opt.From.Title, To: opt.To.Title, Address: opt.To.Address.String(), Protocol: opt.Protocol, Port: seen.Port, Size: opt.Size, Backend: seen.Backend,
+	}
+	t.There, t.Back, t.Answered = seen.Walks(trace.Places{From: opt.From.Namespace, To: opt.To.Namespace}, m)
+	return t, nil
+}
+
+// devices is what a plan says about the devices of a lab.
+func devices(s *plan.State) *trace.Map {
+	m := &trace.Map{Wires: map[trace.At]trace.At{}, MACs: map[string]trace.At{}}
+	s.Each(func(o plan.Object) {
+		l, ok := o.(plan.Link)
+		if !ok {
+			return
+		}
+		at := trace.At{Namespace: l.Namespace, Device: l.Name}
+		if l.Peer() != (plan.End{}) {
+			m.Wires[at] = trace.At{Namespace: l.Peer().Namespace, Device: l.Peer().Name}
+		}
+		if l.MAC != "" {
+			m.MACs[l.MAC] = at
+		}
+	})
+	return m
+}
+
+func capture(ctx context.Context, lab string, opt Options, known *trace.Map) (*trace.Capture, error) {
+	if os.Geteuid() != 0 {
+		return nil, testbed.ErrNotRoot
+	}
+	spaces, err := spacesOf(lab)
+	if err != nil {
+		return nil, err
+	}
+	m := newMark(opt.Protocol == "tcp")
+	c := &trace.Capture{Backend: Tracepoint}
+	seer, err := attach(m, spaces)
+	if err != nil {
+		return nil, err
+	}
+	defer seer.close()
+	r, err := opt.answer(m)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	p, err := opt.dial(m)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", opt.From.Title, err)
+	}
+	defer p.close()
+	if err := p.send(); err != nil {
+		var errno syscall.Errno
+		if !errors.As(err, &errno) {
+			return nil, err
+		}
+		c.Refused = errno.Error()
+	}
+	c.Source, c.To, c.Port = p.from, opt.To.Address, opt.Port
+	if c.Sights, err = collect(ctx, seer, opt, known); err != nil {
+		return nil, err
+	}
+	resolve(c.Sights)
+	return c, nil
+}
+
+// quiet is how long nothing must be seen for a trace to be over, when everything that was seen has come to its end.
+const quiet = 20 * time.Millisecond
+
+// collect takes what is seen until it is complete, or time is up.
+func collect(ctx context.Context, seer eyes, opt Options, m *trace.Map) ([]trace.Sight, error) {
+	var sights []trace.Sight
+	for end := time.Now().Add(opt.Wait); ctx.Err() == nil; {
+		s, err := seer.next(time.Now().Add(quiet))
+		switch {
+		case err == nil:
+			sights = append(sights, s)
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, err
+		case trace.Complete(sights, opt.From.Namespace, m) || time.Now().After(end):
+			return sights, nil
+		}
+	}
+	return sights, ctx.Err()
+}
+
+// spacesOf finds the namespaces of a lab by the number that the kernel gives them.
+func spacesOf(lab string) (map[uint32]space, error) {
+	entries, err := os.ReadDir(testbed.NetnsDir)
+	if err != nil {
+		return nil, err
+	}
+	spaces := map[uint32]space{}
+	for _, e := range entries {
+		machine, ours := strings.CutPrefix(e.Name(), lab+".")
+		if !ours {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(testbed.NetnsDir, e.Name()))
+		if err != nil {
+			continue // gone since
+		}
+		spaces[uint32(info.Sys().(*syscall.Stat_t).Ino)] = space{e.Name(), strings.Replace(machine, ".", "/", 1)}
+	}
+	return spaces, nil
+}
+
+// resolve puts names where the kernel told numbers.
+func resolve(sights []trace.Sight) {
+	addresses := map[string]string{}
+	devices := map[trace.At]string{} // by number
+	for _, s := range sights {
+		if s.Event == trace.Dropped {
+			addresses[s.Where] = ""
+		}
+		if s.Came != "" {
+			devices[trace.At{Namespace: s.Namespace, Device: s.Came}] = ""
+		}
+	}
+	functions(addresses)
+	var spaces []string
+	for d := range devices {
+		spaces = append(spaces, d.Namespace)
+	}
+	slices.Sort(spaces)
+	for _, ns := range slices.Compact(spaces) {
+		place, err := testbed.Open(ns)
+		if err != nil {
+			continue
+		}
+		_ = place.Do(func() error {
+			list, err := net.Interfaces()
+			for _, dev := range list {
+				if at := (trace.At{Namespace: ns, Device: strconv.Itoa(dev.Index)}); devices[at] == "" {
+					devices[at] = dev.Name
+				}
+			}
+			return err
+		})
+		place.Close()
+	}
+	for i, s := range sights {
+		sights[i].Where = addresses[s.Where]
+		sights[i].Came = devices[trace.At{Namespace: s.Namespace, Device: s.Came}]
+	}
+}
