@@ -29,7 +29,7 @@ tool     = GOARCH= go tool -modfile=packaging/tools/go.mod
 vm_packages = ./cmd/lab ./testbed ./testbed/suite
 vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable TestSwitchImpairs TestImpairmentIsRepaired TestModeKeepsItsPromises TestEmulatedAmongReal \
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
-  TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan)
+  TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan)
 
 .PHONY: help lab up down check compare test soak test-vm bench lint update tree install uninstall dist need-go need-root
 
@@ -63,7 +63,7 @@ lint: need-go ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	@go vet ./... && go tool staticcheck ./...
 update: need-go ## write the golden files anew
-	@go test ./lab/... ./modes/... -update
+	@go test ./lab/... ./modes/... ./faults -update
 tree: need-go
 	@rm -rf $(tree) && mkdir -p $(tree)/bin $(tree)/share/{man/man8,doc/lab,bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
 	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $(ldflags)" -o $(tree)/bin/lab ./cmd/lab

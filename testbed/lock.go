@@ -128,7 +128,10 @@ type Record struct {
 // Names are the addresses of a lab's machines and pods, as its programs see them.
 type Names map[string][]netip.Addr
 
-const recordSchema = 1
+const (
+	recordSchema = 1
+	recordName   = "definition.json"
+)
 
 // Save writes the record; a reader sees the old one or the new one whole.
 func (l *Lock) Save(r Record) error {
@@ -137,12 +140,10 @@ func (l *Lock) Save(r Record) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folder(l.lab), "definition.json")
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
-		os.Remove(path + ".new")
-		return fmt.Errorf("lab %s: recording its definition: %w", l.lab, err)
+	if err := Keep(l.lab, recordName, text); err != nil {
+		return fmt.Errorf("recording its definition: %w", err)
 	}
-	return os.Rename(path+".new", path)
+	return nil
 }
 
 // Forget removes what was kept, when nothing was built.
@@ -150,7 +151,7 @@ func (l *Lock) Forget() error { return os.RemoveAll(folder(l.lab)) }
 
 // Load reads what a lab was made from. A record of another version of lab is taken for what this one understands of it.
 func Load(lab string) (*Record, error) {
-	text, err := os.ReadFile(filepath.Join(folder(lab), "definition.json"))
+	text, err := Kept(lab, recordName)
 	if err != nil {
 		return nil, err
 	}

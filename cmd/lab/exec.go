@@ -113,8 +113,12 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 	}
 	defer place.Close()
 	hostname := strings.ReplaceAll(target, "/", "-")
+	prompt := labName + " " + target
+	if d, err := drillOf(labName); err == nil {
+		prompt += " drill:" + d.Title()
+	}
 	env := append(os.Environ(), "LAB="+labName, "LAB_TARGET="+target,
-		fmt.Sprintf(`PROMPT_COMMAND=PS1="[%s %s] \w \\$ "`, labName, target), fmt.Sprintf("PS1=[%s %s] $ ", labName, target))
+		fmt.Sprintf(`PROMPT_COMMAND=PS1="[%s] \w \\$ "`, prompt), fmt.Sprintf("PS1=[%s] $ ", prompt))
 	if c.in == os.Stdin && c.out.Writer == os.Stdout && c.err.Writer == os.Stderr {
 		code, err := testbed.Become(place, record.Names, hostname, env, name, args...)
 		return status{code, err}

@@ -35,6 +35,9 @@ func usages(name, file, dir string) map[string]usage {
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
 		"lab shell":       {args: []string{"-l", name, "n1"}, root: true, silent: true, once: true},
 		"lab compare":     {args: []string{file, "--modes", "host-gw", "--measures", "tcp-rr", "--paths", "cross-node", "--wire", "bare", "--rounds", "1", "--window", "20ms", "--out", "OUT"}, root: true},
+		"lab faults":      {args: []string{}},
+		"lab drill":       {args: []string{}, once: true},
+		"lab drill list":  {args: []string{}},
 		"lab report":      {args: []string{dir}},
 		"lab report diff": {args: []string{dir, dir}},
 		"lab validate":    {args: []string{file}},
@@ -45,6 +48,10 @@ func usages(name, file, dir string) map[string]usage {
 		"lab help":        {args: []string{"up"}, once: true},
 		"lab agent":       {silent: true, once: true},
 		"lab program":     {silent: true, once: true},
+
+		// These change a lab: see TestDrillLosesNothing.
+		"lab break": {}, "lab drill start": {}, "lab drill status": {}, "lab drill hint": {}, "lab drill check": {}, "lab drill watch": {},
+		"lab drill reveal": {}, "lab drill stop": {}, "lab drill report": {},
 
 		"lab completion":            {args: []string{}, once: true},
 		"lab completion bash":       {args: []string{}, once: true},

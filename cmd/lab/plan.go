@@ -56,6 +56,9 @@ where a container lacks the capability, nothing can be read, and the plan is wha
 					return err
 				}
 			}
+			if actual.Len() > 0 && drilled(p.Cluster.Name) {
+				return refuse("a drill is on in lab %s, and the plan would be its answer; \"lab drill reveal\" gives it up", p.Cluster.Name)
+			}
 			changes := plan.Diff(actual, p.State)
 			switch {
 			case c.json():

@@ -68,6 +68,7 @@ type labDocument struct {
 	Drift    []driftDocument   `json:"drift"`
 	Outputs  outputs           `json:"outputs"`
 	Note     string            `json:"note,omitempty"`
+	Drill    bool              `json:"drill,omitempty"` // one is on, and drift, which is its answer, is not shown
 }
 
 func (c *command) status() *cobra.Command {
@@ -202,7 +203,9 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		}
 		doc.Agents = append(doc.Agents, found...)
 	}
-	if known {
+	if known && drilled(name) {
+		doc.Drill = true
+	} else if known {
 		for _, change := range plan.Diff(actual, want) {
 			k := change.Object.Key()
 			for _, line := range change.Lines() {
@@ -389,6 +392,9 @@ func (c *command) show(d labDocument, whole bool) {
 		fmt.Fprint(c.out, columns(rows, room))
 	}
 	d.Outputs.show(c.out)
+	if d.Drill {
+		fmt.Fprintln(c.out, hang("A drill is on: what has drifted is its answer, and not shown.", room, 2))
+	}
 	if d.Note != "" {
 		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))
 	}

@@ -65,11 +65,33 @@ FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs 
 	return cmd
 }
 
-// make brings an instance to its plan, and tells a person about it.
+// make brings an instance to its plan, and tells about it.
 func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verbose bool) error {
+	name, start := p.Cluster.Name, time.Now()
+	changes, err := c.reconcile(ctx, p, r, verbose)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return c.document(map[string]any{
+			"schema": schema, "lab": name, "mode": p.ModeName, "datapath": datapath(p), "changes": len(changes), "seconds": time.Since(start).Seconds(),
+		})
+	}
+	if len(changes) == 0 {
+		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
+		return nil
+	}
+	c.say("Lab %s is up%s: %s in %.2f s.", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds())
+	if machines := p.Cluster.Lab.Machines; len(machines) > 0 {
+		c.say("Try: lab status %s · lab check %[1]s · lab exec -l %[1]s %s -- ip route", name, machines[0].Name)
+	}
+	return nil
+}
+
+// reconcile makes the kernel be the plan, shows how it goes, and ends a drill: nothing is broken any more.
+func (c *command) reconcile(ctx context.Context, p *plan.Plan, r testbed.Record, verbose bool) ([]plan.Change, error) {
 	name := p.Cluster.Name
 	steps := newProgress(c.err)
-	start := time.Now()
 	watch := testbed.Watch{
 		Busy:    func() { c.waits(name) },
 		Changes: func(all []plan.Change) func(plan.Change) { return stages(steps, all) },
@@ -96,23 +118,16 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 	changes, err := testbed.Up(ctx, p, r, watch)
 	if err != nil {
 		steps.end(false)
-		return err
+		return nil, err
 	}
 	steps.end(true)
-	if c.json() {
-		return c.document(map[string]any{
-			"schema": schema, "lab": name, "mode": p.ModeName, "datapath": datapath(p), "changes": len(changes), "seconds": time.Since(start).Seconds(),
-		})
+	if drilled(name) {
+		if err := testbed.Drop(name, drillName); err != nil {
+			return nil, err
+		}
+		c.say("The drill in lab %s is over.", name)
 	}
-	if len(changes) == 0 {
-		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
-		return nil
-	}
-	c.say("Lab %s is up%s: %s in %.2f s.", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds())
-	if machines := p.Cluster.Lab.Machines; len(machines) > 0 {
-		c.say("Try: lab status %s · lab check %[1]s · lab exec -l %[1]s %s -- ip route", name, machines[0].Name)
-	}
-	return nil
+	return changes, nil
 }
 
 func (c *command) waits(name string) {

@@ -29,6 +29,7 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab/trace", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a walk is values"},
 		{"labnet/lab/graph", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a picture is made of states alone"},
 		{"labnet/lab/report", "", []string{"labnet/modes", "labnet/testbed", "net", "syscall"}, "a report is made from recorded samples alone"},
+		{"labnet/faults", "", []string{"labnet/testbed", "labnet/cmd", "os", "os/exec", "net", "syscall"}, "a fault is data"},
 		{"labnet/modes", "", []string{"labnet/testbed", "os", "os/exec", "net", "syscall"}, "a mode computes and touches no kernel"},
 		{"labnet/testbed/traffic", "", append([]string{"labnet/"}, kernel...), "the engine is handed its sockets"},
 		{"labnet/testbed", "labnet/testbed/agent", []string{"labnet/modes"}, "the kernel side knows no mode; an agent reads what its mode writes"},

@@ -1,0 +1,259 @@
+package faults
+
+import (
+	"fmt"
+	"net/netip"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+)
+
+// routed are the modes in which nodes forward the packets of their pods.
+var routed = []string{"host-gw", "vxlan", "ipip", "udp", "bgp", "vlan"}
+
+var forwardingOff = &Fault{
+	Name: "forwarding-off", Level: 1, Modes: routed, Red: "reach",
+	About:       "a node does not forward",
+	Teach:       "a node is a router for its pods",
+	Story:       "After an update of {machine} its pods reach nobody outside the node, and nobody there reaches them.",
+	Layer:       "The packets come to {machine} and do not leave it. What makes a machine a router?",
+	Explanation: "net.ipv4.ip_forward was 0 on {machine}. A node hands packets from its pods on to other devices only if the kernel may forward.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, n := range s.carriers() {
+			all = append(all, Strike{
+				Machine: n.Name, Look: "sysctl net.ipv4.ip_forward", Shows: "= 0",
+				put: []plan.Object{plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv4/ip_forward", Value: "0"}},
+			})
+		}
+		return all
+	},
+}
+
+// toBlocks are the routes of nodes to the blocks of others.
+func (s *scene) toBlocks(use func(r plan.Route, from, to *plan.Node) (Strike, bool)) (all []Strike) {
+	for _, r := range find(s, func(r plan.Route) bool { return r.Type == "" && r.Via.IsValid() && whole(r.Dst) }) {
+		from, to := s.nodeOf(r.Namespace), s.owner(r.Dst)
+		if from == nil || to == nil || from == to {
+			continue
+		}
+		if strike, ok := use(r, from, to); ok {
+			strike.Machine, strike.Other, strike.Device = from.Name, to.Name, r.Dev
+			if strike.Look == "" {
+				strike.Look = "ip -4 route"
+			}
+			all = append(all, strike)
+		}
+	}
+	return all
+}
+
+var routeMissing = &Fault{
+	Name: "route-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip"}, Red: "reach",
+	About:       "a node has no route to the pods of another",
+	Teach:       "every node needs a route to every other node's pods, and the answer needs one too",
+	Story:       "Pods on {machine} and pods on {other} do not reach each other. All else works.",
+	Layer:       "Where does {machine} send packets for the pods of {other}?",
+	Explanation: "{machine} had no route to the block of {other}. Without one the packet is refused, or follows the default route to where nobody knows the pods.",
+	strikes: func(s *scene) []Strike {
+		return s.toBlocks(func(r plan.Route, _, _ *plan.Node) (Strike, bool) {
+			return Strike{Lacks: r.Dst.String(), remove: []plan.Key{r.Key()}}, true
+		})
+	},
+}
+
+var hopAbsent = &Fault{
+	Name: "hop-absent", Level: 2, Modes: []string{"host-gw"}, Red: "reach",
+	About:       "a route leads to an address that nobody has",
+	Teach:       "a next hop has to answer ARP; a wrong one costs seconds before it is reported",
+	Story:       "From {machine} the pods of {other} are dead. Programs hang for three seconds, then they say \"No route to host\".",
+	Layer:       "There is a route. Does anybody answer to its next hop? Look at the neighbours after a try.",
+	Explanation: "The route to the block of {other} had a next hop that no machine has. The kernel asks for it by ARP three times and gives up after three seconds.",
+	strikes: func(s *scene) []Strike {
+		return s.toBlocks(func(r plan.Route, from, _ *plan.Node) (Strike, bool) {
+			r.Via = s.spare(from, false)
+			return Strike{Shows: "via " + r.Via.String(), put: []plan.Object{r}}, r.Via.IsValid()
+		})
+	},
+}
+
+var routeMTU = &Fault{
+	Name: "route-mtu", Level: 3, Modes: []string{"host-gw", "vxlan", "ipip"}, Red: "mtu",
+	About:       "a route has an MTU of its own",
+	Teach:       "a route may carry an MTU, and the smallest on the way counts",
+	Story:       "Downloads from pods of {other} to pods of {machine} are well, the other way they crawl. Ping works.",
+	Layer:       "Something on {machine} makes packets to {other} smaller than its devices do. Devices are not all that has an MTU.",
+	Explanation: "The route to the block of {other} had an MTU of 1000. Packets above it are refused with \"fragmentation needed\", whatever the devices could carry.",
+	strikes: func(s *scene) []Strike {
+		return s.toBlocks(func(r plan.Route, _, _ *plan.Node) (Strike, bool) {
+			r.MTU = 1000
+			return Strike{Shows: "mtu 1000", put: []plan.Object{r}}, true
+		})
+	},
+}
+
+var blackholeLeft = &Fault{
+	Name: "blackhole-left", Level: 2, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach",
+	About:       "a route that drops was left behind for one pod",
+	Teach:       "the longest prefix wins, also if it drops",
+	Story:       "{other} cannot be reached from {machine} and its pods. Its neighbours on the same node can.",
+	Layer:       "Which route of {machine} is the most specific for {other}?",
+	Explanation: "A blackhole route to the very address of {other} was left on {machine}. It is more specific than the route to the block, and drops without a word.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, n := range s.carriers() {
+			for _, other := range s.carriers() {
+				if a := other.Pods[0].Address(false); other != n && a.IsValid() {
+					all = append(all, Strike{
+						Machine: n.Name, Other: other.Pods[0].Title(), Look: "ip -4 route", Shows: "blackhole " + a.String(),
+						put: []plan.Object{plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: plan.Single(a), Type: "blackhole", Protocol: plan.ProtocolBoot}},
+					})
+				}
+			}
+		}
+		return all
+	},
+}
+
+var podRouteMissing = &Fault{
+	Name: "pod-route-missing", Level: 2, Modes: []string{"bgp", "ipip", "vxlan", "vlan"}, Red: "reach", Lab: "calico-bgp",
+	About:       "a node has no route to a pod of its own",
+	Teach:       "without a bridge a node needs a route to each of its pods",
+	Story:       "{other} has been dead since it was moved. Other pods of {machine} work.",
+	Layer:       "How does {machine} know through which device {other} is?",
+	Explanation: "{machine} had no route to {other}. Pods without a bridge are reached by a route of their own; without it the packet meets whatever is wider.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, r := range find(s, func(r plan.Route) bool { return r.Type == "" && !r.Via.IsValid() && whole(r.Dst) && r.Dst.IsSingleIP() }) {
+			n, p := s.nodeOf(r.Namespace), s.podWith(r.Dst.Addr())
+			if n == nil || p == nil || p.Node != n {
+				continue
+			}
+			all = append(all, Strike{
+				Machine: n.Name, Other: p.Title(), Device: r.Dev, Look: "ip -4 route show table all " + r.Dst.Addr().String() + " type unicast", Lacks: r.Dev,
+				remove: []plan.Key{r.Key()},
+			})
+		}
+		return all
+	},
+}
+
+var podGatewayMissing = &Fault{
+	Name: "pod-gateway-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach",
+	About:       "a pod has no default route",
+	Teach:       "a pod has a routing table of its own",
+	Story:       "{machine} cannot talk to machines, and they get no answer from it.",
+	Layer:       "Which routes has {machine} itself?",
+	Explanation: "{machine} had no default route. What its other routes do not cover it cannot send, and cannot answer.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, r := range find(s, func(r plan.Route) bool { return r.Dst == plan.Everywhere(false) }) {
+			if p := s.podOf(r.Namespace); p != nil {
+				all = append(all, Strike{Machine: p.Title(), Look: "ip -4 route", Lacks: "default", remove: []plan.Key{r.Key()}})
+			}
+		}
+		return all
+	},
+}
+
+var nodeGatewayMissing = &Fault{
+	Name: "node-gateway-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach", Lab: "office",
+	About:       "a node has no default route",
+	Teach:       "the way out of the cluster, and the answer to it, is the node's default route",
+	Story:       "From the office {machine} gives no answer. Inside the cluster all is well.",
+	Layer:       "Where does {machine} send what is for another network?",
+	Explanation: "{machine} had no default route, so that it could not answer beyond its own segment.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, r := range find(s, func(r plan.Route) bool { return r.Dst == plan.Everywhere(false) && r.Table == plan.TableMain }) {
+			if n := s.nodeOf(r.Namespace); n != nil {
+				all = append(all, Strike{Machine: n.Name, Look: "ip -4 route", Lacks: "default", remove: []plan.Key{r.Key()}})
+			}
+		}
+		return all
+	},
+}
+
+var routerRouteMissing = &Fault{
+	Name: "router-route-missing", Level: 2, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach", Lab: "office",
+	About:       "a router has lost its route to the pods",
+	Teach:       "pods are reached from outside only if the routers there know a node to send to",
+	Story:       "From outside of the cluster no pod can be reached any more; nodes can.",
+	Layer:       "Who outside of the cluster has to know where pods are? Ask its routing table.",
+	Explanation: "The router {machine} had no static route to the pod network any more, and sent packets for pods to nowhere.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, m := range s.machines(lab.Router) {
+			for _, r := range m.Routes {
+				if s.Cluster.Lab.Network.Has(r.To.Addr()) && whole(r.To) {
+					all = append(all, Strike{
+						Machine: m.Name, Look: "ip -4 route", Lacks: r.To.String(),
+						remove: []plan.Key{plan.Route{Namespace: s.Cluster.NamespaceOf(m.Name), Table: plan.TableMain, Dst: r.To}.Key()},
+					})
+				}
+			}
+		}
+		return all
+	},
+}
+
+var ruleMissing = &Fault{
+	Name: "rule-missing", Level: 2, Modes: []string{"vxlan", "vlan", "bgp"}, Red: "reach", Lab: "hybridnet-vxlan",
+	About:       "a rule of policy routing is missing",
+	Teach:       "which routing table a packet meets is decided by rules, in their order",
+	Story:       "On {machine} pods are as good as gone. The routes to them are all there.",
+	Layer:       "A routing table is of no use if no rule leads to it.",
+	Explanation: "The rule that sends packets into the table of {machine}'s own pods was gone, so that its routes were never asked.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, r := range find(s, func(r plan.Rule) bool { return r.Table == 39999 }) {
+			if n := s.nodeOf(r.Namespace); n != nil {
+				all = append(all, Strike{Machine: n.Name, Look: "ip rule", Lacks: fmt.Sprint(r.Table), remove: []plan.Key{r.Key()}})
+			}
+		}
+		return all
+	},
+}
+
+var forwardingOff6 = &Fault{
+	Name: "ipv6-forwarding-off", Level: 2, Modes: []string{"host-gw", "vxlan", "bgp"}, Red: "reach", Lab: "dual-stack",
+	About:       "a node forwards IPv4 and not IPv6",
+	Teach:       "the two families are switched on apart",
+	Story:       "Half of the requests to pods on {machine} hang, and nobody sees which half.",
+	Layer:       "Try both families, each by itself.",
+	Explanation: "net.ipv6.conf.all.forwarding was 0 on {machine}: IPv4 passed, IPv6 did not.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, n := range s.carriers() {
+			if n.Pods[0].Address(true).IsValid() {
+				all = append(all, Strike{
+					Machine: n.Name, Look: "sysctl net.ipv6.conf.all.forwarding", Shows: "= 0",
+					put: []plan.Object{plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv6/conf/all/forwarding", Value: "0"}},
+				})
+			}
+		}
+		return all
+	},
+}
+
+var nodeMask = &Fault{
+	Name: "node-mask", Level: 3, Modes: []string{"vxlan", "ipip", "udp"}, Red: "reach",
+	About:       "a node's prefix is too long for its segment",
+	Teach:       "which addresses are neighbours is decided by the prefix length of one's own",
+	Story:       "{machine} and {other} are on one switch, and {machine} says that there is no route to {other}.",
+	Layer:       "Which of its neighbours does {machine} take for neighbours?",
+	Explanation: "The address of {machine} had a prefix so long that {other} lay outside of it. What is outside of all routes is not sent, tunnels' packets neither.",
+	strikes: func(s *scene) (all []Strike) {
+		for _, n := range s.carriers() {
+			own := n.Uplink().Address(false)
+			for _, other := range s.carriers() {
+				far := other.Uplink().Address(false)
+				if other == n || !own.IsValid() || !own.Masked().Contains(far.Addr()) {
+					continue
+				}
+				narrow := own
+				for narrow.Masked().Contains(far.Addr()) && narrow.Bits() < 31 {
+					narrow = netip.PrefixFrom(own.Addr(), narrow.Bits()+1)
+				}
+				old := plan.NewAddress(n.Namespace, n.Uplink().Name, own)
+				all = append(all, Strike{
+					Machine: n.Name, Other: other.Name, Device: n.Uplink().Name, Look: "ip -4 address show dev " + n.Uplink().Name, Shows: narrow.String(),
+					remove: []plan.Key{old.Key()}, put: []plan.Object{plan.NewAddress(n.Namespace, n.Uplink().Name, narrow)},
+				})
+			}
+		}
+		return all
+	},
+}

@@ -1,0 +1,111 @@
+package suite
+
+import (
+	"cmp"
+	"context"
+	"os/exec"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"labnet/faults"
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes"
+	"labnet/testbed"
+)
+
+// TestFaults breaks a lab by every fault: it was green, then exactly the promised check is red, what the last hint says is seen,
+// and the plan mends it. Each in one of its modes, another one with another commit; when it is soaked, in all.
+func TestFaults(t *testing.T) {
+	needRoot(t)
+	for i, f := range faults.All {
+		l := load(t, cmp.Or(f.Lab, "three-node"))
+		var able []*plan.Plan
+		for _, mode := range modesOf(t, l.Name) {
+			if buildable(t, l, mode.mode) {
+				if p := built(t, l, "fault", mode.mode); len(f.In(p)) > 0 {
+					able = append(able, p)
+				}
+			}
+		}
+		if len(able) == 0 {
+			t.Run(f.Name, func(t *testing.T) { elsewhere(t, f, l) })
+			continue
+		}
+		if !Soaked {
+			able = able[(i+turn())%len(able):][:1]
+		}
+		for _, p := range able {
+			t.Run(f.Name+"/"+p.ModeName, func(t *testing.T) { broken(t, f, p) })
+		}
+	}
+}
+
+// elsewhere skips a fault that strikes only on a kernel with devices which this one lacks.
+func elsewhere(t *testing.T, f *faults.Fault, l *lab.Lab) {
+	for _, mode := range modesOf(t, l.Name) {
+		p, _ := plan.Build(l, plan.Options{Mode: mode.mode, Modes: modes.All, Features: plan.AllFeatures()})
+		if p != nil && len(f.In(p)) > 0 {
+			t.Skipf("The kernel has no 8021q or no bridge that knows VLANs: there is no device for %s to strike", f.Name)
+		}
+	}
+	t.Errorf("%s strikes nowhere in lab %s", f.Name, l.Name)
+}
+
+// turn changes with the commit.
+func turn() int {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && s.Value != "" {
+			return int(s.Value[0])
+		}
+	}
+	return 0
+}
+
+func broken(t *testing.T, f *faults.Fault, p *plan.Plan) {
+	t.Cleanup(func() { removed(t, p) })
+	up(t, p)
+	healthy(t, p)
+	strike, _ := f.Pick(p, uint64(len(f.Name)))
+	apply(t, plan.Diff(p.State, faults.On(p.State, strike)))
+	r, red := checked(t, p), map[string]int{}
+	for end := time.Now().Add(30 * time.Second); r.OK && time.Now().Before(end); r = checked(t, p) {
+		time.Sleep(200 * time.Millisecond) // BGP takes its time
+	}
+	for _, c := range r.Checks {
+		if !c.OK {
+			red[c.Name]++
+		}
+	}
+	if red[f.Red] == 0 || len(red) != 1 {
+		var text strings.Builder
+		r.Text(&text, 120, false)
+		t.Errorf("%s at %s %s: red are %v, not %s alone\n%s", f.Name, strike.Machine, strike.Other, red, f.Red, text.String())
+	}
+	hint := strings.Fields(strike.Hints(p.Cluster.Name)[2])
+	at := slices.Index(hint, "--")
+	out, err := exec.Command("ip", append([]string{"netns", "exec", p.Cluster.NamespaceOf(strings.ReplaceAll(hint[at-1], "/", "."))}, hint[at+1:]...)...).CombinedOutput()
+	if err != nil || strike.Shows != "" && !strings.Contains(string(out), strike.Shows) || strike.Lacks != "" && strings.Contains(string(out), strike.Lacks) {
+		t.Errorf("%s: %v; it should show %q and lack %q:\n%s", hint, err, strike.Shows, strike.Lacks, out)
+	}
+	changes := pending(t, p)
+	if len(changes) == 0 {
+		t.Error("nothing has drifted")
+	}
+	apply(t, changes)
+	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+		t.Error(err)
+	}
+	healthy(t, p)
+}
+
+func apply(t *testing.T, changes []plan.Change) {
+	t.Helper()
+	if err := testbed.Apply(context.Background(), changes, func(plan.Change) {}); err != nil {
+		t.Fatal(err)
+	}
+}
