@@ -9,11 +9,6 @@ import (
 	"labnet/lab/plan"
 )
 
-// title is how people call the machine of a namespace.
-func (s *scene) title(namespace string) string {
-	return strings.Replace(strings.TrimPrefix(namespace, s.Cluster.Name+"."), ".", "/", 1)
-}
-
 // find returns the objects of one kind for which keep is true, in order.
 func find[T plan.Object](s *scene, keep func(T) bool) []T {
 	var found []T
