@@ -284,6 +284,6 @@ func (l *loader) header(blocks []*hclsyntax.Block, whole hcl.Range) *Lab {
 func (l *loader) once(blocks []*hclsyntax.Block) {
 	for _, b := range blocks[1:] {
 		l.clash(b.DefRange(), blocks[0].DefRange(), "Second "+b.Type+" block",
-			"A file has one %s block; the first is at %s. Merge the two.", b.Type)
+			"A definition has one %s block; the first is at %s. Merge the two.", b.Type)
 	}
 }

@@ -157,6 +157,9 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			return wrong("Unknown name", "count has only count.index.")
 		}
 	case "each":
+		if !s.each && len(s.iterators) > 0 {
+			return wrong("No for_each here", "The element of the dynamic block is called %[1]s: write %[1]s.key or %[1]s.value.", s.iterators[len(s.iterators)-1])
+		}
 		if !s.each {
 			return wrong("No for_each here", "each.key and each.value exist only inside a block that has a for_each.")
 		}
@@ -164,11 +167,17 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 			return wrong("Unknown name", "each has only each.key and each.value.")
 		}
 	default:
-		hint := Suggest(root, append(slices.Clone(roots), s.iterators...), "References begin with")
+		known := slices.Concat(roots, s.iterators)
+		if s.blocks != nil {
+			known = append(known, resources...)
+		}
+		hint := Suggest(root, known, "References begin with")
 		if s.declared["var."+root] {
 			hint = fmt.Sprintf(" Did you mean var.%s?", root)
 		} else if s.declared["local."+root] {
 			hint = fmt.Sprintf(" Did you mean local.%s?", root)
+		} else if i := slices.IndexFunc(resources, func(kind string) bool { return s.blocks[kind][root] > 0 }); i >= 0 {
+			hint = fmt.Sprintf(" Did you mean %s.%s?", resources[i], root)
 		} else if len(t) == 1 {
 			hint += fmt.Sprintf(" Write a string in quotes: %q.", root)
 		}

@@ -51,6 +51,9 @@ var (
 	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each"}}
 )
 
+// terraform are blocks of Terraform that a lab has nothing like.
+var terraform = []string{"resource", "data", "module", "provider", "terraform", "import", "moved", "check"}
+
 // shape reports what does not belong in a body, and what is missing from it.
 func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 	if s.open {
@@ -85,6 +88,8 @@ func (l *loader) shape(s *shape, typ string, body *hclsyntax.Body) {
 			l.shape(inner, b.Type, b.Body)
 		case slices.Contains(s.attrs, b.Type):
 			l.errorf(b.TypeRange, "Attribute expected", "%q is an attribute, not a block: write %s = ….", b.Type, b.Type)
+		case slices.Contains(terraform, b.Type):
+			l.errorf(b.TypeRange, "Unknown block", "%s has no block %q. A lab consists of switch, node, router, host and network blocks; docs/language.md lists all blocks.", upper(s.a), b.Type)
 		default:
 			l.errorf(b.TypeRange, "Unknown block", "%s has no block %q.%s", upper(s.a), b.Type, Suggest(b.Type, blocks, upper(s.a)+" takes"))
 		}

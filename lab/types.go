@@ -16,6 +16,14 @@ import (
 type variableType struct {
 	cty.Type
 	defaults *typeexpr.Defaults
+	text     string // as it is written; empty: too long for a message
+}
+
+func (t variableType) String() string {
+	if t.text != "" && !t.IsPrimitiveType() {
+		return t.text
+	}
+	return typeName(t.Type)
 }
 
 const allTypes = "A type is string, number, bool, any, or one made of others: list(string), set(string), map(number), object({ … }), tuple([ … ]). " +
@@ -34,7 +42,11 @@ func (l *loader) variableType(a *hclsyntax.Attribute) (variableType, bool) {
 		}
 		l.errorf(at, "Invalid type", "%s", detail)
 	}
-	return variableType{ty, defaults}, !diags.HasErrors()
+	text := string(a.Expr.Range().SliceBytes(l.files[a.Expr.Range().Filename].Bytes))
+	if len(text) > 100 || strings.Contains(text, "\n") {
+		text = ""
+	}
+	return variableType{ty, defaults, text}, !diags.HasErrors()
 }
 
 // convert makes a value of the type that is wanted.
@@ -50,7 +62,7 @@ func (l *loader) convert(v cty.Value, t variableType, at hcl.Range, what string)
 	}
 	got, err := convert.Convert(v, t.Type)
 	if err != nil {
-		l.errorf(at, "Wrong type", "%s must be %s%s: %s.", what, typeName(t.Type), inside(err), err)
+		l.errorf(at, "Wrong type", "%s must be %s%s: %s.", what, t, inside(err), err)
 		return cty.DynamicVal, false
 	}
 	w = &weight{}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 
@@ -123,7 +124,7 @@ func (l *loader) validation(b *hclsyntax.Block, ctx *hcl.EvalContext, at hcl.Ran
 		return true
 	}
 	if holds.False() {
-		l.errorf(at, "Invalid value of a variable", "%s The condition is at %s.", sentence(message), place(conditionAt))
+		l.errorf(at, "Invalid value of a variable", "%s", strings.TrimSpace(fmt.Sprintf("%s The condition is at %s.", sentence(message), place(conditionAt))))
 	}
 	return holds.True()
 }

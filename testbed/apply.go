@@ -18,8 +18,8 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 			a.links[l.Key()] = l
 		}
 	}
-	err := travel(func(t *traveller) error {
-		a.traveller = t
+	err := onThread(func(t *thread) error {
+		a.thread = t
 		a.visits = visits{by: t, open: map[string]*visit{}}
 		defer a.visits.close()
 		for len(changes) > 0 {

@@ -31,7 +31,7 @@ var offloads = []string{
 // Devices lists the devices of a place, but for the loopback. Reading their offloads takes a system call each.
 func Devices(p *Place, settings bool) ([]Device, error) {
 	var found []Device
-	err := travel(func(t *traveller) error {
+	err := onThread(func(t *thread) error {
 		v, err := t.call(p)
 		if err != nil {
 			return err
@@ -94,7 +94,7 @@ func Devices(p *Place, settings bool) ([]Device, error) {
 
 // Plug pulls the cable of a device, or puts it back: its peer loses and gets its carrier.
 func Plug(p *Place, name string, in bool) error {
-	err := travel(func(t *traveller) error {
+	err := onThread(func(t *thread) error {
 		v, err := t.call(p)
 		if err != nil {
 			return err
@@ -121,7 +121,7 @@ type Tally struct{ Routes, Neighbours, FDB int }
 
 // Count tallies a place.
 func Count(p *Place) (n Tally, err error) {
-	err = travel(func(t *traveller) error {
+	err = onThread(func(t *thread) error {
 		v, err := t.call(p)
 		if err != nil {
 			return err

@@ -63,7 +63,7 @@ func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
 		return nil, err
 	}
 	owners := map[string]plan.Owner{}
-	err = travel(func(t *traveller) error {
+	err = onThread(func(t *thread) error {
 		for _, name := range names {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -123,7 +123,7 @@ func OpenTarget(lab, target string) (place *Place, err error) {
 		return nil, err
 	}
 	var owner plan.Owner
-	err = travel(func(t *traveller) error {
+	err = onThread(func(t *thread) error {
 		v, err := t.call(place)
 		if err != nil {
 			return err

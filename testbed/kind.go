@@ -54,7 +54,7 @@ type probe struct {
 
 // applier makes changes, on one thread.
 type applier struct {
-	*traveller
+	*thread
 	ctx    context.Context
 	visits visits
 	links  map[plan.Key]plan.Link // that are to be, of those that are made or changed

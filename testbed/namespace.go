@@ -68,7 +68,7 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 		h.Close()
 		return err
 	}
-	a.visits.keep(&visit{Handle: h, place: place, by: a.traveller, index: map[string]int{}})
+	a.visits.keep(&visit{Handle: h, place: place, by: a.thread, index: map[string]int{}})
 	return nil
 }
 

@@ -56,7 +56,7 @@ func isNamespace(s unix.Statfs_t) bool {
 // Do calls f on a thread of its own inside the place. Sockets that f opens stay in the place; goroutines that f starts
 // do not run there.
 func (p *Place) Do(f func() error) error {
-	return travel(func(t *traveller) error {
+	return onThread(func(t *thread) error {
 		if err := t.enter(p); err != nil {
 			return err
 		}
@@ -86,40 +86,40 @@ func IsHere(name string) bool {
 	return err == nil && os.SameFile(here, there)
 }
 
-// traveller is an OS thread that goes from namespace to namespace. Sockets and files of /proc/sys/net belong to the
+// thread is an OS thread that enters one namespace after another. Sockets and files of /proc/sys/net belong to the
 // namespace that the thread is in when it opens them.
-type traveller struct {
-	home  int    // the namespace it started in
-	in    string // the one that it is in; empty: another than a named one
-	stray bool   // it is not at home
+type thread struct {
+	home int    // the namespace it started in
+	in   string // the one that it is in; empty: another than a named one
+	away bool   // it is not in its home namespace
 
 	sysctls sysctlFiles
 }
 
-// travel calls f on a goroutine that has an OS thread for itself. The thread returns to where it came from; where it
-// cannot, it ends with the goroutine.
-func travel(f func(*traveller) error) error {
+// onThread calls f on a goroutine with an OS thread of its own. The thread returns to its home namespace; if it cannot, it ends
+// with the goroutine.
+func onThread(f func(*thread) error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		t := &traveller{}
+		t := &thread{}
 		err := func() (err error) {
 			defer catch(&err)
 			home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
-				return fmt.Errorf("the own network namespace: %w", err)
+				return fmt.Errorf("the network namespace of this process: %w", err)
 			}
 			t.home = home
 			defer unix.Close(home)
 			defer t.sysctls.close()
 			defer func() {
-				if t.stray && unix.Setns(home, unix.CLONE_NEWNET) == nil {
-					t.stray = false
+				if t.away && unix.Setns(home, unix.CLONE_NEWNET) == nil {
+					t.away = false
 				}
 			}()
 			return f(t)
 		}()
-		if !t.stray {
+		if !t.away {
 			runtime.UnlockOSThread()
 		}
 		done <- explain(err)
@@ -129,13 +129,13 @@ func travel(f func(*traveller) error) error {
 
 // inEach calls f for each namespace, on two threads: reading is system calls most of the time, and the kernel does not
 // serialise it.
-func inEach(ctx context.Context, names []string, f func(t *traveller, name string) error) error {
+func inEach(ctx context.Context, names []string, f func(t *thread, name string) error) error {
 	work := make(chan string)
 	var threads sync.WaitGroup
 	var errs [2]error
 	for i := range errs {
 		threads.Go(func() {
-			errs[i] = travel(func(t *traveller) error {
+			errs[i] = onThread(func(t *thread) error {
 				var failed []error
 				for name := range work {
 					if len(failed) == 0 {
@@ -160,25 +160,25 @@ func inEach(ctx context.Context, names []string, f func(t *traveller, name strin
 }
 
 // enter moves the thread into a namespace, where it is not there already.
-func (t *traveller) enter(p *Place) error {
+func (t *thread) enter(p *Place) error {
 	if t.in == p.Name {
 		return nil
 	}
 	if err := unix.Setns(p.Fd(), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("entering namespace %s: %w", p.Name, err)
 	}
-	t.in, t.stray = p.Name, true
+	t.in, t.away = p.Name, true
 	return nil
 }
 
 // leave moves the thread into a new namespace that has no name, and goes with the thread.
-func (t *traveller) leave() error {
-	t.in, t.stray = "", true
+func (t *thread) leave() error {
+	t.in, t.away = "", true
 	return unix.Unshare(unix.CLONE_NEWNET)
 }
 
 // create makes a namespace that says whose it is before anybody can see it: sign does that, inside.
-func (t *traveller) create(name string, sign func() error) error {
+func (t *thread) create(name string, sign func() error) error {
 	path := filepath.Join(NetnsDir, name)
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if errors.Is(err, os.ErrExist) && isStale(path) {

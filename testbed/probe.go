@@ -22,7 +22,7 @@ func Probe(load bool) (plan.Features, error) {
 		return nil, ErrNotRoot
 	}
 	f := plan.Features{}
-	err := travel(func(t *traveller) error {
+	err := onThread(func(t *thread) error {
 		if err := t.leave(); err != nil {
 			return fmt.Errorf("making a namespace to probe the kernel in: %w", err)
 		}

@@ -79,7 +79,7 @@ func read(ctx context.Context, lab string, names []string, want *plan.State) (*p
 	return r.state, nil
 }
 
-func (r *reader) namespace(t *traveller, name string) error {
+func (r *reader) namespace(t *thread, name string) error {
 	place, err := Open(name)
 	if err != nil {
 		return nil // no namespace: a leftover, or gone since

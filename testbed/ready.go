@@ -47,7 +47,7 @@ func (n *news) ready(ctx context.Context) error {
 		var lock sync.Mutex
 		var waiting []string
 		first := ""
-		err := inEach(ctx, namespaces, func(t *traveller, name string) error {
+		err := inEach(ctx, namespaces, func(t *thread, name string) error {
 			why, err := t.unready(name, n.inet6[name])
 			if why == "" || err != nil {
 				return err
@@ -75,7 +75,7 @@ func (n *news) ready(ctx context.Context) error {
 }
 
 // unready says what in a namespace cannot be used yet; nothing where everything can.
-func (t *traveller) unready(namespace string, inet6 bool) (string, error) {
+func (t *thread) unready(namespace string, inet6 bool) (string, error) {
 	place, err := Open(namespace)
 	if err != nil {
 		return "", err

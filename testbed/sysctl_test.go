@@ -15,13 +15,13 @@ func TestSysctls(t *testing.T) {
 	}
 	const path = "net/ipv4/conf/default/arp_notify"
 	for _, refused := range []bool{false, true} {
-		err := travel(func(tr *traveller) error {
+		err := onThread(func(tr *thread) error {
 			s := &sysctlFiles{refused: refused}
 			defer s.close()
 			for i := range freshEvery + 2 { // further than one proc goes
 				value := string(rune('0' + i%2))
 				if i%100 == 0 {
-					tr.stray = true
+					tr.away = true
 					if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 						return err
 					}

@@ -76,7 +76,7 @@ func Look(ctx context.Context, lab string, f func(*Views) error) error {
 	if os.Geteuid() != 0 {
 		return ErrNotRoot
 	}
-	return travel(func(t *traveller) error {
+	return onThread(func(t *thread) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

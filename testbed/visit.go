@@ -12,7 +12,7 @@ import (
 type visit struct {
 	*netlink.Handle
 	place *Place
-	by    *traveller
+	by    *thread
 	raw   map[int]*nl.SocketHandle // for what the library has no call
 	index map[string]int           // of links that are known so far
 	last  int                      // when it was wanted last, see [visits]
@@ -22,7 +22,7 @@ type visit struct {
 }
 
 // call opens a netlink connection into a namespace and enters it.
-func (t *traveller) call(p *Place) (*visit, error) {
+func (t *thread) call(p *Place) (*visit, error) {
 	if err := t.enter(p); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (v *visit) close() {
 // visits are the connections of one thread into the namespaces where it was last. There are few of them, however many
 // namespaces the thread goes to: an object is made among others of its namespace, and of those that are next to it.
 type visits struct {
-	by    *traveller
+	by    *thread
 	open  map[string]*visit
 	clock int
 }

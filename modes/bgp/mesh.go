@@ -20,8 +20,8 @@ type side interface {
 	allocate(*plan.Net) hcl.Diagnostics
 	pods(c *plan.Net, s *plan.State, n *plan.Member)
 	metric() int
-	// own is the address from which a node talks to its own pods.
-	own(n *plan.Member, v6 bool) netip.Addr
+	// nodeAddress is the address from which a node talks to its own pods.
+	nodeAddress(n *plan.Member, v6 bool) netip.Addr
 	// source is what another node sees of a pod that talks to it.
 	source(from, to plan.Endpoint) netip.Addr
 }
@@ -84,7 +84,7 @@ func (k mesh) expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	from, to := f.From, f.To
 	v6 := to.Address.Is6()
 	if from.Node == to.Node {
-		return attach.Local(f, podMTU(c, from.Node), k.own(c.Member(from.Node), v6))
+		return attach.Local(f, podMTU(c, from.Node), k.nodeAddress(c.Member(from.Node), v6))
 	}
 	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(podMTU(c, from.Node), podMTU(c, to.Node)), Wire: true}
 	if to.Pod == nil {
@@ -106,7 +106,7 @@ func (calico) pods(c *plan.Net, s *plan.State, n *plan.Member) {
 	attach.Routed(c, s, n, podMTU(c, n.Node), plan.ProtocolBIRD)
 }
 
-func (calico) own(n *plan.Member, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+func (calico) nodeAddress(n *plan.Member, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
 func (calico) source(from, to plan.Endpoint) netip.Addr {
 	return from.Node.Uplink().Address(to.Address.Is6()).Addr()
 }
@@ -121,7 +121,7 @@ func (bridge) pods(c *plan.Net, s *plan.State, n *plan.Member) {
 	attach.Bridge(c, s, n, podMTU(c, n.Node))
 }
 
-func (bridge) own(n *plan.Member, v6 bool) netip.Addr {
+func (bridge) nodeAddress(n *plan.Member, v6 bool) netip.Addr {
 	for _, block := range n.PodCIDRs {
 		if block.Addr().Is6() == v6 {
 			return attach.Gateway(block)

@@ -28,9 +28,9 @@ func (calico) attach(c *plan.Net, s *plan.State, n *plan.Member) {
 	attach.CalicoFirewall(s, n, c.CIDRs()[0], 0)
 }
 
-// own: the kernel has no address on the pods' veths to choose, and takes that of the namespace's first device that has
+// nodeAddress: the kernel has no address on the pods' veths to choose, and takes that of the namespace's first device that has
 // one. The kernel's tunl0 comes with the namespace and so before the uplink; an emulated one comes after it.
-func (calico) own(c *plan.Net, n *plan.Member) netip.Addr {
+func (calico) nodeAddress(c *plan.Net, n *plan.Member) netip.Addr {
 	if n.Emulates(plan.FeatureIPIP, c.Features) {
 		return n.Uplink().Address(false).Addr()
 	}

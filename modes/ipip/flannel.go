@@ -34,4 +34,6 @@ func (flannel) attach(c *plan.Net, s *plan.State, n *plan.Member) {
 	attach.Flannel(c, s, n)
 }
 
-func (flannel) own(_ *plan.Net, n *plan.Member) netip.Addr { return attach.Gateway(n.PodCIDRs[0]) }
+func (flannel) nodeAddress(_ *plan.Net, n *plan.Member) netip.Addr {
+	return attach.Gateway(n.PodCIDRs[0])
+}

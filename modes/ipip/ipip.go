@@ -56,8 +56,8 @@ type like interface {
 	// route is what distinguishes its routes, in the tunnel and beside it.
 	route(tunnel bool) plan.Route
 	attach(*plan.Net, *plan.State, *plan.Member)
-	// own is the address from which a node talks to its own pods.
-	own(*plan.Net, *plan.Member) netip.Addr
+	// nodeAddress is the address from which a node talks to its own pods.
+	nodeAddress(*plan.Net, *plan.Member) netip.Addr
 }
 
 var likes = map[string]like{"flannel": flannel{}, "calico": calico{}}
@@ -179,7 +179,7 @@ func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }
 func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	from, to := f.From, f.To
 	if from.Node == to.Node {
-		return attach.Local(f, podMTU(c, from.Node), m.like.own(c, c.Member(from.Node)))
+		return attach.Local(f, podMTU(c, from.Node), m.like.nodeAddress(c, c.Member(from.Node)))
 	}
 	if to.Pod == nil {
 		return attach.Outside(f, podMTU(c, from.Node))

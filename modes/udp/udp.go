@@ -90,7 +90,7 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 		s.Add(
 			plan.Agent{Namespace: n.Namespace, Name: agent, Config: plan.Config(config), On: n.Uplink().Name},
 			plan.Link{Namespace: n.Namespace, Name: device, Device: plan.TUN{Agent: agent}, MTU: room(n.Node), TxQueueLen: queue},
-			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(own(n), 32)},
+			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(tunAddress(n), 32)},
 			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
 		)
 	}
@@ -102,8 +102,8 @@ func room(n *plan.Node) int { return n.Uplink().Switch.MTU - overhead }
 
 func podMTU(c *plan.Net, n *plan.Node) int { return c.PodMTU(room(n)) }
 
-// own is the address of a node's TUN device: the first of its block.
-func own(n *plan.Member) netip.Addr { return n.PodCIDRs[0].Addr() }
+// tunAddress is the address of a node's TUN device: the first of its block.
+func tunAddress(n *plan.Member) netip.Addr { return n.PodCIDRs[0].Addr() }
 
 func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	from, to := f.From, f.To
@@ -121,7 +121,7 @@ func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 		},
 	}
 	if from.Pod == nil {
-		e.Source = own(c.Member(from.Node))
+		e.Source = tunAddress(c.Member(from.Node))
 	}
 	return e
 }

@@ -45,9 +45,9 @@ func vtepMAC(node string, v6 bool) string {
 	return fmt.Sprintf("66:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
-// own: the kernel has no address on the pods' veths to choose. Of the others it takes, for IPv4, that of the first interface;
+// nodeAddress: the kernel has no address on the pods' veths to choose. Of the others it takes, for IPv4, that of the first interface;
 // for IPv6 the one that has the most leading bits in common with the pod's (RFC 6724), which is the tunnel device's.
-func (calico) own(n *plan.Member, v6 bool) netip.Addr {
+func (calico) nodeAddress(n *plan.Member, v6 bool) netip.Addr {
 	if v6 {
 		for family, block := range n.PodCIDRs {
 			if block.Addr().Is6() {

@@ -36,7 +36,7 @@ func (f flannel) plan(m Mode, c *plan.Net, s *plan.State, n *plan.Member) {
 	attach.Flannel(c, s, n)
 }
 
-func (flannel) own(n *plan.Member, v6 bool) netip.Addr {
+func (flannel) nodeAddress(n *plan.Member, v6 bool) netip.Addr {
 	for _, block := range n.PodCIDRs {
 		if block.Addr().Is6() == v6 {
 			return attach.Gateway(block)

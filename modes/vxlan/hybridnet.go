@@ -96,7 +96,9 @@ func (hybridnet) firewall(device string, subnet netip.Prefix) *nft.Ruleset {
 	return r
 }
 
-// own: the pods' veths have no address, so the kernel takes that of the first interface.
-func (hybridnet) own(n *plan.Member, v6 bool) netip.Addr { return n.Uplink().Address(v6).Addr() }
+// nodeAddress: the pods' veths have no address, so the kernel takes that of the first interface.
+func (hybridnet) nodeAddress(n *plan.Member, v6 bool) netip.Addr {
+	return n.Uplink().Address(v6).Addr()
+}
 
 func (hybridnet) through(n *plan.Member, _ int) netip.Addr { return n.Uplink().Address(false).Addr() }

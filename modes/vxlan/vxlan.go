@@ -71,8 +71,8 @@ type like interface {
 	// device is the name of the tunnel of one family on a node with such an uplink.
 	device(m Mode, uplink string, v6 bool) string
 	plan(m Mode, c *plan.Net, s *plan.State, n *plan.Member)
-	// own is the address from which a node talks to its own pods.
-	own(n *plan.Member, v6 bool) netip.Addr
+	// nodeAddress is the address from which a node talks to its own pods.
+	nodeAddress(n *plan.Member, v6 bool) netip.Addr
 	// through is the address from which a node talks through the tunnel of a family.
 	through(n *plan.Member, family int) netip.Addr
 }
@@ -256,7 +256,7 @@ func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	from, to := f.From, f.To
 	v6 := to.Address.Is6()
 	if from.Node == to.Node {
-		return attach.Local(f, podMTU(c, from.Node), m.like.own(c.Member(from.Node), v6))
+		return attach.Local(f, podMTU(c, from.Node), m.like.nodeAddress(c.Member(from.Node), v6))
 	}
 	if to.Pod == nil {
 		return attach.Outside(f, podMTU(c, from.Node))

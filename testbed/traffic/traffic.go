@@ -175,7 +175,7 @@ func (s *session) run() (Run, error) {
 // meter reads the kernel's counters when the window begins and when it ends.
 func (s *session) meter(done <-chan struct{}) (Run, error) {
 	r := Run{Window: s.Window}
-	before, after := reading{retransmits: make([]uint32, len(s.senders))}, reading{retransmits: make([]uint32, len(s.senders))}
+	before, after := counters{retransmits: make([]uint32, len(s.senders))}, counters{retransmits: make([]uint32, len(s.senders))}
 	stat, err := openStat()
 	if err != nil {
 		return r, err
@@ -190,7 +190,7 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 	}
 	for _, at := range []struct {
 		time time.Duration
-		into *reading
+		into *counters
 	}{{s.from, &before}, {s.to, &after}} {
 		select {
 		case <-time.After(at.time - now()):
@@ -219,15 +219,15 @@ func (s *session) meter(done <-chan struct{}) (Run, error) {
 	return r, nil
 }
 
-// reading is what the kernel's counters said at one time.
-type reading struct {
+// counters are the kernel's counters at one time.
+type counters struct {
 	time        time.Duration
 	cpu         CPU
 	elsewhere   int64
 	retransmits []uint32
 }
 
-func (s *session) read(stat *stat, others *softirqs, into *reading) (err error) {
+func (s *session) read(stat *stat, others *softirqs, into *counters) (err error) {
 	into.time = now()
 	if into.cpu, err = stat.read(); err != nil {
 		return err

@@ -77,6 +77,14 @@ node "names" {
   }
 }
 
+node "each" {
+  dynamic "on" {
+    for_each = local.nets
+    labels   = [each.value]
+    content {}
+  }
+}
+
 node "for-each" {
   on "wan" {}
   dynamic "on" {

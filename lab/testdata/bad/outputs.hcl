@@ -6,6 +6,8 @@ output "nobody" { value = host.hh }
 output "all" { value = host }
 output "missing" { value = host.h[2].name }
 output "other" { value = host.h[0].adresses }
+output "kind" { value = nodes.n }
+output "block" { value = h.name }
 output "two" { value = node.n }
 host "h" {
   count = 2
