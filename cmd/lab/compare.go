@@ -32,6 +32,7 @@ type request struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
+	Sweeps   []sweep           `json:"sweeps,omitempty"`
 	Set      string            `json:"set"`
 	Wires    []string          `json:"wires"`
 	Paths    []string          `json:"paths"`
@@ -54,6 +55,7 @@ func (c *command) compare() *cobra.Command {
 	var want request
 	var quick, thorough, full, strict bool
 	var out, resume string
+	var sweeps []string
 	cmd := &cobra.Command{
 		Use:   "compare [FILE]",
 		Short: "Build the lab in each mode, measure them against one another",
@@ -76,6 +78,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 		Example: `  sudo lab compare three-node --quick
   sudo lab compare three-node --modes host-gw,vxlan --rounds 20
   sudo lab compare three-node --measures path-cost
+  sudo lab compare three-node --modes host-gw,vxlan --sweep mtu=1500,9000
   sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
   sudo lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
@@ -91,6 +94,10 @@ The results, every sample among them, are written to --out after each round: Ctr
 					want.Set = set
 				}
 			}
+			var err error
+			if want.Sweeps, err = parseSweeps(sweeps); err != nil {
+				return err
+			}
 			if resume == "" {
 				if out == "" {
 					out = "results"
@@ -100,7 +107,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 			if len(args) > 0 {
 				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
 					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
@@ -114,6 +121,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
+	flags.StringArrayVar(&sweeps, "sweep", nil, "compare every mode at several values: `name=value,value` of a variable or of the switches' attributes, or firewall=on,off")
 	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds, and generations of path cost (default 8 and 14)")
 	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
 	flags.BoolVar(&thorough, "thorough", false, "rank capacity as well: more measures and longer ones, in about an hour")
@@ -194,10 +202,11 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 		return err
 	}
 	s := recorded(&testbed.Record{File: want.File, Source: want.Source, Vars: want.Vars, Values: want.Values, Texts: want.Texts})
-	l, files, err := c.load(s)
+	settings, err := c.settings(s, want.Sweeps)
 	if err != nil {
 		return err
 	}
+	l := settings[0].lab
 	if len(l.Of(lab.Node)) == 0 {
 		return refuse("lab %s has no nodes, so there is nothing to compare", l.Name)
 	}
@@ -213,22 +222,24 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 		return status{refused, err}
 	}
 	instances := 0
-	variant := func(mode string) (compare.Variant, error) {
-		v := compare.Variant{Mode: mode}
+	variant := func(at setting, mode string) (compare.Variant, error) {
+		v := compare.Variant{Mode: at.title(mode)}
+		l := at.lab
 		build := func(l *lab.Lab, instance int, w compare.Wire) (*plan.Plan, hcl.Diagnostics) {
-			return plan.Build(l, plan.Options{
+			p, diags := plan.Build(l, plan.Options{
 				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
 			})
+			return at.stripped(p), diags
 		}
 		instances++
 		for _, w := range cfg.Wires {
 			p, diags := build(l, instances, w)
 			if p == nil {
 				if all {
-					c.say("%s is left out: %s", mode, diags[0].Summary)
+					c.say("%s is left out: %s", v.Mode, diags[0].Summary)
 					return v, nil
 				}
-				return v, c.judge(files, diags)
+				return v, c.judge(at.files, diags)
 			}
 			v.Plans = append(v.Plans, p)
 		}
@@ -243,29 +254,41 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 			instances++
 			p, diags := build(l, instances, compare.Bare)
 			if p == nil {
-				return nil, c.judge(files, diags)
+				return nil, c.judge(at.files, diags)
 			}
 			return p, nil
 		}
 		return v, nil
 	}
+	var first struct { // the baseline
+		at   setting
+		mode string
+	}
 	for i, mode := range want.Modes {
 		if slices.Contains(want.Modes[:i], mode) {
 			return refuse("mode %s is named twice", mode)
 		}
-		v, err := variant(mode)
-		if err != nil {
-			return err
-		}
-		if v.Plans != nil {
-			cfg.Variants = append(cfg.Variants, v)
+		for _, at := range settings {
+			v, err := variant(at, mode)
+			if err != nil {
+				return err
+			}
+			if v.Plans != nil {
+				if len(cfg.Variants) == 0 {
+					first.at, first.mode = at, mode
+				}
+				cfg.Variants = append(cfg.Variants, v)
+				if at.values != "" {
+					cfg.Swept = append(cfg.Swept, report.Swept{Mode: v.Mode, Of: mode, Values: at.values})
+				}
+			}
 		}
 	}
 	if len(cfg.Variants) == 0 {
 		return refuse("none of the modes %s suits this lab and kernel", strings.Join(want.Modes, ", "))
 	}
 	cfg.Baseline = cfg.Variants[0].Mode
-	twin, err := variant(cfg.Baseline)
+	twin, err := variant(first.at, first.mode)
 	if err != nil {
 		return err
 	}
@@ -281,7 +304,15 @@ func (c *command) contest(ctx context.Context, want request, prior *report.Resul
 			return status{refused, fmt.Errorf("%s cannot be resumed: %w", out, err)}
 		}
 	}
-	return c.measure(ctx, s, cfg, want, out, strict)
+	source := func(p *plan.Plan) *source {
+		for _, at := range settings {
+			if at.lab == p.Cluster.Lab {
+				return at.source
+			}
+		}
+		return s
+	}
+	return c.measure(ctx, s, source, cfg, want, out, strict)
 }
 
 // same refuses to go on with what was begun otherwise, or elsewhere.
@@ -303,14 +334,14 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 }
 
 // measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
-func (c *command) measure(ctx context.Context, s *source, cfg compare.Config, want request, out string, strict bool) (err error) {
+func (c *command) measure(ctx context.Context, s *source, of func(*plan.Plan) *source, cfg compare.Config, want request, out string, strict bool) (err error) {
 	c.say("Comparing %s: %d modes, %s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), duration(compare.Estimate(cfg)), out)
 	if err := keep(want, out); err != nil {
 		return err
 	}
 	hash := fmt.Sprintf("%x", sha256.Sum256(lab.Join(s.files)))
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
-		_, err := testbed.Up(ctx, p, s.record(p), testbed.Watch{})
+		_, err := testbed.Up(ctx, p, of(p).record(p), testbed.Watch{})
 		return err
 	}
 	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }

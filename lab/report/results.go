@@ -20,9 +20,10 @@ type Results struct {
 	Modes      []string    `json:"modes"` // in the order asked for; the twin is none of them
 	Baseline   string      `json:"baseline"`
 	Twin       *Twin       `json:"twin"`
-	RuleFree   *Twin       `json:"rule_free"` // a mode once more, without its netfilter rules; it is none of the modes
-	Wires      []Wire      `json:"wires"`     // the first is the one that ranks
-	Set        string      `json:"set"`       // of measures: quick, default, full; empty where they were chosen one by one
+	Swept      []Swept     `json:"swept,omitempty"` // modes that are others at one value of something
+	RuleFree   *Twin       `json:"rule_free"`       // a mode once more, without its netfilter rules; it is none of the modes
+	Wires      []Wire      `json:"wires"`           // the first is the one that ranks
+	Set        string      `json:"set"`             // of measures: quick, default, full; empty where they were chosen one by one
 	Quick      bool        `json:"quick"`
 	Rounds     int         `json:"rounds"`       // finished
 	Asked      int         `json:"rounds_asked"` // more where the comparison was interrupted
@@ -154,6 +155,13 @@ type Generation struct {
 type Left struct {
 	Mode      string  `json:"mode"`
 	Elsewhere float64 `json:"elsewhere"` // softirqs for each round trip, the median of the generations
+}
+
+// Swept says that one of the modes is another at certain values of what is swept.
+type Swept struct {
+	Mode   string `json:"mode"`   // such as "vxlan mtu=9000"
+	Of     string `json:"of"`     // vxlan
+	Values string `json:"values"` // mtu=9000; "mtu=9000 nodes=3" where two are swept
 }
 
 // Wire is a model of the links between nodes. Numbers of different ones are never compared.

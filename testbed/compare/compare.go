@@ -55,8 +55,9 @@ type Config struct {
 	Generations int    // of path cost: its rounds
 	Seed        uint64 // of the order within rounds; drawn where it is left out
 	Warmup      time.Duration
-	Window      time.Duration // what is counted, of every measurement
-	Argv        []string      // recorded
+	Window      time.Duration  // what is counted, of every measurement
+	Argv        []string       // recorded
+	Swept       []report.Swept // likewise
 
 	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan
 	Down  func(context.Context, string) error     // removes an instance
@@ -194,6 +195,7 @@ func begin(cfg Config) *report.Results {
 			r.Modes = append(r.Modes, v.Mode)
 		}
 	}
+	r.Swept = cfg.Swept
 	for i, w := range cfg.Wires {
 		r.Wires = append(r.Wires, report.Wire{Name: w.Name, About: w.about, Settings: settings(cfg.Variants[0].Plans[i]), Rate: float64(w.Rate) / 1e9})
 	}

@@ -281,11 +281,17 @@ func Estimate(c Config) time.Duration {
 // Extent says how much is measured.
 func (c *Config) Extent() string {
 	var parts []string
+	count := func(n int, what string) {
+		if n != 1 {
+			what += "s"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", n, what))
+	}
 	if c.costs() {
-		parts = append(parts, fmt.Sprintf("%d generations", c.Generations))
+		count(c.Generations, "generation")
 	}
 	if c.Capacity() || len(parts) == 0 {
-		parts = append(parts, fmt.Sprintf("%d rounds", c.Rounds))
+		count(c.Rounds, "round")
 	}
 	return strings.Join(parts, " and ")
 }
