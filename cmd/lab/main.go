@@ -197,7 +197,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 	})
 	root.AddCommand(
 		c.up(), c.down(), c.plan(), c.status(), c.graph(), c.check(), c.trace(), c.exec(), c.shell(),
-		c.compare(), c.report(),
+		c.compare(), c.bench(), c.report(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
 		c.byHand("agent"), c.byHand("program"),
 	)

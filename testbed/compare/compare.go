@@ -59,6 +59,10 @@ type Config struct {
 	Argv        []string       // recorded
 	Swept       []report.Swept // likewise
 
+	Stands bool           // the variants stand already, as somebody made them, and stay: a proof that fails is no end
+	From   *plan.Endpoint // measure from here to there, instead of between the ends that each path has by itself
+	To     *plan.Endpoint
+
 	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan
 	Down  func(context.Context, string) error     // removes an instance
 	Keep  func(*report.Results) error             // is given the results after each round
@@ -373,54 +377,10 @@ func (r *run) prove(ctx context.Context, subjects []*subject) error {
 			failed = append(failed, fmt.Errorf("mode %s is not on the underlay what it promises (%s): %s", s.Mode, p.Encapsulation, p.Detail))
 		}
 	}
+	if r.cfg.Stands {
+		return nil // the record has it
+	}
 	return errors.Join(failed...)
-}
-
-// ceiling measures the generator where nothing is in its way, over the loopback of a namespace of ours.
-func (r *run) ceiling(ctx context.Context) error {
-	times := min(3, r.cfg.Rounds)
-	var err error
-	if r.idle, err = traffic.MeasureIdle(ctx, r.cfg.Window); err != nil {
-		return err
-	}
-	var done []string
-	place := r.subjects[0].anywhere()
-	for _, x := range r.cells {
-		id := x.name + " " + x.params
-		if slices.Contains(done, id) || place == nil || r.cfg.Engine != ours {
-			continue
-		}
-		done = append(done, id)
-		r.say("the generator's own ceiling, over loopback", len(done), len(done))
-		for round := range times {
-			cfg := r.cfg.timing(x)
-			cfg.Client.CPU, cfg.Server.CPU, cfg.Idle = r.client, r.server, r.idle
-			t, err := x.run(ctx, cfg.Loopback(place.Do))
-			if err != nil {
-				return fmt.Errorf("%s over loopback: %w", x.name, err)
-			}
-			for _, n := range t.readings {
-				r.results.Ceiling = append(r.results.Ceiling, report.Sample{
-					Path: "loopback", Measure: x.name, Params: x.params, Metric: n.metric, Value: n.value, Unit: n.unit,
-					Round: round + 1, MSS: t.socket.MSS, Congestion: t.socket.Congestion, Retransmits: t.socket.Retransmits,
-				})
-			}
-		}
-	}
-	return nil
-}
-
-// ceilings estimates that.
-func ceilings(c *Config) time.Duration {
-	var total time.Duration
-	var done []string
-	for _, x := range c.cells() {
-		if id := x.name + " " + x.params; !slices.Contains(done, id) {
-			done = append(done, id)
-			total += 3 * x.takes(c.timing(x))
-		}
-	}
-	return total
 }
 
 func (r *run) warn(format string, args ...any) {

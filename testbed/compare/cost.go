@@ -2,20 +2,12 @@ package compare
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math"
-	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/lab/report"
-	"labnet/testbed"
 	"labnet/testbed/traffic"
 )
 
@@ -85,6 +77,11 @@ func (r *run) cost(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	for _, sw := range r.cfg.Variants[0].Plans[0].Cluster.Lab.Switches {
+		if sw.Impair != (lab.Impairment{}) {
+			r.warn("path cost: switch %s limits, delays or loses packets, so that a round trip is not the kernel's work alone", sw.Name)
+		}
+	}
 	variants, free, err := r.cfg.costly()
 	if err != nil {
 		return err
@@ -127,113 +124,6 @@ func (r *run) cost(ctx context.Context) error {
 	return nil
 }
 
-// unmeasured lists the generations that are still to be measured.
-func (r *run) unmeasured() (missing []int) {
-	for g := 1; g <= r.cfg.Generations; g++ {
-		if r.results.PathCost == nil || !slices.ContainsFunc(r.results.PathCost.Passes, func(p report.Generation) bool { return p.Number == g && p.Void == "" }) {
-			missing = append(missing, g)
-		}
-	}
-	return missing
-}
-
-// erect builds an instance of every variant for every generation. Those with agents are built at the same time: they wait for
-// one another to agree, and so all of them wait together.
-func (r *run) erect(ctx context.Context, variants []Variant, generations []int) ([][]*subject, error) {
-	all := make([][]*subject, len(generations))
-	var states []*plan.State
-	for i := range generations {
-		for _, v := range variants {
-			p, err := v.Copy()
-			if err != nil {
-				return nil, fmt.Errorf("mode %s: %w", v.Mode, err)
-			}
-			all[i] = append(all[i], &subject{Variant: v, Plan: p})
-			if i == 0 {
-				states = append(states, p.State)
-			}
-		}
-		if i > 0 {
-			continue
-		}
-		fits, short, err := testbed.Together(states)
-		if err != nil {
-			return nil, err
-		}
-		if fits < len(generations) {
-			return nil, fmt.Errorf("%d generations of %d instances do not fit on this machine, %d would; there is too little of %s; measure fewer with --rounds, or fewer modes with --modes",
-				len(generations), len(variants), fits, short)
-		}
-	}
-	const atOnce = 16
-	places := make(chan struct{}, atOnce)
-	var waiting sync.WaitGroup
-	var mu sync.Mutex
-	var failed []error
-	build := func(s *subject) {
-		if err := r.cfg.Bring(ctx, s.Plan); err != nil {
-			mu.Lock()
-			failed = append(failed, fmt.Errorf("mode %s: %w", s.Mode, err))
-			mu.Unlock()
-		}
-	}
-	total := len(generations) * len(variants)
-	for i, subjects := range all {
-		for j, s := range subjects {
-			r.say("building the generations of path cost", i*len(variants)+j+1, total)
-			if ctx.Err() != nil {
-				break
-			}
-			r.standing = append(r.standing, s.Plan.Cluster.Name)
-			if !hasAgents(s.Plan.State) {
-				build(s)
-				continue
-			}
-			places <- struct{}{}
-			waiting.Go(func() {
-				build(s)
-				<-places
-			})
-		}
-	}
-	waiting.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	return all, errors.Join(failed...)
-}
-
-func hasAgents(s *plan.State) (any bool) {
-	s.Each(func(o plan.Object) {
-		if _, ok := o.(plan.Agent); ok {
-			any = true
-		}
-	})
-	return any
-}
-
-// enterAll opens what is measured of a generation.
-func (r *run) enterAll(subjects []*subject) error {
-	for _, s := range subjects {
-		s.places, s.routes = map[string]*testbed.Place{}, map[string]route{}
-		all := routes(s.Plan.Cluster)
-		for _, path := range []string{hostHost, crossNode} {
-			if why := all.missing(path, s.Plan); why != "" {
-				r.warn("%s: path cost of %s is not measured: %s", s.Mode, path, why)
-				continue
-			}
-			s.routes[path] = all[path]
-			if err := s.enter(all[path]); err != nil {
-				return fmt.Errorf("mode %s: %w", s.Mode, err)
-			}
-		}
-		if way, ok := s.routes[crossNode]; ok {
-			s.across = &way
-		}
-	}
-	return nil
-}
-
 // rows lists what is measured of a generation.
 func (r *run) rows(subjects []*subject, free *report.Twin) (rows []row) {
 	reference := subjects[0].Mode
@@ -266,213 +156,6 @@ func (r *run) segments(rows []row) (all []int) {
 		r.results.PathCost.MSS[w.Mode] = mss
 		if w.curve {
 			all = append(all, mss)
-		}
-	}
-	return all
-}
-
-// generation measures one generation: slice after slice, each of all rows in an order drawn anew. One in which packets were
-// traced is void, and is measured once more.
-func (r *run) generation(ctx context.Context, number int, rows []row, cpu int) error {
-	for try := 1; ; try++ {
-		pass := report.Generation{Number: number, Start: time.Now()}
-		stole := stolen()
-		samples, err := r.turns(ctx, number, rows, cpu, &pass)
-		if err != nil {
-			return fmt.Errorf("generation %d, %w", number, err)
-		}
-		pass.Seconds, pass.Steal, pass.Load = time.Since(pass.Start).Seconds(), (stolen() - stole).Seconds(), load()
-		r.results.PathCost.Passes = append(r.results.PathCost.Passes, pass)
-		if pass.Void == "" {
-			r.results.Samples = append(r.results.Samples, samples...)
-			r.results.PathCost.Left = left(r.results.Samples)
-		} else if try == 1 {
-			r.warn("generation %d was measured again: %s", number, pass.Void)
-		}
-		if len(r.cells) == 0 {
-			r.results.Rounds = number
-		}
-		if pass.Void == "" || try == 2 {
-			return r.keep()
-		}
-		const patience = time.Minute
-		for until := time.Now().Add(patience); testbed.Traced(time.Now()) && time.Now().Before(until); {
-			r.say("waiting until nobody traces packets", number, r.cfg.Generations)
-			select {
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			case <-time.After(100 * time.Millisecond):
-			}
-		}
-	}
-}
-
-// pool is what the slices of a row's cell have given.
-type pool struct {
-	latency   *traffic.Histogram
-	elsewhere float64
-	socket    traffic.Socket
-}
-
-// turns takes all slices of a generation.
-func (r *run) turns(ctx context.Context, number int, rows []row, cpu int, pass *report.Generation) ([]report.Sample, error) {
-	release, err := pinAgents(rows, cpu)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = release() }()
-	// Nothing of ours is to run beside the load.
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	for _, w := range rows {
-		if err := traffic.Exchange(ctx, r.oneCPU(w, ranking[0], cpu), 10); err != nil {
-			return nil, fmt.Errorf("mode %s: %w", w.Mode, err)
-		}
-	}
-	points := grid(r.cfg.Set, r.segments(rows))
-	pools := make([][]pool, len(points))
-	for i := range pools {
-		pools[i] = make([]pool, len(rows))
-	}
-	order := rand.New(rand.NewPCG(r.cfg.Seed, 1<<40|uint64(number)))
-	for turn := range ranking[0].slices {
-		for i, x := range points {
-			if turn >= x.slices || x.curve && !r.cfg.curved(number) {
-				continue
-			}
-			if testbed.Traced(pass.Start) {
-				pass.Void = "packets were traced meanwhile"
-				return nil, nil
-			}
-			r.next(fmt.Sprintf("path cost, generation %d of %d", number, r.cfg.Generations), x.takes()*time.Duration(len(rows)))
-			for _, j := range order.Perm(len(rows)) {
-				if w := rows[j]; !x.curve || w.curve {
-					if err := r.slice(ctx, w, x, cpu, number, &pools[i][j]); err != nil {
-						return nil, fmt.Errorf("mode %s, %s, %s: %w", w.Mode, w.path, x.params(), err)
-					}
-				}
-			}
-			runtime.GC()
-		}
-	}
-	if testbed.Traced(pass.Start) {
-		pass.Void = "packets were traced meanwhile"
-		return nil, nil
-	}
-	var samples []report.Sample
-	for j, w := range rows {
-		for i, x := range points {
-			got := pools[i][j]
-			if got.latency == nil || got.latency.Count() == 0 {
-				continue
-			}
-			one := report.Sample{
-				Mode: w.Mode, Datapath: w.Datapath, Wire: Bare.Name, Path: w.path, Measure: pathCost, Params: x.params(), Round: number,
-				MSS: got.socket.MSS, Congestion: got.socket.Congestion, Retransmits: got.socket.Retransmits,
-			}
-			one.Metric, one.Unit, one.Value = "round trip", report.Unit("round trip"), float64(got.latency.Middle().Nanoseconds())
-			samples = append(samples, one)
-			one.Metric, one.Unit, one.Value = "elsewhere", "", got.elsewhere
-			samples = append(samples, one)
-		}
-	}
-	return samples, nil
-}
-
-// curved says whether a generation has the points of the curve.
-func (c *Config) curved(generation int) bool {
-	return c.Set != Default || generation <= curveGenerations
-}
-
-func (r *run) oneCPU(w row, x point, cpu int) traffic.Config {
-	cfg, way := x.timing(), w.routes[w.path]
-	cfg.Client = traffic.Side{Open: w.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: cpu}
-	cfg.Server = traffic.Side{Open: w.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: cpu}
-	return cfg
-}
-
-// slice takes one slice of a row, and once more where it fails.
-func (r *run) slice(ctx context.Context, w row, x point, cpu, number int, into *pool) error {
-	got, err := r.timed(ctx, w, x, cpu)
-	if err != nil && ctx.Err() == nil {
-		r.results.Retries = append(r.results.Retries, report.Retry{
-			Mode: w.Mode, Wire: Bare.Name, Path: w.path, Measure: pathCost, Params: x.params(), Round: number, Reason: err.Error(),
-		})
-		got, err = r.timed(ctx, w, x, cpu)
-	}
-	if err != nil {
-		return err
-	}
-	elsewhere := float64(got.Elsewhere) / float64(max(1, got.Count))
-	if into.latency == nil {
-		*into = pool{latency: got.Latency, elsewhere: elsewhere, socket: got.Socket}
-		return nil
-	}
-	into.latency.Merge(got.Latency)
-	into.elsewhere = min(into.elsewhere, elsewhere)
-	into.socket.Retransmits += got.Retransmits
-	return nil
-}
-
-func (r *run) timed(ctx context.Context, w row, x point, cpu int) (traffic.Transactions, error) {
-	cfg := r.oneCPU(w, x, cpu)
-	if x.connect {
-		return traffic.RunConnections(ctx, cfg, traffic.Connections{Size: x.size})
-	}
-	return traffic.RunTransactions(ctx, cfg, traffic.Requests{Protocol: x.protocol, Size: x.size})
-}
-
-// pinAgents keeps the agents of a generation on the CPU that is measured.
-func pinAgents(rows []row, cpu int) (release func() error, err error) {
-	var undo []func() error
-	release = func() error {
-		var errs []error
-		for _, f := range undo {
-			errs = append(errs, f())
-		}
-		return errors.Join(errs...)
-	}
-	for _, w := range rows {
-		if w.path != crossNode || !hasAgents(w.Plan.State) {
-			continue
-		}
-		for _, place := range w.places {
-			agents, err := testbed.Agents(place)
-			if err != nil {
-				return nil, errors.Join(err, release())
-			}
-			for _, a := range agents {
-				free, err := a.Pin(cpu)
-				if err != nil {
-					return nil, errors.Join(err, release())
-				}
-				undo = append(undo, free)
-			}
-		}
-	}
-	return release, nil
-}
-
-// leaves is how many softirqs elsewhere for each round trip say that work has left the CPU. A packet that another CPU works on
-// makes one; what stays makes none.
-const leaves = 0.2
-
-// left finds the modes whose work has left the CPU, by the cell that ranks.
-func left(samples []report.Sample) []report.Left {
-	values, names := map[string][]float64{}, []string(nil)
-	for _, s := range samples {
-		if s.Measure == pathCost && s.Metric == "elsewhere" && s.Path == crossNode && s.Params == ranking[0].params() {
-			if values[s.Mode] == nil {
-				names = append(names, s.Mode)
-			}
-			values[s.Mode] = append(values[s.Mode], s.Value)
-		}
-	}
-	all := []report.Left{}
-	for _, name := range names {
-		v := values[name]
-		slices.Sort(v)
-		if median := (v[(len(v)-1)/2] + v[len(v)/2]) / 2; median > leaves {
-			all = append(all, report.Left{Mode: name, Elsewhere: math.Round(median*100) / 100})
 		}
 	}
 	return all

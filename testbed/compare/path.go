@@ -19,6 +19,8 @@ const (
 	crossNode = "cross-node" // between pods of two nodes
 	nodePod   = "node-pod"   // from a node to a pod of another
 	podNode   = "pod-node"   // from a pod to another node
+
+	betweenEnds = "chosen" // between the two that were asked for
 )
 
 // Paths lists the paths in the order in which they are measured.
@@ -40,7 +42,12 @@ type subject struct {
 func (r *run) open(s *subject) error {
 	s.Plan, s.routes, s.places = s.Plans[0], map[string]route{}, map[string]*testbed.Place{}
 	all := routes(s.Plan.Cluster)
-	for _, path := range Paths {
+	paths := Paths
+	if r.cfg.From != nil {
+		all[betweenEnds] = route{*r.cfg.From, *r.cfg.To}
+		paths = []string{betweenEnds}
+	}
+	for _, path := range paths {
 		if !slices.ContainsFunc(r.cells, func(x cell) bool { return x.path == path }) {
 			continue
 		}
@@ -56,7 +63,7 @@ func (r *run) open(s *subject) error {
 			return err
 		}
 	}
-	for _, path := range Paths {
+	for _, path := range paths {
 		way, ok := s.routes[path]
 		if !ok {
 			continue

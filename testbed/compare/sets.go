@@ -95,6 +95,9 @@ var Measures = func() []string {
 	return append(names, pathCost, lifecycle)
 }()
 
+// Builds reports whether a measure needs instances of its own.
+func Builds(measure string) bool { return measure == pathCost || measure == lifecycle }
+
 // cells lists what is measured. Where paths or measures were chosen, what was not chosen is left out, and what was chosen
 // both ways is measured though the set has it not. The first wire model has the whole set, the others what tells them apart.
 func (c *Config) cells() []cell {
@@ -123,6 +126,12 @@ func (c *Config) cells() []cell {
 			case main && len(c.Measures) > 0 && len(of) == 0:
 				of = []string{crossNode}
 			}
+			if c.From != nil {
+				if slices.Contains(of, crossNode) {
+					all = append(all, cell{wire.Name, betweenEnds, ch.measure})
+				}
+				continue
+			}
 			for _, path := range Paths {
 				if slices.Contains(of, path) && chosen(path, c.Paths) {
 					all = append(all, cell{wire.Name, path, ch.measure})
@@ -131,7 +140,7 @@ func (c *Config) cells() []cell {
 		}
 	}
 	// The control belongs to every comparison.
-	if len(all) > 0 && !slices.ContainsFunc(all, func(x cell) bool { return x.path == hostHost && x.wire == c.Wires[0].Name }) {
+	if len(all) > 0 && !c.Stands && !slices.ContainsFunc(all, func(x cell) bool { return x.path == hostHost && x.wire == c.Wires[0].Name }) {
 		all = slices.Insert(all, 0, cell{all[0].wire, hostHost, all[0].measure})
 	}
 	return all
@@ -145,7 +154,7 @@ func (c *Config) lives() bool {
 	if len(c.Measures) > 0 {
 		return slices.Contains(c.Measures, lifecycle)
 	}
-	return c.Set != Quick && len(c.Paths) == 0
+	return !c.Stands && c.Set != Quick && len(c.Paths) == 0
 }
 
 // wiresOf chooses wire models by name, in the order given.
