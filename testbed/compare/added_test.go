@@ -140,8 +140,7 @@ func TestSockperfAgrees(t *testing.T) {
 	}
 	const rounds, size = 8, 512
 	cpu := traffic.First()
-	type end struct{ from, to plan.Endpoint }
-	ends := map[string]end{}
+	ends := map[string]route{}
 	modes := []string{"host-gw", "vxlan", "macvlan", "udp"}
 	for _, mode := range modes {
 		p := planned(t, mode, 2, Bare)
@@ -154,7 +153,7 @@ func TestSockperfAgrees(t *testing.T) {
 			t.Fatal(err)
 		}
 		way := routes(p.Cluster)[crossNode]
-		ends[mode] = end(way)
+		ends[mode] = way
 		for _, n := range p.Cluster.Nodes {
 			place, err := testbed.Open(n.Namespace)
 			if err != nil {
@@ -172,7 +171,7 @@ func TestSockperfAgrees(t *testing.T) {
 			}
 		}
 	}
-	ours := func(e end) float64 {
+	ours := func(e route) float64 {
 		from, err := testbed.Open(e.from.Namespace)
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +191,7 @@ func TestSockperfAgrees(t *testing.T) {
 		}
 		return r.Latency.Middle().Seconds() * 1e6
 	}
-	theirs := func(e end) float64 {
+	theirs := func(e route) float64 {
 		on := func(namespace string, words ...string) *exec.Cmd {
 			args := append([]string{"netns", "exec", namespace, "chrt", "-f", "1", "taskset", "-c", strconv.Itoa(cpu), "sockperf"}, words...)
 			return exec.CommandContext(t.Context(), "ip", args...)

@@ -254,6 +254,28 @@ func TestPathCostGoesOn(t *testing.T) {
 	}
 }
 
+// TestInterruptedBuilding: what was built of the generations is removed, what was not is no error, and it is said to be an
+// interruption.
+func TestInterruptedBuilding(t *testing.T) {
+	cfg := priced(3, costly(t, "host-gw"), costly(t, "udp"))
+	ctx, cancel := context.WithCancel(t.Context())
+	built := 0
+	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
+		if built++; built > 3 {
+			cancel()
+			return context.Canceled
+		}
+		return bring(ctx, p)
+	}
+	r, err := Run(ctx, cfg, silent)
+	if r != nil || err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("%v, %v", r, err)
+	}
+	if left, _ := testbed.Instances(t.Context()); len(left) > 0 {
+		t.Errorf("%v are left", left)
+	}
+}
+
 // TestTooManyGenerations: what does not fit is refused before anything is built, with what does.
 func TestTooManyGenerations(t *testing.T) {
 	cfg := priced(20_000, costly(t, "host-gw"))
