@@ -4,7 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
+
+// runDir is where labs keep what helps but is not needed: losing it costs "status by name", never "down".
+const runDir = "/run/lab"
+
+func folder(lab string) string { return filepath.Join(runDir, lab) }
+
+func isFolderName(lab string) bool {
+	return lab != "" && lab != "." && lab != ".." && !strings.ContainsRune(lab, filepath.Separator)
+}
 
 // Keep writes a file beside a lab's record. A reader sees the old one or the new one whole.
 func Keep(lab, name string, text []byte) error {

@@ -8,20 +8,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// runDir is where labs keep what helps but is not needed: losing it costs "status by name", never "down".
-const runDir = "/run/lab"
-
-func folder(lab string) string { return filepath.Join(runDir, lab) }
-
-func isFolderName(lab string) bool {
-	return lab != "" && lab != "." && lab != ".." && !strings.ContainsRune(lab, filepath.Separator)
-}
 
 // Recorded lists the labs that keep something below /run/lab. Anybody may ask.
 func Recorded() []string {

@@ -530,7 +530,8 @@ func (c *command) mend(ctx context.Context, p *plan.Plan) error {
 func (c *command) drillReport() *cobra.Command {
 	return &cobra.Command{
 		Use:   "report FILE…",
-		Short: "Make the trainer's table of what the learners' \"lab drill check -o json\" wrote",
+		Short: "Make the trainer's table of what learners wrote",
+		Long:  `Makes a table of files that "lab drill check -o json" wrote, one for each learner.`,
 		Example: `  lab drill check -o json > anna.json        # each learner
   lab drill report *.json                    # the trainer`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -63,7 +63,7 @@ type Config struct {
 	From   *plan.Endpoint // measure from here to there, instead of between the ends that each path has by itself
 	To     *plan.Endpoint
 
-	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan
+	Bring func(context.Context, *plan.Plan) error // makes the kernel be a plan; several at a time
 	Down  func(context.Context, string) error     // removes an instance
 	Keep  func(*report.Results) error             // is given the results after each round
 	Prior *report.Results                         // of a comparison that was interrupted, and goes on

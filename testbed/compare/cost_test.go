@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,8 +77,11 @@ func TestPathCost(t *testing.T) {
 	var spread []string // threads of agents that are measured, and may run elsewhere
 	agents := 0
 	stands := map[string]bool{}
+	var mu sync.Mutex
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
 		if p.ModeName == "udp" {
+			mu.Lock()
+			defer mu.Unlock()
 			for _, n := range p.Cluster.Nodes {
 				stands[n.Namespace] = true
 			}
@@ -259,9 +264,9 @@ func TestPathCostGoesOn(t *testing.T) {
 func TestInterruptedBuilding(t *testing.T) {
 	cfg := priced(3, costly(t, "host-gw"), costly(t, "udp"))
 	ctx, cancel := context.WithCancel(t.Context())
-	built := 0
+	var built atomic.Int32
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
-		if built++; built > 3 {
+		if built.Add(1) > 3 {
 			cancel()
 			return context.Canceled
 		}
