@@ -9,29 +9,26 @@ import (
 	"labnet/lab"
 )
 
-// outputs are the values that a definition shows.
-type outputs []lab.Output
-
-// MarshalJSON makes one object of them, by name.
-func (o outputs) MarshalJSON() ([]byte, error) {
+// outputValues are the outputs of a definition by name, as JSON.
+func outputValues(outputs []lab.Output) (map[string]json.RawMessage, error) {
 	values := map[string]json.RawMessage{}
-	for _, out := range o {
-		v, err := out.JSON()
+	for _, o := range outputs {
+		v, err := o.JSON()
 		if err != nil {
-			return nil, fmt.Errorf("output %s: %w", out.Name, err)
+			return nil, fmt.Errorf("output %s: %w", o.Name, err)
 		}
-		values[out.Name] = v
+		values[o.Name] = v
 	}
-	return json.Marshal(values)
+	return values, nil
 }
 
-// show writes them as a definition would have them.
-func (o outputs) show(w io.Writer) {
-	if len(o) == 0 {
+// showOutputs writes outputs as a definition would have them.
+func showOutputs(w io.Writer, outputs []lab.Output) {
+	if len(outputs) == 0 {
 		return
 	}
 	fmt.Fprintln(w, "Outputs:")
-	for _, out := range o {
-		fmt.Fprintf(w, "  %s = %s\n", out.Name, strings.ReplaceAll(out.Text(), "\n", "\n  "))
+	for _, o := range outputs {
+		fmt.Fprintf(w, "  %s = %s\n", o.Name, strings.ReplaceAll(o.Text(), "\n", "\n  "))
 	}
 }

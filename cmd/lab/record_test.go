@@ -67,7 +67,7 @@ func TestDamagedRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		doc := see(what)
-		if strings.Contains(doc.Note, "lost") {
+		if strings.Contains(doc.Note, "missing") {
 			t.Errorf("%s: %s", what, doc.Note)
 		}
 		if !strings.HasPrefix(what, "flipped") && what != "another's name" && (doc.Note == "" || !strings.Contains(doc.Note, writesAgain)) {
@@ -80,7 +80,7 @@ func TestDamagedRecords(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if doc := see("removed"); !strings.Contains(doc.Note, "lost") {
+	if doc := see("removed"); !strings.Contains(doc.Note, "missing") {
 		t.Errorf("removed: %q", doc.Note)
 	}
 	if err := os.Mkdir(path, 0o755); err != nil {

@@ -66,9 +66,11 @@ type labDocument struct {
 	Machines []machineDocument `json:"machines"`
 	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
-	Outputs  outputs           `json:"outputs"`
 	Note     string            `json:"note,omitempty"`
-	Drill    bool              `json:"drill,omitempty"` // one is on, and drift, which is its answer, is not shown
+
+	Outputs map[string]json.RawMessage `json:"outputs"`
+	outputs []lab.Output               // the same, in the order of the file
+	Drill   bool                       `json:"drill,omitempty"` // one is on, and drift, which is its answer, is not shown
 }
 
 func (c *command) status() *cobra.Command {
@@ -160,7 +162,7 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 // inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer valid,
 // only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
-	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}}
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
 		doc.Note = unrecorded(err)
@@ -177,7 +179,10 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		default:
 			want = p.State
 			if only == nil {
-				doc.Outputs = p.Cluster.Lab.Outputs
+				doc.outputs = p.Cluster.Lab.Outputs
+				if doc.Outputs, err = outputValues(doc.outputs); err != nil {
+					return doc, err
+				}
 			}
 		}
 	}
@@ -391,7 +396,7 @@ func (c *command) show(d labDocument, whole bool) {
 		}
 		fmt.Fprint(c.out, columns(rows, room))
 	}
-	d.Outputs.show(c.out)
+	showOutputs(c.out, d.outputs)
 	if d.Drill {
 		fmt.Fprintln(c.out, hang("A drill is on: what has drifted is its answer, and not shown.", room, 2))
 	}

@@ -119,6 +119,9 @@ Of a folder it takes all *.hcl.`,
 				if err != nil {
 					return status{refused, err}
 				}
+				if len(sources) == 0 {
+					return refuse("%s: this folder has no *.hcl file", name)
+				}
 				for _, s := range sources {
 					files = append(files, s.Name)
 				}
