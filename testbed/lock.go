@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
 )
 
 // runDir is where labs keep what helps but is not needed: losing it costs "status by name", never "down".
@@ -120,6 +122,7 @@ type Record struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Mode     string            `json:"mode"`
+	Impair   plan.Impairments  `json:"impair,omitempty"` // of single links, since the lab was built
 	Names    Names             `json:"names"`
 	Tool     string            `json:"tool"`
 	Saved    time.Time         `json:"saved"`
