@@ -166,6 +166,11 @@ func (c *command) pictureOf(ctx context.Context, name string) (*graph.Picture, e
 	if err != nil {
 		return nil, err
 	}
+	if p != nil && drilled(name) { // what has drifted is the drill's answer
+		picture := graph.Seen(name, mode, p, actual)
+		picture.Note = "a drill is on"
+		return picture, nil
+	}
 	picture := graph.Found(name, mode, p, actual)
 	if picture.Note = note; note != "" {
 		c.say("Drift is unknown, and so are the links: %s.", note)
