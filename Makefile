@@ -27,7 +27,7 @@ tool     = GOARCH= go tool -modfile=packaging/tools/go.mod
 # What is run on Debian's kernel too, which has what the running one may lack: packages, and tests of theirs. Modules that
 # these need are listed in testbed/vm/guest.go.
 vm_packages = ./cmd/lab ./testbed ./testbed/suite
-vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable TestSwitchImpairs TestImpairmentIsRepaired TestModeKeepsItsPromises TestEmulatedAmongReal \
+vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable TestSwitchImpairs TestImpairmentIsRepaired TestImpairNetem TestModeKeepsItsPromises TestEmulatedAmongReal \
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
   TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan)
 

@@ -14,7 +14,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
 )
@@ -129,29 +128,6 @@ const (
 
 // Wires lists the wire models.
 var Wires = []string{WireSuper, WireNIC, WireBare}
-
-// Impairment is what a link does to packets. The zero value does nothing.
-type Impairment struct {
-	Rate   uint64 // bit/s
-	Delay  time.Duration
-	Jitter time.Duration
-	Loss   float64 // per cent
-}
-
-// Netem names what of it the kernel's netem does.
-func (i Impairment) Netem() []string {
-	var names []string
-	if i.Delay > 0 {
-		names = append(names, "delay")
-	}
-	if i.Jitter > 0 {
-		names = append(names, "jitter")
-	}
-	if i.Loss > 0 {
-		names = append(names, "loss")
-	}
-	return names
-}
 
 // Kind says what a machine is for.
 type Kind string

@@ -67,16 +67,7 @@ func (l *loader) segment(b *hclsyntax.Block, ctx *hcl.EvalContext) *Switch {
 		}
 	}
 	s.Wire = cmp.Or(f.word("wire", "wire model", Wires), WireSuper)
-	delay, valid := f.duration("delay")
-	jitter, _ := f.duration("jitter")
-	s.Impair = Impairment{Rate: f.rate("rate"), Delay: delay, Jitter: jitter, Loss: f.percent("loss")}
-	if at := f.at["jitter"]; jitter > 0 && valid {
-		if delay == 0 {
-			l.errorf(at, "Jitter without delay", "Jitter needs a delay to vary. Add one: delay = \"10ms\".")
-		} else if jitter > delay {
-			l.errorf(at, "Jitter greater than delay", "A delay of %s cannot vary by %s: some packets would arrive before they were sent.", s.Impair.Delay, s.Impair.Jitter)
-		}
-	}
+	s.Impair = f.impairment()
 	return s
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
 )
 
 // Recorded lists the labs that keep something below /run/lab. Anybody may ask.
@@ -110,6 +112,7 @@ type Record struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Mode     string            `json:"mode"`
+	Impair   plan.Impairments  `json:"impair,omitempty"` // of single links, since the lab was built
 	Names    Names             `json:"names"`
 	Tool     string            `json:"tool"`
 	Saved    time.Time         `json:"saved"`

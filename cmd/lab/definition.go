@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -35,6 +36,7 @@ type choice struct {
 	instance string
 	vars     []string
 	varFiles []string
+	impair   plan.Impairments // of a running lab's links
 }
 
 // flags adds --var and --var-file.
@@ -166,13 +168,20 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 	if ch.instance != "" && !lab.ValidName(ch.instance) {
 		return nil, refuse("--name %s: a name has lower-case letters, digits and hyphens, begins and ends with a letter or digit, and has at most 63 characters", ch.instance)
 	}
-	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Modes: modes.All, Features: f})
+	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Impair: ch.impair, Modes: modes.All, Features: f})
 	return p, c.judge(files, diags)
+}
+
+// impaired adds what "lab impair" has done to the links of the instance that is meant, if it runs.
+func (ch *choice) impaired(l *lab.Lab) {
+	if r, err := testbed.Load(cmp.Or(ch.instance, l.Name)); err == nil {
+		ch.impair = r.Impair
+	}
 }
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Names: p.Cluster.Names(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Impair: p.Cluster.Impaired(), Names: p.Cluster.Names(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -181,7 +190,7 @@ func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; %s", name, err, writesAgain)
 	}
-	return c.build(recorded(r), choice{mode: r.Mode, instance: name}, f)
+	return c.build(recorded(r), choice{mode: r.Mode, instance: name, impair: r.Impair}, f)
 }
 
 // recorded is the definition that a lab was made from, with the values that it had then.

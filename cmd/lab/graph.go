@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -111,7 +110,7 @@ func (c *command) drawn(cmd *cobra.Command, arg string, ch choice) (string, erro
 		only, _ := testbed.Only()
 		return only, nil
 	}
-	if _, err := os.Stat(arg); err == nil {
+	if isDefinition(arg) {
 		return "", nil
 	}
 	if slices.Contains(testbed.Recorded(), arg) {
@@ -166,6 +165,11 @@ func (c *command) pictureOf(ctx context.Context, name string) (*graph.Picture, e
 	actual, err := testbed.Read(ctx, name, want)
 	if err != nil {
 		return nil, err
+	}
+	if p != nil && drilled(name) { // what has drifted is the drill's answer
+		picture := graph.Seen(name, mode, p, actual)
+		picture.Note = "a drill is on"
+		return picture, nil
 	}
 	picture := graph.Found(name, mode, p, actual)
 	if picture.Note = note; note != "" {

@@ -163,6 +163,11 @@ func TestGraphOfRunningLab(t *testing.T) {
 	if p := drawnAs(t, name); len(p.Drift) != 0 {
 		t.Errorf("repaired: %q", p.Drift)
 	}
+	must(t, "drill", "start", "pod-mtu-low", "-l", name)
+	if p := drawnAs(t, name); !p.Running || len(p.Drift) != 0 || p.Note != "a drill is on" || strings.Contains(must(t, "graph", name), "≠") {
+		t.Errorf("the answer of a drill is drawn: %q, %q", p.Note, p.Drift)
+	}
+	must(t, "up", file, "--name", name, "--mode", "vxlan")
 	if err := os.Remove(filepath.Join("/run/lab", name, "definition.json")); err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab down":        {args: []string{"faults-never-there"}, root: true, silent: true},
 		"lab plan":        {args: []string{file, "--name", name, "--shell"}},
 		"lab status":      {args: []string{name}, root: true},
+		"lab impair":      {args: []string{"-l", name, "n1", "none"}, root: true},
 		"lab graph":       {args: []string{file}},
 		"lab check":       {args: []string{name}, root: true},
 		"lab trace":       {args: []string{"-l", name, "n1/p1", "n2/p1"}, root: true},

@@ -37,7 +37,14 @@ where a container lacks the capability, nothing can be read, and the plan is wha
 			if err != nil {
 				return err
 			}
-			p, err := c.build(s, ch, f)
+			l, files, err := c.load(s)
+			if err != nil {
+				return err
+			}
+			if !shell {
+				ch.impaired(l)
+			}
+			p, err := c.plans(l, files, ch, f)
 			if err != nil {
 				return err
 			}

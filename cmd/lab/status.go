@@ -66,6 +66,7 @@ type labDocument struct {
 	Machines []machineDocument `json:"machines"`
 	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
+	Impaired []impairDocument  `json:"impaired"`
 	Note     string            `json:"note,omitempty"`
 
 	Outputs map[string]json.RawMessage `json:"outputs"`
@@ -162,12 +163,12 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 // inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer valid,
 // only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
-	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}}
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
 		doc.Note = unrecorded(err)
 	} else {
-		doc.Mode, doc.File = r.Mode, r.File
+		doc.Mode, doc.File, doc.Impaired = r.Mode, r.File, impairDocuments(r.Impair)
 		p, err := c.running(name, f)
 		switch {
 		case ctx.Err() != nil:
@@ -399,6 +400,14 @@ func (c *command) show(d labDocument, whole bool) {
 	showOutputs(c.out, d.outputs)
 	if d.Drill {
 		fmt.Fprintln(c.out, hang("A drill is on: what has drifted is its answer, and not shown.", room, 2))
+	}
+	if len(d.Impaired) > 0 {
+		rows = nil
+		for _, i := range d.Impaired {
+			rows = append(rows, row{cells: []string{"  " + i.Link, i.Impair}})
+		}
+		fmt.Fprintln(c.out, hang("Impaired by \"lab impair\"; \"lab up --reset\" undoes it:", room, 2))
+		fmt.Fprint(c.out, columns(rows, room))
 	}
 	if d.Note != "" {
 		fmt.Fprintln(c.out, hang("Drift is unknown: "+d.Note+".", room, 2))

@@ -21,7 +21,7 @@ const schema = 1
 
 func (c *command) up() *cobra.Command {
 	var ch choice
-	var verbose, load bool
+	var verbose, load, reset bool
 	cmd := &cobra.Command{
 		Use:     "up [FILE]",
 		Aliases: []string{"deploy", "apply"},
@@ -52,6 +52,9 @@ FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs 
 			if err != nil {
 				return err
 			}
+			if !reset {
+				ch.impaired(l)
+			}
 			p, err := c.plans(l, files, ch, f)
 			if err != nil {
 				return err
@@ -61,6 +64,7 @@ FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs 
 	}
 	ch.allFlags(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print each change as it is made")
+	cmd.Flags().BoolVar(&reset, "reset", false, "undo what \"lab impair\" has done to links")
 	cmd.Flags().BoolVar(&load, "load-modules", false, "load kernel modules that the lab needs")
 	return cmd
 }

@@ -18,18 +18,23 @@ func Planned(p *plan.Plan) *Picture {
 	return r.picture(p.Cluster.Name, p.ModeName)
 }
 
+// Seen pictures a lab as its namespaces hold it, and does not say what is wanted.
+func Seen(name, mode string, p *plan.Plan, actual *plan.State) *Picture {
+	r := reader{plan: p, seen: look(actual), drift: map[plan.End][]string{}, running: true}
+	r.want = r.seen
+	return r.picture(name, mode)
+}
+
 // Found pictures a lab as its namespaces hold it. The plan is nil where nobody knows what is wanted.
 func Found(name, mode string, p *plan.Plan, actual *plan.State) *Picture {
-	r := reader{plan: p, seen: look(actual), drift: map[plan.End][]string{}, running: true}
 	if p == nil {
-		r.want = r.seen
-	} else {
-		r.want = look(p.State)
-		for _, c := range plan.Diff(actual, p.State) {
-			at := place(c.Object)
-			r.drift[at] = append(r.drift[at], c.Lines()...)
-			r.lines = append(r.lines, c.Lines()...)
-		}
+		return Seen(name, mode, p, actual)
+	}
+	r := reader{plan: p, seen: look(actual), want: look(p.State), drift: map[plan.End][]string{}, running: true}
+	for _, c := range plan.Diff(actual, p.State) {
+		at := place(c.Object)
+		r.drift[at] = append(r.drift[at], c.Lines()...)
+		r.lines = append(r.lines, c.Lines()...)
 	}
 	return r.picture(name, mode)
 }

@@ -29,6 +29,7 @@ type Options struct {
 	Mode     string // overrides the network's mode
 	Wire     string // overrides the switches' wire model
 	Rate     uint64 // bit/s; overrides the switches' rate
+	Impair   Impairments
 	Modes    Modes
 	Features Features
 }
@@ -109,6 +110,7 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	}
 	p.Cluster = newCluster(l.In(p.ModeName), cmp.Or(opt.Instance, l.Name))
 	p.Cluster.wireModel, p.Cluster.rateLimit = opt.Wire, opt.Rate
+	p.Cluster.impair = opt.Impair
 	p.Cluster.Features = opt.Features
 	p.layers = []Layer{underlay{p}}
 	if p.Mode != nil {

@@ -24,12 +24,11 @@ type Cluster struct {
 	own       map[*lab.Switch]int // ownVLANs
 	wireModel string              // for all switches; empty: their own
 	rateLimit uint64              // bit/s, likewise
+	impair    Impairments
 }
 
 // Wire returns the wire model of a switch.
 func (c *Cluster) Wire(sw *lab.Switch) string { return cmp.Or(c.wireModel, sw.Wire) }
-
-func (c *Cluster) rate(sw *lab.Switch) uint64 { return cmp.Or(c.rateLimit, sw.Impair.Rate) }
 
 // Node is a node of a cluster.
 type Node struct {

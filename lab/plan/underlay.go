@@ -35,6 +35,18 @@ func (underlay) Needs(c *Cluster) []Need {
 			needs = append(needs, Need{Feature: FeatureNetem, By: "the " + a + " of " + by, At: s.At.Of(a, s.Range)})
 		}
 	}
+	for _, m := range c.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			plug := Plug{m.Name, nic.Name}
+			i := c.impair[plug]
+			if i.Rate > 0 {
+				needs = append(needs, Need{Feature: FeatureTBF, By: "the rate of " + plug.String(), At: nic.Range})
+			}
+			for _, a := range i.Netem() {
+				needs = append(needs, Need{Feature: FeatureNetem, By: "the " + a + " of " + plug.String(), At: nic.Range})
+			}
+		}
+	}
 	return needs
 }
 
@@ -153,11 +165,12 @@ func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string)
 	for _, a := range nic.Addresses {
 		s.Add(NewAddress(near.Namespace, near.Name, a))
 	}
-	if q, ok := shape(c, sw); ok {
+	i := c.Impairment(m, nic)
+	if q, ok := shape(i.Rate, sw); ok {
 		q.Namespace, q.Link = far.Namespace, far.Name
 		s.Add(q)
 	}
-	if q, ok := impair(c, sw); ok {
+	if q, ok := impair(i, sw); ok {
 		q.Namespace, q.Link = near.Namespace, near.Name
 		s.Add(q)
 	}
@@ -205,8 +218,7 @@ func guard(s *State, port End, nic *lab.Interface) {
 }
 
 // shape limits the rate. A bucket smaller than a GSO packet makes tbf cut it, as a real wire would.
-func shape(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
-	rate := c.rate(sw)
+func shape(rate uint64, sw *lab.Switch) (Qdisc, bool) {
 	if rate == 0 {
 		return Qdisc{}, false
 	}
@@ -216,13 +228,12 @@ func shape(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
 
 // impair is what happens at the machine's end, where a packet that crosses the switch passes once: delay, jitter and
 // loss are those of one crossing. The rate is limited at both ends.
-func impair(c *Cluster, sw *lab.Switch) (Qdisc, bool) {
-	i := sw.Impair
+func impair(i lab.Impairment, sw *lab.Switch) (Qdisc, bool) {
 	if len(i.Netem()) == 0 {
-		return shape(c, sw)
+		return shape(i.Rate, sw)
 	}
 	return Qdisc{
-		Type: "netem", Rate: c.rate(sw), Limit: 10000,
+		Type: "netem", Rate: i.Rate, Limit: 10000,
 		DelayUS: uint32(i.Delay.Microseconds()), JitterUS: uint32(i.Jitter.Microseconds()), LossPPM: uint32(i.Loss * 1e4),
 	}, true
 }

@@ -201,8 +201,15 @@ const carrier = time.Second
 // patienceFor adds to what a packet needs on this machine what the lab's wires take by intention.
 func patienceFor(p *plan.Plan) patience {
 	var crossing time.Duration
-	for _, s := range p.Cluster.Lab.Switches {
-		crossing += s.Impair.Delay + s.Impair.Jitter
+	slowest := map[*lab.Switch]time.Duration{}
+	for _, m := range p.Cluster.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			i := p.Cluster.Impairment(m, nic)
+			slowest[nic.Switch] = max(slowest[nic.Switch], i.Delay+i.Jitter)
+		}
+	}
+	for _, d := range slowest {
+		crossing += d
 	}
 	return patience{
 		answer:  2*carrier + 200*time.Millisecond + 4*crossing, // a request of ARP that is lost is repeated after a second
