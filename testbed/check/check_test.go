@@ -133,6 +133,43 @@ Tried a sample of 400 of its 7140 pairs in 1.2 s; --pairs tries more.
 	}
 }
 
+// TestCulpritsFold: what has one cause is told once, with some of the pairs, and what has none in full.
+func TestCulpritsFold(t *testing.T) {
+	r := &Report{Lab: "l", Mode: "vxlan", Pairs: 12, TotalPairs: 12}
+	down := Culprit{Machine: "lan", Device: "n2", Reason: "n2 of lan is down", Command: "ip -n l.lan link show dev n2", Pairs: 5}
+	for i := range 5 {
+		r.Checks = append(r.Checks, Check{Name: Reach, From: "n1", To: fmt.Sprintf("n2/p%d", i), Family: "ipv4", Expected: "it answers", Seen: "nothing"})
+		down.checks = append(down.checks, i)
+	}
+	r.Checks = append(r.Checks, Check{Name: Reach, From: "n3", To: "n4", Family: "ipv4", Expected: "it answers", Seen: "nothing", Detail: "nobody knows why"})
+	r.Culprits = []Culprit{down}
+	want := ` ✗ reach         0/6  packets and answers arrive
+
+ ✗ lan n2: n2 of lan is down
+   look      ` + "`ip -n l.lan link show dev n2`" + `
+   suffer    reach: n1 → n2/p0
+             reach: n1 → n2/p1
+             reach: n1 → n2/p2
+             and 2 more pairs (-v names all)
+
+ ✗ reach: n3 → n4
+   expected  it answers
+   seen      nothing
+   detail    nobody knows why
+
+Lab l in mode vxlan does not do what it promises.
+Tried all its 12 pairs in 0.0 s.
+`
+	if diff := cmp.Diff(want, text(r)); diff != "" {
+		t.Error(diff)
+	}
+	var all strings.Builder
+	r.Failures(&all, columns, false)
+	if n := strings.Count(all.String(), "expected"); n != 6 {
+		t.Errorf("%d of 6 failures:\n%s", n, all.String())
+	}
+}
+
 // TestTextFits: whatever the names and addresses are. Only a command stays whole, to be copied.
 func TestTextFits(t *testing.T) {
 	long := strings.Repeat("n", 63)
@@ -153,8 +190,13 @@ func TestTextFits(t *testing.T) {
 					t.Errorf("%d columns, not %d: %s", n, columns, line)
 				}
 			}
-			if n := strings.Count(b.String(), long+"/p1000"); n != 2*len(Names) {
-				t.Errorf("%d failures are named, of %d", n, 2*len(Names))
+			var full strings.Builder
+			r.Failures(&full, columns, color)
+			if n := strings.Count(full.String(), long+"/p1000"); n != 2*len(Names) {
+				t.Errorf("%d failures are named in full, of %d", n, 2*len(Names))
+			}
+			if n := strings.Count(b.String(), long+"/p1000"); n != folded-1 || !strings.Contains(b.String(), "and 6 more failures") {
+				t.Errorf("%d failures are named beside the one of before:\n%s", n, b.String())
 			}
 		}
 	}
@@ -164,6 +206,7 @@ func TestTextFits(t *testing.T) {
 func TestJSON(t *testing.T) {
 	r := example()
 	r.Checks = r.Checks[:1]
+	r.Culprits = []Culprit{{Machine: "lan", Device: "node2", Reason: "node2 of lan is down", Command: "ip -n three-node.lan link show dev node2", Pairs: 12}}
 	r.Untried = 1
 	r.NotConnected = []Apart{{From: "laptop", To: "node1/p1", Family: "ipv4", Reason: "gw has no route to 10.42.0.2"}}
 	r.Routes = []plan.BadRoute{{Machine: "gw", Route: "10.42.0.0/16 via 192.168.205.9", Problem: "nobody has it"}}
@@ -174,6 +217,7 @@ func TestJSON(t *testing.T) {
 	}
 	want := `{"schema":1,"lab":"three-node","mode":"vxlan","ok":false,"pairs":400,"total_pairs":7140,"sampled":true,"seconds":1.25,` +
 		`"checks":[{"name":"reach","from":"node1/p1","to":"node2/p1","family":"ipv4","ok":true,"expected":"10.42.1.2 answers","seen":"an answer after 0.2 ms","detail":""}],` +
+		`"culprits":[{"machine":"lan","device":"node2","reason":"node2 of lan is down","command":"ip -n three-node.lan link show dev node2","pairs":12}],` +
 		`"untried":1,"not_connected":[{"from":"laptop","to":"node1/p1","family":"ipv4","reason":"gw has no route to 10.42.0.2","tried":false}],` +
 		`"routes":[{"machine":"gw","route":"10.42.0.0/16 via 192.168.205.9","problem":"nobody has it"}],` +
 		`"model":[{"demand":"a node reaches its own pods","state":"broken by design","reason":"node1 does not reach node1/p1"}]}`

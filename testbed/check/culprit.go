@@ -3,8 +3,10 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -50,6 +52,9 @@ func (r *run) find(ctx context.Context, checks []Check) ([]Culprit, error) {
 			}
 			checks[i].Detail = fmt.Sprintf("%s%s; look at `%s`", f.prefix, f.Sentence, f.Command)
 			k := key{f.Machine, f.Device, f.Reason + string(f.disposition)}
+			if f.disposition == trace.TooBig {
+				k.cause = string(trace.TooBig) // wherever a packet is too large for it
+			}
 			if f.disposition == trace.Lost || f.disposition == trace.LinkDown {
 				k.cause = f.Sentence // whatever came of it
 			}
@@ -102,7 +107,10 @@ func (in *inquiry) explain(c Check) (*finding, error) {
 	p := c.of
 	for _, e := range []*endpoint{p.from, p.to} {
 		if e.err != nil {
-			d := trace.Drop{Machine: e.Title, Sentence: e.err.Error(), Command: "ip -n " + e.Namespace + " address"}
+			d := trace.Drop{Machine: e.Title, Sentence: e.err.Error() + "; `lab up` makes what is missing", Command: "ip -n " + e.Namespace + " address"}
+			if errors.Is(e.err, os.ErrNotExist) {
+				d.Sentence, d.Command = e.Title+" is not there; `lab up` makes it", "ip netns list"
+			}
 			return &finding{Drop: d, disposition: trace.Lost}, nil
 		}
 	}

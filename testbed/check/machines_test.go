@@ -82,11 +82,11 @@ func TestOffice(t *testing.T) {
 // TestOfficeSabotaged: where the kernel differs from the definition, the pair fails, with the machines on the way.
 func TestOfficeSabotaged(t *testing.T) {
 	for _, tt := range []struct{ name, damage, from, to, family, detail string }{
-		{"wrong-route", "ip -n LAB.r1 route replace 172.16.0.0/24 via 10.0.0.9", "server", "laptop", "ipv4", "`ip -n LAB.r1 route get"},
-		{"wrong-route6", "ip -6 -n LAB.r1 route replace fd00:16::/64 via fd00:10::9", "server", "laptop", "ipv6", "`ip -n LAB.r1 route get"},
+		{"wrong-route", "ip -n LAB.r1 route replace 172.16.0.0/24 via 10.0.0.9", "server", "laptop", "ipv4", "r1 answers for 10.0.0.9, to which route 172.16.0.0/24 via 10.0.0.9"},
+		{"wrong-route6", "ip -6 -n LAB.r1 route replace fd00:16::/64 via fd00:10::9", "server", "laptop", "ipv6", "r1 answers for fd00:10::9, to which route fd00:16::/64"},
 		{"no-gateway", "ip -n LAB.laptop route del default", "laptop", "server", "ipv4", "`ip -n LAB.laptop route get"},
 		{"no-forwarding", "ip netns exec LAB.r2 sysctl -qw net.ipv4.ip_forward=0", "server", "laptop", "ipv4", "`ip netns exec LAB.r2 sysctl net.ipv4.ip_forward`"},
-		{"connected", "ip -n LAB.printer route add default via 10.20.0.1", "laptop", "printer", "ipv4", "something connects"},
+		{"connected", "ip -n LAB.printer route add default via 10.20.0.1", "laptop", "printer", "ipv4", "connects what is to be apart"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := build(t, office, tt.name, "")
