@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -111,7 +110,7 @@ func (c *command) drawn(cmd *cobra.Command, arg string, ch choice) (string, erro
 		only, _ := testbed.Only()
 		return only, nil
 	}
-	if _, err := os.Stat(arg); err == nil {
+	if isDefinition(arg) {
 		return "", nil
 	}
 	if slices.Contains(testbed.Recorded(), arg) {
