@@ -201,12 +201,17 @@ func (l *layout) overRacks(row []*placed, left int) int {
 		return sum / max(1, n)
 	}
 	slices.SortStableFunc(row, func(a, b *placed) int { return cmp.Compare(middle(a), middle(b)) })
-	end := left
+	end, off := left, 0 // how far they were pushed to the right
 	for _, m := range row {
 		m.x = max(end, middle(m)-m.width/2)
+		off += m.x + m.width/2 - middle(m)
 		end = m.x + m.width + gap
 	}
-	return end - gap
+	off = min(off/len(row), row[0].x-left)
+	for _, m := range row {
+		m.x -= off
+	}
+	return end - off - gap
 }
 
 // spread gives a machine's lines their places along its side: those that lead to the left first.
