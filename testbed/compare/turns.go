@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -134,17 +135,30 @@ func (r *run) oneCPU(w row, x point, cpu int) traffic.Config {
 	return cfg
 }
 
-// slice takes one slice of a row, and once more where it fails.
+// slice takes one slice of a row. One that fails, or in which nothing was answered because others had the CPU, is taken again,
+// for longer.
 func (r *run) slice(ctx context.Context, w row, x point, cpu, number int, into *pool) error {
-	got, err := r.timed(ctx, w, x, cpu)
-	if err != nil && ctx.Err() == nil {
+	const tries = 4
+	var got traffic.Transactions
+	for try := range tries {
+		cfg := r.oneCPU(w, x, cpu)
+		cfg.Window <<= try
+		var err error
+		got, err = r.timed(ctx, cfg, x)
+		if err == nil && got.Count > 0 {
+			break
+		}
+		if ctx.Err() != nil || err != nil && try > 0 {
+			return err
+		}
+		if err == nil {
+			if err = errors.New("no round trip was finished in time"); try == tries-1 {
+				return err
+			}
+		}
 		r.results.Retries = append(r.results.Retries, report.Retry{
 			Mode: w.Mode, Wire: Bare.Name, Path: w.path, Measure: pathCost, Params: x.params(), Round: number, Reason: err.Error(),
 		})
-		got, err = r.timed(ctx, w, x, cpu)
-	}
-	if err != nil {
-		return err
 	}
 	elsewhere := float64(got.Elsewhere) / float64(max(1, got.Count))
 	if into.latency == nil {
@@ -157,8 +171,7 @@ func (r *run) slice(ctx context.Context, w row, x point, cpu, number int, into *
 	return nil
 }
 
-func (r *run) timed(ctx context.Context, w row, x point, cpu int) (traffic.Transactions, error) {
-	cfg := r.oneCPU(w, x, cpu)
+func (r *run) timed(ctx context.Context, cfg traffic.Config, x point) (traffic.Transactions, error) {
 	if x.connect {
 		return traffic.RunConnections(ctx, cfg, traffic.Connections{Size: x.size})
 	}
