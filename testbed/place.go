@@ -234,6 +234,22 @@ func Named(prefix string) ([]string, error) {
 	return names, err
 }
 
+// Numbers returns the names of the namespaces that begin with a prefix, by the numbers that the kernel gives them.
+func Numbers(prefix string) (map[uint32]string, error) {
+	names, err := Named(prefix)
+	if err != nil {
+		return nil, err
+	}
+	numbers := map[uint32]string{}
+	for _, name := range names {
+		var s unix.Stat_t
+		if unix.Stat(filepath.Join(NetnsDir, name), &s) == nil { // or it is gone since
+			numbers[uint32(s.Ino)] = name
+		}
+	}
+	return numbers, nil
+}
+
 // mountPoint prepares the folder of named namespaces as ip-netns(8) does, so that the two agree about it.
 func mountPoint() error {
 	if err := os.MkdirAll(NetnsDir, 0o755); err != nil {

@@ -8,11 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"labnet/lab/plan"
@@ -149,21 +147,13 @@ func collect(ctx context.Context, seer eyes, opt Options, m *trace.Map) ([]trace
 
 // spacesOf finds the namespaces of a lab by the number that the kernel gives them.
 func spacesOf(lab string) (map[uint32]space, error) {
-	entries, err := os.ReadDir(testbed.NetnsDir)
+	numbers, err := testbed.Numbers(lab + ".")
 	if err != nil {
 		return nil, err
 	}
 	spaces := map[uint32]space{}
-	for _, e := range entries {
-		machine, ours := strings.CutPrefix(e.Name(), lab+".")
-		if !ours {
-			continue
-		}
-		info, err := os.Stat(filepath.Join(testbed.NetnsDir, e.Name()))
-		if err != nil {
-			continue // gone since
-		}
-		spaces[uint32(info.Sys().(*syscall.Stat_t).Ino)] = space{e.Name(), strings.Replace(machine, ".", "/", 1)}
+	for number, name := range numbers {
+		spaces[number] = space{name, strings.Replace(strings.TrimPrefix(name, lab+"."), ".", "/", 1)}
 	}
 	return spaces, nil
 }
