@@ -39,6 +39,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab faults":      {args: []string{}},
 		"lab drill":       {args: []string{}, once: true},
 		"lab drill list":  {args: []string{}},
+		"lab bench":       {args: []string{name, "--measures", "tcp-rr", "--paths", "cross-node", "--rounds", "1", "--window", "20ms", "--out", "OUT"}, root: true},
 		"lab report":      {args: []string{dir}},
 		"lab report diff": {args: []string{dir, dir}},
 		"lab validate":    {args: []string{file}},
