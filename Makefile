@@ -1,10 +1,11 @@
-# make lab up LAB=three-node MODE=vxlan: builds bin/lab and runs it as root. "make help" lists the rest.
+# make lab up LAB=three-node MODE=vxlan: builds bin/lab and runs it as you are, without sudo. "make help" lists the rest.
 LAB   ?= three-node
 MODE  ?=
 ARGS  ?=
 SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 asroot = $(SUDO) env "PATH=$$PATH" "HOME=$$HOME"
 SHELL := /bin/bash
+as    := $(shell [ "$$(id -u)" = 0 ] && echo "as root" || echo "as $$(id -un), without root: in namespaces of your own; \"sudo make\" works as root")
 mode  := $(if $(MODE),--mode $(MODE))
 tell   = tee bin/$1.log | awk '/^=== (RUN|NAME|CONT)/ {test=$$3} /^ +[a-z0-9_]+\.go:[0-9]+: / {why[test]=$$0} \
   /--- SKIP/ {print; print why[$$3]} /^(ok|FAIL|panic:)/ {print} {fflush()}'
@@ -37,15 +38,17 @@ help:        ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 lab: need-go ## build bin/lab
 	@CGO_ENABLED=0 go build -ldflags "$(ldflags)" -o bin/lab ./cmd/lab
-up: lab need-root      ## build the lab LAB in the mode MODE
-	@$(SUDO) bin/lab up $(LAB) $(mode) $(ARGS)
-	@$(SUDO) bin/lab status $(LAB)
-down: lab need-root    ## remove the lab LAB
-	@$(SUDO) bin/lab down $(LAB) $(ARGS)
-check: lab need-root   ## prove with packets that the lab LAB does what its mode promises
-	@$(SUDO) bin/lab check $(LAB) $(ARGS)
-compare: lab need-root ## measure the modes of LAB against one another; ARGS=--quick for a first look
-	@$(SUDO) bin/lab compare $(LAB) $(ARGS)
+up: lab      ## build the lab LAB in the mode MODE
+	@echo 'bin/lab works $(as).'
+	@bin/lab up $(LAB) $(mode) $(ARGS)
+	@bin/lab status $(LAB)
+down: lab    ## remove the lab LAB
+	@bin/lab down $(LAB) $(ARGS)
+check: lab   ## prove with packets that the lab LAB does what its mode promises
+	@bin/lab check $(LAB) $(ARGS)
+compare: lab ## measure the modes of LAB against one another; ARGS=--quick for a first look
+	@echo 'bin/lab works $(as).'
+	@bin/lab compare $(LAB) $(ARGS)
 soak: lab need-root ## the long forms of the tests, which take an hour or more; what came of it is written below docs/soak
 	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 $(gotest) -timeout 24h ./... 2>&1 | $(call tell,soak); failed=$$?; \
 	  .ci/soaked bin/soak.log >docs/soak/$$(date -u +%F).md; [ $$failed = 0 ] || $(call explain,soak)

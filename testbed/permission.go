@@ -38,3 +38,17 @@ func explain(err error) error {
 	}
 	return err
 }
+
+// SocketBuffer gives a socket a buffer of that size, with SO_RCVBUFFORCE or SO_SNDBUFFORCE, or the largest that a user may
+// have who is not the machine's root.
+func SocketBuffer(fd, force, size int) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, size)
+	if errors.Is(err, unix.EPERM) {
+		option := unix.SO_RCVBUF
+		if force == unix.SO_SNDBUFFORCE {
+			option = unix.SO_SNDBUF
+		}
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, size)
+	}
+	return os.NewSyscallError("setsockopt", err)
+}

@@ -39,6 +39,8 @@ func Probe(load bool) (plan.Features, error) {
 				f[p.feature] = true
 			} else if errors.Is(err, unix.EPERM) && p.feature == plan.FeatureEBPF {
 				f[plan.BPFRefused] = true
+			} else if errors.Is(err, unix.EACCES) && p.feature == plan.FeatureTUN {
+				f[plan.TUNRefused] = true
 			} else if errors.Is(err, unix.EPERM) {
 				return fmt.Errorf("probing the kernel for %s: %w", p.feature, err)
 			}

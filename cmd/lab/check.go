@@ -22,8 +22,8 @@ are kept, broken by design of the mode, or violated.
 What fails is put together by its cause, as the tables of the kernels on the way tell it: machine, device, reason, the
 command that shows it, and how many pairs suffer.
 Every pair is tried up to --pairs; above that a sample, and the report says so. Exit status 3 when a check fails.`,
-		Example: `  sudo lab check three-node
-  sudo lab check three-node -o json`,
+		Example: `  lab check three-node
+  lab check three-node -o json`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -68,12 +68,12 @@ cable. With --thorough capacity ranks as well, over more measures and longer one
 What is compared are medians of whole rounds and the ratio to the first mode; with too few rounds nothing is ranked.
 The results, every sample among them, are written to --out after each round: Ctrl-C keeps the rounds that are finished,
 --resume goes on, "lab report DIR" renders them again. docs/measuring.md explains how to read them.`,
-		Example: `  sudo lab compare three-node --quick
-  sudo lab compare three-node --modes host-gw,vxlan --rounds 20
-  sudo lab compare three-node --measures path-cost
-  sudo lab compare three-node --modes host-gw,vxlan --sweep mtu=1500,9000
-  sudo lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
-  sudo lab compare --resume results/three-node-…
+		Example: `  lab compare three-node --quick
+  lab compare three-node --modes host-gw,vxlan --rounds 20
+  lab compare three-node --measures path-cost
+  lab compare three-node --modes host-gw,vxlan --sweep mtu=1500,9000
+  lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
+  lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,

@@ -153,6 +153,8 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 	switch was := prior.Machine; {
 	case was.Kernel != here.Kernel || was.CPU != here.CPU || was.CPUs != here.CPUs:
 		return fmt.Errorf("it was begun on Linux %s with %d × %s, and this is Linux %s with %d × %s", was.Kernel, was.CPUs, was.CPU, here.Kernel, here.CPUs, here.CPU)
+	case was.Rootless != here.Rootless:
+		return errors.New("one part would be measured by root and the other without, whose sockets have smaller buffers")
 	case !slices.Equal(prior.Modes, names):
 		return fmt.Errorf("it was begun with the modes %s, and this kernel can %s", strings.Join(prior.Modes, ", "), strings.Join(names, ", "))
 	case prior.Lab != l.Name || prior.Seed != cfg.Seed:
@@ -163,7 +165,7 @@ func same(prior *report.Results, l *lab.Lab, cfg compare.Config) error {
 
 // measure builds the instances, runs the comparison and reports it, and leaves nothing behind.
 func (c *command) measure(ctx context.Context, s *source, of func(*plan.Plan) *source, cfg compare.Config, want request, out string, strict bool) (err error) {
-	c.say("Comparing %s: %d modes, %s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), duration(compare.Estimate(cfg)), out)
+	c.say("Comparing %s: %d modes, %s%s, about %s. Results go to %s.", cfg.Lab, len(cfg.Variants)-1, cfg.Extent(), privilege(), duration(compare.Estimate(cfg)), out)
 	if err := keep(want, out); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/modes"
 	"labnet/testbed"
+	"labnet/testbed/holder"
 )
 
 // What is known of a mode on a kernel.
@@ -39,9 +40,12 @@ func (c *command) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Show what this kernel supports, mode by mode",
 		Long: `Shows what this kernel and user can do, mode by mode, and the remedy for what they cannot: ✓ it works, ✗ it does not,
-? unknown, because the kernel cannot be asked. Nothing is loaded or created in your own network for it.`,
-		Example: "  sudo lab doctor",
-		Args:    atMost(0),
+? unknown, because the kernel cannot be asked. Nothing is loaded or created in your own network for it. What root can do
+and what anybody can are not the same: ask as the one who is to build labs. Where users may not have namespaces of their
+own, it says what forbids them.`,
+		Example: `  lab doctor                             # what you can do without root
+  sudo lab doctor                        # what root can`,
+		Args: atMost(0),
 		RunE: func(*cobra.Command, []string) error {
 			f, err := testbed.Probe(load)
 			mute := mute(err)
@@ -49,8 +53,11 @@ func (c *command) doctor() *cobra.Command {
 				return err
 			}
 			remedy := mute
-			if errors.Is(err, testbed.ErrNotRoot) {
-				remedy = "Run as root: \"sudo lab doctor\"."
+			var forbidden *holder.Forbidden
+			if errors.As(c.outside, &forbidden) {
+				mute, remedy = forbidden.Reason, forbidden.Remedy+" Or run as root: \"sudo lab doctor\"."
+			} else if errors.Is(err, testbed.ErrNotRoot) {
+				mute, remedy = fmt.Sprintf("Not root, and without root %v", c.outside), "Run as root: \"sudo lab doctor\"."
 			}
 			list := []modeDocument{}
 			for _, m := range modes.All {
@@ -70,6 +77,8 @@ func (c *command) doctor() *cobra.Command {
 			switch {
 			case root:
 				who = "root"
+			case holder.Inside():
+				who = "without root: in namespaces of your own"
 			case os.Geteuid() == 0:
 				who = "root of a user namespace, not of the machine"
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/holder"
 )
 
 func (c *command) exec() *cobra.Command {
@@ -21,9 +23,9 @@ func (c *command) exec() *cobra.Command {
 		Short: "Run a command in a machine or a pod",
 		Long: `Runs a command in the namespace of a machine (node1) or a pod (node1/p1). There the lab's names resolve and the
 hostname is the machine's; nothing of that is written to /etc. The exit status is the command's.`,
-		Example: `  sudo lab exec worker1 -- ip route
-  sudo lab exec master/p1 -- ping -c1 p1.worker1
-  sudo lab exec -l blue master -- bridge fdb show dev flannel.1`,
+		Example: `  lab exec worker1 -- ip route
+  lab exec master/p1 -- ping -c1 p1.worker1
+  lab exec -l blue master -- bridge fdb show dev flannel.1`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(commandLine(args)) == 0 {
 				return refuse("say where and what: lab exec worker1/p1 -- ip route")
@@ -57,7 +59,7 @@ func (c *command) shell() *cobra.Command {
 		Short: "Open a shell in a machine or a pod",
 		Long: `Opens a shell in the namespace of a machine (node1) or a pod (node1/p1). The prompt says where you are, the lab's
 names resolve, and the hostname is the machine's.`,
-		Example: "  sudo lab shell worker1/p1",
+		Example: "  lab shell worker1/p1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return refuse("say where: lab shell worker1/p1")
@@ -120,6 +122,8 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 	env := append(os.Environ(), "LAB="+labName, "LAB_TARGET="+target,
 		fmt.Sprintf(`PROMPT_COMMAND=PS1="[%s] \w \\$ "`, prompt), fmt.Sprintf("PS1=[%s] $ ", prompt))
 	if c.in == os.Stdin && c.out.Writer == os.Stdout && c.err.Writer == os.Stderr {
+		runtime.LockOSThread()
+		holder.Tie()
 		code, err := testbed.Become(place, record.Names, hostname, env, name, args...)
 		return status{code, err}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/holder"
 	"labnet/testbed/suite"
 )
 
@@ -26,10 +28,11 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == testbed.EnterArg || os.Args[1] == testbed.AgentArg) {
+	if len(os.Args) > 1 && slices.Contains([]string{testbed.EnterArg, testbed.AgentArg, holder.HoldArg, holder.WithinArg}, os.Args[1]) {
 		os.Exit(suite.Main(m, ""))
 	}
 	if os.Getenv(asLab) != "" {
+		holder.Tie()
 		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if after := os.Getenv(dieEnv); after != "" {

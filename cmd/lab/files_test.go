@@ -92,10 +92,10 @@ func (nothing) Import(path string) (*types.Package, error) {
 	return p, nil
 }
 
-// TestOneDoor: whatever goes into a namespace, makes one or removes one does so in testbed/place.go, so that another way to
-// have namespaces, as that of a user who is not root, changes that file alone.
+// TestOneDoor: whatever goes into a namespace, makes one or removes one does so in testbed/place.go. What goes into the world
+// of a user who is not root is apart from that, in testbed/holder, and changes nothing of it.
 func TestOneDoor(t *testing.T) {
-	const door = "testbed/place.go"
+	const door, world = "testbed/place.go", "testbed/holder/"
 	found := 0
 	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
 		switch name := strings.TrimPrefix(path, "../../"); {
@@ -109,7 +109,7 @@ func TestOneDoor(t *testing.T) {
 			text, err := os.ReadFile(path)
 			for _, word := range []string{"Setns(", "CLONE_NEWNET", "NetnsDir", "/run/netns", "/ns/net", "netns.Set", "GetNetNS"} {
 				if strings.Contains(string(text), word) {
-					if found++; name != door {
+					if found++; name != door && !strings.HasPrefix(name, world) {
 						t.Errorf("%s has %s: the way into a namespace is %s", name, word, door)
 					}
 				}

@@ -35,7 +35,7 @@ pages of many projects show. Many pods of a node are drawn as one; the mouse sho
 		Example: `  lab graph three-node > three-node.svg
   lab graph three-node --mode vxlan --show underlay,overlay > tunnels.svg
   lab graph lab.hcl --format mermaid
-  sudo lab graph three-node > now.svg    # while it runs: as it is`,
+  lab graph three-node > now.svg         # while it runs: as it is`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -22,15 +22,23 @@ import (
 	"labnet/lab"
 	"labnet/testbed"
 	"labnet/testbed/agent"
+	"labnet/testbed/holder"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == testbed.EnterArg {
-		os.Exit(testbed.Enter(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case testbed.EnterArg:
+			os.Exit(testbed.Enter(os.Args[2:]))
+		case testbed.AgentArg:
+			os.Exit(agent.Main(os.Args[2:]))
+		case holder.HoldArg:
+			os.Exit(holder.Hold())
+		case holder.WithinArg:
+			os.Exit(holder.Within(os.Args[2:]))
+		}
 	}
-	if len(os.Args) > 1 && os.Args[1] == testbed.AgentArg {
-		os.Exit(agent.Main(os.Args[2:]))
-	}
+	holder.Tie()
 	debug.SetGCPercent(200) // collecting at the usual hundred is a tenth of a big lab's up
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -62,7 +70,7 @@ func refuse(format string, args ...any) error { return status{refused, fmt.Error
 
 // run is main with its surroundings passed in.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	c := &command{in: stdin}
+	c := &command{in: stdin, args: args}
 	ctx, stop := c.interruptible(stdout, stderr)
 	defer stop()
 	defer func() {
@@ -110,6 +118,10 @@ type command struct {
 	out    *output // data
 	err    *output // everything else
 	format string  // -o
+
+	args     []string
+	rootless bool  // --rootless
+	outside  error // why a verb that could do with a world of the user's has none
 
 	atWork atomic.Int32 // what must not be left half done; see working
 }
@@ -159,15 +171,18 @@ FILE is the path of a file, a folder whose *.hcl files are one lab, "-" for stan
 that ships with the program; if left out, it is the only *.hcl file of this folder. A machine is written node1, a
 pod node1/p1.
 
+Called by root, lab works on the machine's network namespaces. Called by anybody else it works in namespaces of this user's
+own, without sudo; what the kernel reserves for root, eBPF above all, is not to be had there.
+
 Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and nothing was touched; 3 the
 answer is no (check failed, plan --exit-code found something to do); 70 an internal error, to be reported.`,
-		Example: `  sudo lab up three-node                 # build it
-  sudo lab check three-node              # prove it, with packets
-  sudo lab trace master/p1 worker1/p1    # follow a packet
-  sudo lab exec worker1/p1 -- ip route   # look around
-  sudo lab up three-node --mode vxlan    # change its mode in place
-  sudo lab compare three-node --quick    # measure the modes against one another
-  sudo lab down three-node`,
+		Example: `  lab up three-node                      # build it
+  lab check three-node                   # prove it, with packets
+  lab trace master/p1 worker1/p1         # follow a packet
+  lab exec worker1/p1 -- ip route        # look around
+  lab up three-node --mode vxlan         # change its mode in place
+  lab compare three-node --quick         # measure the modes against one another
+  lab down three-node`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
@@ -182,15 +197,16 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if c.format != "text" && c.format != "json" {
 				return refuse("-o %s: the output is text or json", c.format)
 			}
-			return nil
+			return c.goThere(cmd)
 		},
 	}
 	c.fitHelp(root)
 	root.PersistentFlags().StringVarP(&c.format, "output", "o", "text", "output `format`: text or json")
+	root.PersistentFlags().BoolVar(&c.rootless, "rootless", false, "work without root, as for an ordinary user, also when it is root that calls")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return refuse("%w\nSee \"%s --help\".", err, cmd.CommandPath())

@@ -16,12 +16,12 @@ func (c *command) plan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [FILE]",
 		Short: "Show what up would change, as the commands that would do it",
-		Long: `Shows what "lab up" would change, as ip, bridge, tc, nft and sysctl commands. Without root, or
-where a container lacks the capability, nothing can be read, and the plan is what builds the lab from scratch. With --shell it is a script that does so.`,
+		Long: `Shows what "lab up" would change, as ip, bridge, tc, nft and sysctl commands. Where an ordinary user
+has no lab running, or a container lacks the capability, nothing can be read, and the plan is what builds the lab from scratch. With --shell it is a script that does so.`,
 		Example: `  lab plan three-node
   lab plan three-node --mode vxlan
   lab plan three-node --shell > build.sh
-  sudo lab plan three-node --exit-code   # 3 when the running lab has drifted`,
+  lab plan three-node --exit-code   # 3 when the running lab has drifted`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {

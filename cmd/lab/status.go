@@ -82,11 +82,11 @@ func (c *command) status() *cobra.Command {
 		Short:   "Show running labs, their machines and interfaces, and drift",
 		Long: `Shows what is really there, read from the kernel, and where that differs from the definition. Without an argument it
 lists all running labs. With a machine or a pod it shows that alone, a node with its pods.`,
-		Example: `  sudo lab status
-  sudo lab status three-node
-  sudo lab status three-node worker1
-  sudo lab status three-node worker1/p1
-  sudo lab status -o json`,
+		Example: `  lab status
+  lab status three-node
+  lab status three-node worker1
+  lab status three-node worker1/p1
+  lab status -o json`,
 		Args:              atMost(2),
 		ValidArgsFunction: completeStatus,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -27,10 +27,10 @@ in the kernel's word and in plain English, with the command that shows more. The
 
 Without --port lab itself answers a probe of UDP or TCP; with it, the program that listens there. --size is that of the
 whole IP packet. Exit status 3 when the packet did not arrive or no answer came back.`,
-		Example: `  sudo lab trace master/p1 worker1/p1
-  sudo lab trace worker1/p1 worker2 --proto tcp --port 22
-  sudo lab trace master/p1 worker1/p1 --size 1500 --df     # does a packet of this size pass whole?
-  sudo lab trace master/p1 10.42.1.9 -o json`,
+		Example: `  lab trace master/p1 worker1/p1
+  lab trace worker1/p1 worker2 --proto tcp --port 22
+  lab trace master/p1 worker1/p1 --size 1500 --df     # does a packet of this size pass whole?
+  lab trace master/p1 10.42.1.9 -o json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return refuse("say from where to where: lab trace master/p1 worker1/p1")

@@ -33,10 +33,10 @@ their addresses. An error or Ctrl-C in a first build removes what was built; in 
 
 FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs that ship with the program:
 ` + strings.Join(labs.Names(), ", "),
-		Example: `  sudo lab up three-node
-  sudo lab up three-node --mode vxlan
-  sudo lab up three-node --name blue --var pods=5
-  sudo lab up lab.hcl -v                 # print every change as it is made`,
+		Example: `  lab up three-node
+  lab up three-node --mode vxlan
+  lab up three-node --name blue --var pods=5
+  lab up lab.hcl -v                 # print every change as it is made`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeDefinition,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,7 +85,7 @@ func (c *command) make(ctx context.Context, p *plan.Plan, r testbed.Record, verb
 		c.say("Lab %s is up already%s; there was nothing to change.", name, inMode(p))
 		return nil
 	}
-	c.say("Lab %s is up%s: %s in %.2f s.", name, inMode(p), count(len(changes), "change"), time.Since(start).Seconds())
+	c.say("Lab %s is up%s%s: %s in %.2f s.", name, inMode(p), privilege(), count(len(changes), "change"), time.Since(start).Seconds())
 	if machines := p.Cluster.Lab.Machines; len(machines) > 0 {
 		c.say("Try: lab status %s · lab check %[1]s · lab exec -l %[1]s %s -- ip route", name, machines[0].Name)
 	}
@@ -209,8 +209,8 @@ func (c *command) down() *cobra.Command {
 		Short:   "Remove a lab completely",
 		Long: `Removes a lab: its namespaces and all that is in them, also when it is half built or its definition is gone. A lab
 that is not there is no error.`,
-		Example: `  sudo lab down three-node
-  sudo lab down --all`,
+		Example: `  lab down three-node
+  lab down --all`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -39,8 +39,11 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
 	}
-	starts := map[string]string{ // the command of exec and shell; iperf3, where it is asked for as a witness; tests' witnesses; QEMU
-		"labnet/testbed": "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
+	// The command of exec and shell; the user's holder, and nsenter, since no Go program can join a user namespace; iperf3, where
+	// it is asked for as a witness; tests' witnesses; QEMU.
+	starts := map[string]string{
+		"labnet/testbed/holder": "os/exec",
+		"labnet/testbed":        "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
 	}
 	for pkg, list := range imports {
 		for _, w := range walls {

@@ -78,6 +78,8 @@ const (
 	FeatureEBPF Feature = "ebpf"
 	// BPFRefused is why a kernel that has the rest of FeatureEBPF lacks it: bpf(2) is not permitted.
 	BPFRefused Feature = "bpf_refused"
+	// TUNRefused is why a kernel that has TUN devices has none for this user: /dev/net/tun is not his to open.
+	TUNRefused Feature = "tun_refused"
 )
 
 // features lists all of them. Those of a type of link stand beside it: see [feature].
@@ -113,7 +115,9 @@ type Features map[Feature]bool
 func (f Features) Remedy(n Need) string {
 	switch {
 	case f[BPFRefused] && (n.Feature == FeatureEBPF || n.Or == FeatureEBPF):
-		return "The system call bpf() is refused (EPERM), or eBPF would stand in for it: let the container's seccomp profile and capabilities (CAP_BPF) permit it; in a user namespace it never is."
+		return "The system call bpf() is refused (EPERM), or eBPF would stand in for it: let the container's seccomp profile and capabilities (CAP_BPF) permit it; in a user namespace, which is what lab works in without root, it never is: run lab as root, or on a kernel that has the device."
+	case f[TUNRefused] && n.Feature == FeatureTUN:
+		return "/dev/net/tun is for others to open: let an administrator say \"chmod 0666 /dev/net/tun\", as most distributions do, or run lab as root."
 	case n.Or == "":
 		return n.Feature.remedy()
 	}

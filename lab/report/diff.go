@@ -99,6 +99,7 @@ func disagreements(a, b *Results) []string {
 	differ("number of CPUs", a.Machine.CPUs, b.Machine.CPUs)
 	differ("kernel", a.Machine.Kernel, b.Machine.Kernel)
 	differ("hypervisor", a.hypervisor(), b.hypervisor())
+	differ("privilege", a.Machine.privilege(), b.Machine.privilege())
 	differ("mitigations", strings.Join(a.Machine.Mitigations, ", "), strings.Join(b.Machine.Mitigations, ", "))
 	differ("pinned to", a.Machine.Pinned, b.Machine.Pinned)
 	differ("wire models", strings.Join(a.wires(), ", "), strings.Join(b.wires(), ", "))
@@ -112,6 +113,13 @@ func disagreements(a, b *Results) []string {
 	differ("lab", a.Lab, b.Lab)
 	differ("baseline", a.Baseline, b.Baseline)
 	return all
+}
+
+func (m Machine) privilege() string {
+	if m.Rootless {
+		return "without root"
+	}
+	return "root"
 }
 
 func (r *Results) hypervisor() string {

@@ -226,6 +226,7 @@ func (r *Results) machineGrid() grid {
 	}
 	return facts("The machine",
 		[2]string{"kernel", m.Kernel}, [2]string{"CPU", m.CPU}, [2]string{"CPUs", strconv.Itoa(m.CPUs)}, [2]string{"hypervisor", hypervisor},
+		[2]string{"measured as", m.privilege()},
 		[2]string{"CPU time taken by the hypervisor", number("%.1f s", m.Steal)}, [2]string{"load before", number("%.2f", m.Load)},
 		[2]string{"memory", number("%.1f GiB", float64(m.Memory)/(1<<30))}, [2]string{"frequency governor", m.Governor}, [2]string{"clock source", m.Clock},
 		[2]string{"default qdisc", m.Qdisc}, [2]string{"default congestion control", m.Congestion},

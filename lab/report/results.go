@@ -69,6 +69,7 @@ type Machine struct {
 	Qdisc       string   `json:"qdisc"`       // default of a device that has a real one
 	Congestion  string   `json:"congestion"`  // default of a socket; the samples say what was used
 	Steal       float64  `json:"steal"`       // seconds of CPU that the hypervisor gave to others, over the whole comparison
+	Rootless    bool     `json:"rootless"`    // by a user who is not root, in a user namespace, where buffers of sockets are smaller
 	Load        float64  `json:"load"`        // one-minute average before the comparison began
 	Pinned      []int    `json:"pinned"`      // the CPUs of client and server; empty where they ran anywhere
 }

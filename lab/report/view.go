@@ -393,6 +393,9 @@ func (r *Results) heading() []string {
 	if m.Virtual {
 		on += ", in a virtual machine"
 	}
+	if m.Rootless {
+		on += ", without root"
+	}
 	return []string{r.Lab + ": " + strings.Join(r.Modes, ", "), how + ". " + on}
 }
 

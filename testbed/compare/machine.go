@@ -14,12 +14,13 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/lab/report"
+	"labnet/testbed"
 )
 
 // Machine says what is measured on. What cannot be found out is left out.
 func Machine() report.Machine {
 	m := report.Machine{
-		CPUs: runtime.NumCPU(), Load: load(),
+		CPUs: runtime.NumCPU(), Load: load(), Rootless: testbed.InUserNamespace(),
 		Governor:   line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
 		Clock:      line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
 		Qdisc:      line("/proc/sys/net/core/default_qdisc"),

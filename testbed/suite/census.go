@@ -15,6 +15,7 @@ import (
 
 	"labnet/testbed"
 	"labnet/testbed/agent"
+	"labnet/testbed/holder"
 )
 
 // Census describes what labs must leave as it was: the user's own links, addresses, routes, rules, firewall, sysctls and
@@ -64,6 +65,10 @@ func Main(m *testing.M, prefix string) int {
 			return testbed.Enter(os.Args[2:])
 		case testbed.AgentArg:
 			return agent.Main(os.Args[2:])
+		case holder.HoldArg:
+			return holder.Hold()
+		case holder.WithinArg:
+			return holder.Within(os.Args[2:])
 		case byHand:
 			if err := testbed.ByHand(context.Background(), os.Args[2:], os.Stdin); err != nil {
 				fmt.Fprintln(os.Stderr, err)

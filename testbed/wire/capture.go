@@ -52,8 +52,8 @@ func Listen(place *testbed.Place, device string) (*Capture, error) {
 			return os.NewSyscallError("socket", err)
 		}
 		c.file = os.NewFile(uintptr(fd), "packet:"+device)
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, rcvBuf); err != nil {
-			return os.NewSyscallError("setsockopt", err)
+		if err := testbed.SocketBuffer(fd, unix.SO_RCVBUFFORCE, rcvBuf); err != nil {
+			return err
 		}
 		// The kernel takes a VLAN tag out of the frame and tells it apart from it.
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labnet/modes/udp/proxy"
+	"labnet/testbed"
 )
 
 // buffers are as large as the kernel lets a privileged process ask for; bursts of TCP come at once.
@@ -128,7 +129,7 @@ func (p *Proxy) listen() (int, error) {
 		return 0, fmt.Errorf("socket: %w", err)
 	}
 	for _, option := range []int{unix.SO_RCVBUFFORCE, unix.SO_SNDBUFFORCE} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, buffers); err != nil {
+		if err := testbed.SocketBuffer(fd, option, buffers); err != nil {
 			return 0, fmt.Errorf("buffers of the socket: %w", err)
 		}
 	}
