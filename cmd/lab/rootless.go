@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 var (
 	staysOutside = []string{"help", "completion", "report", "validate", "fmt", "modes", "version"}
 	// These look at what is running, and else say what can be said without it.
-	entersIfThere = []string{"plan", "__complete", "__completeNoDesc"}
+	entersIfThere = []string{"plan", "graph", "__complete", "__completeNoDesc"}
 	// This one would look at a world, and else says why there is none.
 	entersIfItCan = []string{"doctor"}
 )
@@ -48,6 +49,14 @@ func (c *command) goThere(cmd *cobra.Command) error {
 	}
 	c.say("lab %s works on network namespaces, which takes root, or namespaces of your own.", cmd.Name())
 	return status{failed, err}
+}
+
+// unprivileged says of an error that tracing ended with whether it is for want of root.
+func unprivileged(err error) error {
+	if !errors.Is(err, os.ErrPermission) || !testbed.InUserNamespace() {
+		return err
+	}
+	return fmt.Errorf("the kernel's tracepoints are for root alone, also where users may have namespaces of their own (%w); as root: \"sudo lab up\" and \"sudo lab trace\"", err)
 }
 
 // privilege says what a lab was built with, where that is not root.

@@ -205,6 +205,20 @@ func TestRootlessNeedsEBPF(t *testing.T) {
 	}
 }
 
+// TestRootlessTrace: a packet is followed, or what that takes is said; the holder ends all the same.
+func TestRootlessTrace(t *testing.T) {
+	s := asSomebody(t)
+	s.must("up", "three-node", "--mode", "host-gw")
+	if code, out, stderr := s.run("trace", "master/p1", "worker1/p1"); code != 0 && (code != failed || !strings.Contains(stderr, "for root alone") || !strings.Contains(stderr, "sudo lab trace")) {
+		t.Errorf("exit status %d\n%s%s", code, out, stderr)
+	}
+	if out := s.must("graph", "three-node", "--format", "mermaid"); !strings.Contains(out, "worker1") {
+		t.Error(out)
+	}
+	s.must("down", "three-node")
+	s.awaitNobody()
+}
+
 // TestRootlessFiles: the user's own files are his there too, also what is written, and the results say how they were measured.
 func TestRootlessFiles(t *testing.T) {
 	s := asSomebody(t)

@@ -102,7 +102,8 @@ func (c *command) follow(cmd *cobra.Command, labName string, opt kernel.Options,
 		}
 		opt.Size = least
 	}
-	return kernel.Run(cmd.Context(), p, opt)
+	t, err := kernel.Run(cmd.Context(), p, opt)
+	return t, unprivileged(err)
 }
 
 // sound refuses what cannot be meant.

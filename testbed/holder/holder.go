@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -100,14 +101,12 @@ func (h *guests) admit(guest net.Conn) {
 func (h *guests) mayLeave() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.n == 0 && isEmpty("/run/netns") && isEmpty("/run/lab") {
+	namespaces, _ := os.ReadDir("/run/netns")
+	labs, _ := os.ReadDir("/run/lab")
+	labs = slices.DeleteFunc(labs, func(e os.DirEntry) bool { return !e.IsDir() }) // a file there is no lab's
+	if h.n == 0 && len(namespaces) == 0 && len(labs) == 0 {
 		os.Exit(0)
 	}
-}
-
-func isEmpty(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err != nil || len(entries) == 0
 }
 
 // bury waits for processes whose parents have ended, as the first process of a pid namespace must.
