@@ -27,8 +27,8 @@ func (c *command) bench() *cobra.Command {
 else runs in it. It is left as it is. Paths, measures, proof and report are those of "lab compare", and so are the traps:
 one machine, no network cards. Path cost needs generations of instances, and lifecycle builds and removes them; both belong
 to compare.`,
-		Example: `  sudo lab bench three-node
-  sudo lab bench three-node --from master/p1 --to worker2/p1 --measures tcp-stream,one-way`,
+		Example: `  lab bench three-node
+  lab bench three-node --from master/p1 --to worker2/p1 --measures tcp-stream,one-way`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeInstance,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -45,9 +45,9 @@ func (c *command) drill() *cobra.Command {
 		Long: `A drill breaks the running lab, or one of its own where none is running, and tells what a user would report. The
 learner finds the cause with lab check, trace, capture and exec, or any tool they know, and mends it. "lab drill
 check" judges by state and by packets. While a drill is on, status and plan do not give its answer away.`,
-		Example: `  sudo lab drill start --random --level 1
-  sudo lab drill hint
-  sudo lab drill check`,
+		Example: `  lab drill start --random --level 1
+  lab drill hint
+  lab drill check`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return refuse("there is no \"lab drill %s\"; see \"lab drill --help\"", args[0])
@@ -95,9 +95,9 @@ func (c *command) drillStart() *cobra.Command {
 		Short: "Break a lab, and tell what a user would report",
 		Long: `Breaks the running lab, or where none is running one of the drill's own, and tells what a user would report. With
 --random the name is not told either. The same --seed breaks the labs of a whole class alike.`,
-		Example: `  sudo lab drill start --random --level 1
-  sudo lab drill start --random --level 2 --seed 7 --count 2
-  sudo lab drill start fdb-missing`,
+		Example: `  lab drill start --random --level 1
+  lab drill start --random --level 2 --seed 7 --count 2
+  lab drill start fdb-missing`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeFault,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -271,7 +271,7 @@ func (c *command) planned(name string, d faults.Drill) (*plan.Plan, []faults.Str
 }
 
 func (c *command) drillStatus() *cobra.Command {
-	return c.during("status", "Show the drill that is on", "", "  sudo lab drill status", func(cmd *cobra.Command, name string, d faults.Drill) error {
+	return c.during("status", "Show the drill that is on", "", "  lab drill status", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		_, strikes, err := c.planned(name, d)
 		if err != nil {
 			return err
@@ -293,7 +293,7 @@ func spent(d faults.Drill) string { return time.Since(d.Started).Round(time.Seco
 
 func (c *command) drillHint() *cobra.Command {
 	return c.during("hint", "Give the next hint: the machine, then the layer, then the command", `Gives the next of the three hints of each fault: which machine, which layer, which command shows it. Hints are
-counted. Where you have changed something that has nothing to do with the fault, a hint says so.`, "  sudo lab drill hint",
+counted. Where you have changed something that has nothing to do with the fault, a hint says so.`, "  lab drill hint",
 		func(cmd *cobra.Command, name string, d faults.Drill) error {
 			p, strikes, err := c.planned(name, d)
 			if err != nil {
@@ -341,7 +341,7 @@ func (c *command) drillCheck() *cobra.Command {
 	wait := 15 * time.Second
 	cmd := c.during("check", "Judge what you have mended, by state and by packets", `Judges by the state of the kernel and by packets. Exit status 0: solved, and the drill is over. 3: unsolved, or only the
 symptom is gone: all checks are green, but what was broken is not as it was. Where the cause is mended and packets
-still get lost, it waits for protocols to converge.`, "  sudo lab drill check\n  sudo lab drill check --wait 1m -o json",
+still get lost, it waits for protocols to converge.`, "  lab drill check\n  lab drill check --wait 1m -o json",
 		func(cmd *cobra.Command, name string, d faults.Drill) error {
 			p, strikes, err := c.planned(name, d)
 			if err != nil {
@@ -466,7 +466,7 @@ func symptom(r *check.Report) string {
 }
 
 func (c *command) drillReveal() *cobra.Command {
-	return c.during("reveal", "Show the answer: what is wrong, why, and the commands that mend it", "", "  sudo lab drill reveal", func(cmd *cobra.Command, name string, d faults.Drill) error {
+	return c.during("reveal", "Show the answer: what is wrong, why, and the commands that mend it", "", "  lab drill reveal", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		p, strikes, err := c.planned(name, d)
 		if err != nil {
 			return err
@@ -497,7 +497,7 @@ func (c *command) drillReveal() *cobra.Command {
 }
 
 func (c *command) drillStop() *cobra.Command {
-	return c.during("stop", "End the drill, and mend the lab", "", "  sudo lab drill stop", func(cmd *cobra.Command, name string, d faults.Drill) error {
+	return c.during("stop", "End the drill, and mend the lab", "", "  lab drill stop", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		f, err := features("drill", false)
 		if err != nil {
 			return err

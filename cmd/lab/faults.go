@@ -126,8 +126,8 @@ func (c *command) breaks() *cobra.Command {
 		Short: "Break the running lab by a fault",
 		Long: `Changes the running lab as a fault does. "lab check" shows what it does to packets, "lab status" and "lab plan" what
 is different, and "lab up" mends it. For a fault whose answer is hidden: "lab drill start".`,
-		Example: `  sudo lab break fdb-missing
-  sudo lab break --random --level 2 --seed 7`,
+		Example: `  lab break fdb-missing
+  lab break --random --level 2 --seed 7`,
 		Args:              atMost(1),
 		ValidArgsFunction: completeFault,
 		RunE: func(cmd *cobra.Command, args []string) error {

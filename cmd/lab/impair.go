@@ -38,11 +38,11 @@ of packets that the machine sends; the rate is limited both ways. What is not na
 turns all off.
 
 It is kept until "lab down": "lab up" leaves it, "lab up --reset" undoes it, and "lab status" shows it.`,
-		Example: `  sudo lab impair worker1 delay=50ms jitter=10ms loss=1%
-  sudo lab impair gw:eth1 rate=10mbit
-  sudo lab impair worker1 loss=0         # the delay stays
-  sudo lab impair lan none
-  sudo lab up three-node --reset         # as it is defined`,
+		Example: `  lab impair worker1 delay=50ms jitter=10ms loss=1%
+  lab impair gw:eth1 rate=10mbit
+  lab impair worker1 loss=0              # the delay stays
+  lab impair lan none
+  lab up three-node --reset              # as it is defined`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return refuse("say which link and what it is to do: lab impair worker1 delay=50ms, or lab impair worker1 none")

@@ -15,7 +15,7 @@ import (
 
 // Which verbs do without namespaces; all others work in the world of the user who is not root.
 var (
-	staysOutside = []string{"help", "completion", "report", "validate", "fmt", "modes", "version"}
+	staysOutside = []string{"help", "completion", "report", "faults", "validate", "fmt", "modes", "version"}
 	// These look at what is running, and else say what can be said without it.
 	entersIfThere = []string{"plan", "graph", "__complete", "__completeNoDesc"}
 	// This one would look at a world, and else says why there is none.

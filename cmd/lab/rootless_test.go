@@ -219,6 +219,21 @@ func TestRootlessTrace(t *testing.T) {
 	s.awaitNobody()
 }
 
+// TestRootlessDrill: a learner needs no root: a drill is begun, is wrong, and is over.
+func TestRootlessDrill(t *testing.T) {
+	s := asSomebody(t)
+	s.must("up", "three-node", "--mode", "host-gw")
+	s.must("drill", "start", "forwarding-off", "--seed", "1")
+	if code, out, stderr := s.run("drill", "check", "--wait", "0s"); code != answer {
+		t.Errorf("exit status %d\n%s%s", code, out, stderr)
+	}
+	s.must("drill", "hint")
+	s.must("up", "three-node", "--mode", "host-gw")
+	s.must("check", "three-node")
+	s.must("down", "three-node")
+	s.awaitNobody()
+}
+
 // TestRootlessFiles: the user's own files are his there too, also what is written, and the results say how they were measured.
 func TestRootlessFiles(t *testing.T) {
 	s := asSomebody(t)
