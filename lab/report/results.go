@@ -20,6 +20,7 @@ type Results struct {
 	Modes      []string    `json:"modes"` // in the order asked for; the twin is none of them
 	Baseline   string      `json:"baseline"`
 	Twin       *Twin       `json:"twin"`
+	RuleFree   *Twin       `json:"rule_free"` // a mode once more, without its netfilter rules; it is none of the modes
 	Wires      []Wire      `json:"wires"` // the first is the one that ranks
 	Set        string      `json:"set"`   // of measures: quick, default, full; empty where they were chosen one by one
 	Quick      bool        `json:"quick"`
@@ -44,6 +45,7 @@ type Results struct {
 	Expected   []Expected  `json:"expected"`
 	Checks     []Check     `json:"checks"`   // made while measuring
 	Warnings   []string    `json:"warnings"` // what happened while measuring
+	PathCost   *PathCost   `json:"path_cost"` // how samples of the measure path-cost were taken; null where there are none
 
 	// What follows is derived from the above, by Derive.
 	Summary  []Summary `json:"summary"`
@@ -102,6 +104,55 @@ type TopologyPod struct {
 type Twin struct {
 	Mode string `json:"mode"` // the twin's name, such as "host-gw again"
 	Of   string `json:"of"`
+}
+
+// PathCost says how path cost was measured: the work of the kernel for a message, with both ends on one CPU.
+//
+// Its samples are of the measure "path-cost", under the wire model "bare", and what is counted as a round elsewhere is a
+// generation here: in each there is an instance of every variant, built before the measuring began, and Round is its number.
+// So a variant has one value for each generation and cell, pooled from slices that were taken in turn with the others'.
+//
+//	Metric "round trip", unit ns: the mean of the middle half of all round trips.
+//	Metric "elsewhere", a number without a unit: network softirqs that other CPUs worked on for each round trip. It is the
+//	least of the cell's slices, so that what others do on the machine is left out as far as can be.
+//
+// Params are words, of which those with "=" name a value:
+//
+//	protocol=tcp request=512          the cell that ranks
+//	protocol=tcp request=1400         beside it
+//	protocol=udp request=64           beside it
+//	protocol=tcp request=1 connect    a new connection for every request: from connect to the answer
+//	protocol=tcp request=65536 curve  a point of the curve, with intervals and without ranks
+//
+// The answer is one byte, in UDP eight, which are also the fewest of a request. What was measured as a ranking cell is not
+// measured again for the curve: the curve consists of the points and of the ranking cells.
+//
+// The path is "cross-node", or "host-host" for what all are held against: between the nodes of the variant without rules,
+// and of the baseline where there is none.
+type PathCost struct {
+	Asked  int            `json:"asked"`  // generations
+	CPU    int            `json:"cpu"`    // that both ends, softirqs and agents ran on
+	Slice  float64        `json:"slice"`  // seconds, of ranking cells
+	Brief  float64        `json:"brief"`  // seconds, of points of the curve
+	MSS    map[string]int `json:"mss"`    // by mode: the payload of a full TCP segment between pods of different nodes
+	Passes []Generation   `json:"passes"` // as they were measured
+	Left   []Left         `json:"left"`   // modes whose work leaves the CPU: their numbers are latencies, and no cost
+}
+
+// Generation is one round of path cost. One that is void has no samples.
+type Generation struct {
+	Number  int       `json:"number"` // from 1
+	Start   time.Time `json:"start"`
+	Seconds float64   `json:"seconds"`
+	Steal   float64   `json:"steal"` // seconds of CPU
+	Load    float64   `json:"load"`  // one-minute average at the end
+	Void    string    `json:"void"`  // why it does not count; empty where it does
+}
+
+// Left says that packets of a mode are worked on by other CPUs than the one that is measured.
+type Left struct {
+	Mode      string  `json:"mode"`
+	Elsewhere float64 `json:"elsewhere"` // softirqs for each round trip, the median of the generations
 }
 
 // Wire is a model of the links between nodes. Numbers of different ones are never compared.
