@@ -21,8 +21,8 @@ type Results struct {
 	Baseline   string      `json:"baseline"`
 	Twin       *Twin       `json:"twin"`
 	RuleFree   *Twin       `json:"rule_free"` // a mode once more, without its netfilter rules; it is none of the modes
-	Wires      []Wire      `json:"wires"` // the first is the one that ranks
-	Set        string      `json:"set"`   // of measures: quick, default, full; empty where they were chosen one by one
+	Wires      []Wire      `json:"wires"`     // the first is the one that ranks
+	Set        string      `json:"set"`       // of measures: quick, default, full; empty where they were chosen one by one
 	Quick      bool        `json:"quick"`
 	Rounds     int         `json:"rounds"`       // finished
 	Asked      int         `json:"rounds_asked"` // more where the comparison was interrupted
@@ -43,8 +43,8 @@ type Results struct {
 	Devices    []Device    `json:"devices"`
 	Proof      []Proof     `json:"proof"`
 	Expected   []Expected  `json:"expected"`
-	Checks     []Check     `json:"checks"`   // made while measuring
-	Warnings   []string    `json:"warnings"` // what happened while measuring
+	Checks     []Check     `json:"checks"`    // made while measuring
+	Warnings   []string    `json:"warnings"`  // what happened while measuring
 	PathCost   *PathCost   `json:"path_cost"` // how samples of the measure path-cost were taken; null where there are none
 
 	// What follows is derived from the above, by Derive.
