@@ -126,7 +126,7 @@ func (r *Results) controls() []Control {
 	}
 	var controls []Control
 	for _, m := range r.Summary {
-		if m.Mode == r.Twin.Mode {
+		if m.Mode == r.Twin.Mode && m.Measure != costMeasure {
 			controls = append(controls, Control{
 				Wire: m.Wire, Path: m.Path, Measure: m.Measure, Metric: m.Metric, Params: m.Params, N: m.N,
 				Ratio: m.Ratio, RatioLow: m.RatioLow, RatioHigh: m.RatioHigh, P: m.P,
@@ -149,12 +149,13 @@ func (r *Results) controls() []Control {
 // that name, and returns its answer by kind.
 func (r *Results) relabelled(modes []string, wanted func(kind) bool) map[kind][]float64 {
 	count := 0
-	for _, s := range r.Samples {
+	samples := r.measured()
+	for _, s := range samples {
 		count = max(count, s.Round)
 	}
 	var kinds []kind
 	var values [][][]float64
-	for _, s := range collect(r.Samples) {
+	for _, s := range collect(samples) {
 		if !wanted(s.kind) || slices.ContainsFunc(modes, func(mode string) bool { return len(s.values[mode]) < MinRounds }) {
 			continue
 		}

@@ -64,6 +64,9 @@ func (r *Results) wireViews() []wireView {
 			}
 		}
 		view.Groups = groups(sections)
+		if len(view.Groups) == 0 {
+			continue
+		}
 		view.Main = mainPath(view.Groups)
 		view.Overview = r.overview(view.Groups, view.Main)
 		views = append(views, view)
@@ -75,10 +78,13 @@ func (r *Results) sections() []section {
 	var all []section
 	at := map[kind]int{}
 	measured := map[kind]*series{}
-	for _, s := range collect(r.Samples) {
+	for _, s := range collect(r.measured()) {
 		measured[s.kind] = s
 	}
 	for _, s := range r.Summary {
+		if s.Measure == costMeasure {
+			continue
+		}
 		k := s.kind()
 		i, ok := at[k]
 		if !ok {
