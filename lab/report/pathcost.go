@@ -41,7 +41,8 @@ func centreAt(values []float64, level float64) estimate {
 	}
 	slices.Sort(means)
 	e := estimate{value: median(means)}
-	if below := mostBelow(len(values), level); below >= 0 {
+	if below := mostBelow(len(values), level); below >= 0 || len(values) >= MinRounds { // or else the widest there is
+		below = max(0, below)
 		e.low, e.high = &means[below], &means[len(means)-1-below]
 	}
 	return e
@@ -199,22 +200,29 @@ func (c *costs) compare(variants []string, twin *Twin) {
 		}
 		c.pairs[t.of] = of
 		back := of
-		back.ratio = pairEstimate(e, -1).exp()
+		back.ratio = turned(e).exp()
 		c.pairs[[2]string{t.of[1], t.of[0]}] = back
 	}
 }
 
-// pairEstimate turns an estimate around where the sign is negative.
-func pairEstimate(e estimate, sign float64) estimate {
-	if sign > 0 {
-		return e
+// logs is the opposite of exp.
+func logs(e estimate) estimate {
+	of := estimate{value: math.Log(e.value)}
+	if e.low != nil {
+		low, high := math.Log(*e.low), math.Log(*e.high)
+		of.low, of.high = &low, &high
 	}
-	turned := estimate{value: -e.value}
+	return of
+}
+
+// turned is the estimate of what the other way round is.
+func turned(e estimate) estimate {
+	of := estimate{value: -e.value}
 	if e.low != nil {
 		low, high := -*e.high, -*e.low
-		turned.low, turned.high = &low, &high
+		of.low, of.high = &low, &high
 	}
-	return turned
+	return of
 }
 
 // rank sets the tiers: the next one begins with the first mode that is told from the best of the tier so far.

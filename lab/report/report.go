@@ -20,6 +20,7 @@ func (r *Results) Derive() {
 	r.Schema = Schema
 	r.Summary = append(r.costSummaries(), Summarise(r.measured(), r.Baseline, r.Twin)...)
 	r.Control = r.controls()
+	r.Checks = settled(r.Checks)
 	r.Validity = r.validity()
 	r.Notes = r.notes()
 	r.Verdict = r.verdict()

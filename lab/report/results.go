@@ -295,6 +295,7 @@ type Check struct {
 	Mode   string `json:"mode"`
 	Wire   string `json:"wire"`
 	OK     bool   `json:"ok"`
+	State  string `json:"state"`  // passed, failed, not tested; derived from OK where it is empty
 	Detail string `json:"detail"` // what was seen
 }
 

@@ -166,8 +166,12 @@ func (r *Results) orderSentence(c *costs) string {
 	cheapest, dearest := c.ranked[0], c.ranked[len(c.ranked)-1]
 	low, ok := c.above(cheapest)
 	high, ok2 := c.above(dearest)
-	if ok && ok2 {
-		s += fmt.Sprintf(". Above a round trip between the nodes themselves it is from %s ns to %s", nanoseconds(low.value), nanoseconds(high.value))
+	switch {
+	case !ok || !ok2:
+	case low.low != nil && *low.low <= 0:
+		s += fmt.Sprintf(". %s adds nothing that could be told from zero to a round trip between the nodes themselves, and %s %s ns", cheapest, dearest, nanoseconds(high.value))
+	default:
+		s += fmt.Sprintf(". To a round trip between the nodes themselves %s adds %s ns, and %s %s", cheapest, nanoseconds(low.value), dearest, nanoseconds(high.value))
 	}
 	if r.PathCost != nil {
 		for _, l := range r.PathCost.Left {
@@ -205,7 +209,11 @@ func (r *Results) rulesSentence(c *costs) string {
 		return ""
 	}
 	if at.relation != differ {
-		return fmt.Sprintf("%s without its firewall rules costs %s of what it costs with them: %s.", of, hundredths(1/at.ratio.value), at.relation)
+		how := "was not told apart from it"
+		if at.relation == alike {
+			how = "is no practical difference from it"
+		}
+		return fmt.Sprintf("%s without its firewall rules %s: %s (%s).", of, how, hundredths(1/at.ratio.value), turned(logs(at.ratio)).exp().spread(hundredths))
 	}
 	s := fmt.Sprintf("%s's firewall rules are %s ns of it (%s)", of, nanoseconds(rules.value), rules.spread(nanoseconds))
 	if above, ok := c.above(of); ok {
@@ -252,7 +260,7 @@ func (r *Results) besideSentence(c *costs) string {
 			}
 		}
 		if len(cut) > 0 {
-			turned = append(turned, fmt.Sprintf("they are two packets in %s of %s's cost", list(cut), r.Baseline))
+			turned = append(turned, fmt.Sprintf("the message is two packets in %s of %s's cost", list(cut), r.Baseline))
 		}
 		if len(turned) > 0 {
 			other = append(other, fmt.Sprintf("With %s %s", what, few(turned)))
@@ -275,7 +283,7 @@ func (p *PathCost) mss(mode string) int {
 
 // capacitySentence says where the modes' capacity orders them otherwise than their cost.
 func (r *Results) capacitySentence(c *costs) string {
-	var turned, kinds []string
+	var against, kinds []string
 	pairs, told := 0, 0
 	var lead []section
 	for _, g := range groups(r.sections()) {
@@ -290,7 +298,7 @@ func (r *Results) capacitySentence(c *costs) string {
 				tiers[m.Mode] = *m.Tier
 			}
 		}
-		against := len(turned)
+		before := len(against)
 		for i, cheap := range c.ranked {
 			for _, dear := range c.ranked[i+1:] {
 				if c.pairs[[2]string{cheap, dear}].relation != differ || tiers[cheap] == 0 || tiers[dear] == 0 {
@@ -301,23 +309,23 @@ func (r *Results) capacitySentence(c *costs) string {
 					told++
 				}
 				if tiers[cheap] > tiers[dear] {
-					turned = append(turned, fmt.Sprintf("%s is ahead of %s in %s", dear, cheap, s.kind.short()))
+					against = append(against, fmt.Sprintf("%s is ahead of %s in %s", dear, cheap, s.kind.short()))
 				}
 			}
 		}
-		if len(turned) > against {
+		if len(against) > before {
 			kinds = append(kinds, s.kind.short())
 		}
 	}
 	switch {
 	case len(lead) == 0:
 		return ""
-	case len(turned) == 0:
+	case len(against) == 0:
 		return fmt.Sprintf("Capacity on two CPUs (%s) contradicts no pair of this order: it tells %d of %s apart.", plural(len(lead), "measure"), told, plural(pairs, "pair"))
-	case len(turned) <= 3:
-		return "Capacity orders otherwise than cost: " + list(turned) + "."
+	case len(against) <= 3:
+		return "Capacity orders otherwise than cost: " + list(against) + "."
 	}
-	return fmt.Sprintf("Capacity orders otherwise than cost in %s: %s, and %d pairs more.", list(kinds), turned[0], len(turned)-1)
+	return fmt.Sprintf("Capacity orders otherwise than cost in %s: %s, and %d pairs more.", list(kinds), against[0], len(against)-1)
 }
 
 // short names a kind of numbers in a sentence.
