@@ -19,6 +19,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/modes"
+	"labnet/modes/traits"
 	"labnet/testbed"
 	"labnet/testbed/compare"
 )
@@ -176,7 +177,12 @@ func (c *command) measure(ctx context.Context, s *source, of func(*plan.Plan) *s
 	}
 	cfg.Down = func(ctx context.Context, name string) error { return testbed.Down(ctx, name, func(string) {}) }
 	cfg.Keep = func(r *report.Results) error {
-		r.Tool, r.Definition = "lab "+version(), hash
+		r.Tool, r.Definition, r.Traits = "lab "+version(), hash, nil
+		for _, v := range cfg.Variants {
+			if slices.Contains(r.Modes, v.Mode) {
+				r.Traits = append(r.Traits, traits.Of(v.Plans[0]))
+			}
+		}
 		return errors.Join(r.Save(out), own(out))
 	}
 	steps := newProgress(c.err)

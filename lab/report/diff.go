@@ -58,14 +58,14 @@ type Change struct {
 func Compare(a, b *Results) *Diff {
 	d := &Diff{Schema: Schema, A: a.recorded(), B: b.recorded(), Disagreements: listed(disagreements(a, b)), Only: []string{}, Changes: []Change{}}
 	in := map[kind]*series{}
-	for _, s := range collect(b.Samples) {
+	for _, s := range collect(b.measured()) {
 		in[s.kind] = s
 	}
 	sections := map[kind]section{}
 	for _, s := range b.sections() {
 		sections[s.kind] = s
 	}
-	old := collect(a.Samples)
+	old := collect(a.measured())
 	for i, s := range a.sections() {
 		with, other := in[s.kind], sections[s.kind]
 		if with == nil {
@@ -75,7 +75,7 @@ func Compare(a, b *Results) *Diff {
 		delete(in, s.kind)
 		d.Changes = append(d.Changes, changes(old[i], with, s, other, a.Baseline == b.Baseline)...)
 	}
-	for _, s := range collect(b.Samples) {
+	for _, s := range collect(b.measured()) {
 		if in[s.kind] != nil {
 			d.Only = append(d.Only, fmt.Sprintf("only B has %s, wire model %s", s.kind, s.wire))
 		}

@@ -11,6 +11,7 @@ type cell struct {
 	Note  string // what is said of it more quietly
 	Good  bool   // better than the baseline, and told apart; or a check that passed
 	Bad   bool   // the opposite
+	Warn  bool   // neither, but to be minded
 	Strip *strip // the same as a picture
 }
 
@@ -62,26 +63,34 @@ func (r *Results) expectedGrid() grid {
 
 // findingGrid says what was checked, and what was seen.
 func (r *Results) findingGrid() grid {
-	g := grid{Caption: "Validity", Header: []string{"check", "passed", "seen"}, Prose: true}
+	g := grid{Caption: "Validity", Header: []string{"check", "state", "seen"}, Prose: true}
 	for _, f := range r.findings() {
-		mark := verdict(f.Passed == f.Of)
-		if f.Passed < f.Of && f.Of > 1 {
-			mark.Text += fmt.Sprintf(" (%d of %d)", f.Of-f.Passed, f.Of)
+		mark := stateCell(f.State, f.Unusable)
+		if f.Count < f.Of {
+			mark.Text += fmt.Sprintf(" (%d of %d)", f.Count, f.Of)
 		}
 		g.Rows = append(g.Rows, []cell{{Text: f.Name}, mark, {Text: f.Seen}})
 	}
 	return g
 }
 
-func verdict(ok bool) cell {
-	if ok {
-		return cell{Text: "✓ pass", Good: true}
+// stateCell shows the state of a check: red is for what makes a number unusable.
+func stateCell(state string, unusable bool) cell {
+	switch state {
+	case passed:
+		return cell{Text: "✓ passed", Good: true}
+	case failed:
+		return cell{Text: "✗ failed", Bad: unusable, Warn: !unusable}
 	}
-	return cell{Text: "✗ fail", Bad: true}
+	return cell{Text: "○ not tested"}
 }
 
+func verdict(ok bool) cell { return stateCell(map[bool]string{true: passed, false: failed}[ok], !ok) }
+
 // overviewGrid has a row for every kind of numbers and a column for every mode.
-func (r *Results) overviewGrid(v wireView) grid { return r.columnGrid(v.title(v.Main), v.Overview) }
+func (r *Results) overviewGrid(v wireView) grid {
+	return r.columnGrid(v.title("Capacity, "+v.Main), v.Overview)
+}
 
 func (r *Results) columnGrid(caption string, columns []column) grid {
 	g := grid{Caption: caption, Header: append([]string{""}, r.rows()...)}

@@ -24,7 +24,12 @@ type htmlPage struct {
 	Heading   []string
 	Made      string
 	Passed    string
+	Unusable  bool
 	Failed    []finding
+	Verdict   Verdict
+	Ranking   grid
+	Plots     []costPlot
+	Costs     []htmlNumbers
 	Remarks   []string
 	Wires     []htmlWire
 	Legend    string
@@ -75,7 +80,7 @@ type htmlNumbers struct {
 func (r *Results) html(w io.Writer) error {
 	p := htmlPage{
 		Title: r.Lab + ": " + strings.Join(r.Modes, ", "), Heading: r.heading(), Made: r.Tool, Legend: r.legend(), Limits: r.limits(),
-		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), Passed: r.passed(),
+		Remarks: slices.Concat(r.Notes, r.Warnings), Command: command(r.Argv), Passed: r.checked(),
 		Machine: r.machineGrid(), Method: r.methodGrid(), Passes: r.passGrid(), Devices: r.deviceGrids(),
 		Findings:  r.findingGrid(),
 		Checks:    grid{Caption: "Every check", Header: []string{"check", "about", "", "seen"}, Prose: true},
@@ -85,13 +90,22 @@ func (r *Results) html(w io.Writer) error {
 	if !r.Start.IsZero() {
 		p.Made += ", " + r.Start.UTC().Format("2006-01-02 15:04 UTC")
 	}
+	p.Verdict, p.Ranking = r.Verdict, r.verdictGrid()
+	r.drawRanking(&p.Ranking)
+	for _, c := range r.sizeCurves() {
+		p.Plots = append(p.Plots, r.costPlot(c))
+	}
+	for _, s := range r.costSections() {
+		p.Costs = append(p.Costs, htmlNumbers{s.Title, s.numbers()})
+	}
 	for _, f := range r.findings() {
-		if f.Passed < f.Of {
+		p.Unusable = p.Unusable || f.Unusable
+		if f.State == failed {
 			p.Failed = append(p.Failed, f)
 		}
 	}
 	for _, c := range r.Validity {
-		p.Checks.Rows = append(p.Checks.Rows, []cell{{Text: c.Name}, {Text: c.about()}, verdict(c.OK), {Text: c.Detail}})
+		p.Checks.Rows = append(p.Checks.Rows, []cell{{Text: c.Name}, {Text: c.about()}, stateCell(c.State, c.unusable()), {Text: c.Detail}})
 	}
 	views := r.wireViews()
 	for i, v := range views {
@@ -151,11 +165,60 @@ func (s section) numbers() grid {
 	g := s.grid()
 	g.Caption += ", wire model " + s.wire
 	for i, m := range s.Modes {
-		at := &g.Rows[i][slices.Index(s.Header, s.contrast)]
-		at.Good, at.Bad = s.told(m)
+		if column := slices.Index(s.Header, s.contrast); column >= 0 {
+			at := &g.Rows[i][column]
+			at.Good, at.Bad = s.told(m)
+		}
 	}
 	g.draw("every round", s.rounds)
 	return g
+}
+
+// drawRanking adds to the verdict's table what each mode adds, from zero, with intervals. One mode far above all others would
+// leave nothing to be seen of them: it is drawn as beyond the axis.
+func (r *Results) drawRanking(g *grid) {
+	var readings []reading
+	var ends []float64
+	for _, k := range r.Verdict.Ranks {
+		if k.Added == nil || k.AddedHigh == nil {
+			return
+		}
+		readings = append(readings, reading{name: k.Mode + ", ns added", line: *k.Added, low: k.AddedLow, high: k.AddedHigh})
+		ends = append(ends, *k.AddedHigh)
+	}
+	if len(readings) < 2 {
+		return
+	}
+	slices.Sort(ends)
+	most := ends[len(ends)-1]
+	if next := ends[len(ends)-2]; next > 0 && most > 3*next {
+		most = 1.1 * next
+	}
+	within := slices.Clone(readings)
+	for i := range within {
+		of := &within[i]
+		low, high := min(*of.low, most), min(*of.high, most)
+		of.line, of.low, of.high = min(of.line, most), &low, &high
+	}
+	base := 0.0
+	drawn, _ := strips(within, &base, true, nanoseconds)
+	at := len(g.Header)
+	if len(r.Traits) > 0 {
+		at = 4
+	}
+	g.Header = slices.Insert(slices.Clone(g.Header), at, "from zero")
+	for i := range g.Rows {
+		shown := cell{Text: "–"}
+		if i < len(drawn) {
+			s := &drawn[i]
+			s.Desc = fmt.Sprintf("%s ns, %s", nanoseconds(readings[i].line), estimate{0, readings[i].low, readings[i].high}.spread(nanoseconds))
+			if readings[i].line > most {
+				s.Span, s.Beyond = 0, fmt.Sprintf("M%d 8l7 6l-7 6", stripWidth-stripMargin)
+			}
+			shown = cell{Strip: s}
+		}
+		g.Rows[i] = slices.Insert(g.Rows[i], at, shown)
+	}
 }
 
 // draw adds a column with a picture of each row.

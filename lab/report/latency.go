@@ -96,6 +96,7 @@ type curve struct {
 	Name   string
 	Number int // of the mode, for its colour and dashes
 	Points string
+	Bars   string  // a path of intervals
 	EndY   float64 // where its name stands
 }
 

@@ -11,7 +11,9 @@ import (
 func (r *Results) markdown(w io.Writer) error {
 	var b strings.Builder
 	heading := r.heading()
-	fmt.Fprintf(&b, "## %s\n\n%s\n\n**%s.**\n", escape(heading[0]), escape(heading[1]), r.passed())
+	fmt.Fprintf(&b, "## %s\n\n%s\n", escape(heading[0]), escape(heading[1]))
+	r.markdownVerdict(&b)
+	fmt.Fprintf(&b, "\n**%s.**\n", r.checked())
 	if len(r.Notes)+len(r.Warnings) > 0 {
 		b.WriteString("\n")
 	}
@@ -20,7 +22,7 @@ func (r *Results) markdown(w io.Writer) error {
 	}
 	views := r.wireViews()
 	for _, v := range views {
-		fmt.Fprintf(&b, "\n### %s\n\n", escape(v.title(v.Main)))
+		fmt.Fprintf(&b, "\n### %s\n\n", escape(v.title("Capacity, "+v.Main)))
 		markdownTable(&b, r.overviewGrid(v))
 	}
 	if len(views) > 0 {
@@ -31,6 +33,21 @@ func (r *Results) markdown(w io.Writer) error {
 			fmt.Fprintf(&b, "\n### %s\n\n", escape(g.Caption))
 			markdownTable(&b, g)
 		}
+	}
+	if sections := r.costSections(); len(sections) > 0 {
+		b.WriteString("\n<details><summary>Path cost: every cell, and by size</summary>\n")
+		var all []grid
+		for _, s := range sections {
+			all = append(all, s.grid())
+		}
+		for _, c := range r.sizeCurves() {
+			all = append(all, c.sizeGrid(), c.fitGrid())
+		}
+		for _, g := range all {
+			fmt.Fprintf(&b, "\n#### %s\n\n", escape(g.Caption))
+			markdownTable(&b, g)
+		}
+		b.WriteString("\n</details>\n")
 	}
 	for _, v := range views {
 		fmt.Fprintf(&b, "\n<details><summary>%s</summary>\n", escape(v.title("Every number")))
@@ -53,6 +70,23 @@ func (r *Results) markdown(w io.Writer) error {
 	fmt.Fprintf(&b, "\n%s\n", escape(r.limits()))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (r *Results) markdownVerdict(b *strings.Builder) {
+	b.WriteString("\n### Verdict\n\n")
+	for _, s := range r.Verdict.Sentences {
+		fmt.Fprintf(b, "- %s\n", escape(s))
+	}
+	if g := r.verdictGrid(); len(g.Rows) > 0 {
+		fmt.Fprintf(b, "\n%s:\n\n", escape(g.Caption))
+		markdownTable(b, g)
+	}
+	if len(r.Verdict.Recommendations) > 0 {
+		b.WriteString("\nWhat to take, on this machine and kernel, of the modes compared:\n\n")
+		for _, s := range r.Verdict.Recommendations {
+			fmt.Fprintf(b, "- **%s**: %s\n", escape(s.Situation), escape(s.Sentence))
+		}
+	}
 }
 
 // markdownTable aligns names to the left and numbers to the right.

@@ -75,8 +75,8 @@ func TestPage(t *testing.T) {
 			b.eval(`document.activeElement.getAttribute("href") ?? document.activeElement.tagName`, &focused)
 			return focused
 		}
-		if first := tab(); first != "#overview" {
-			t.Errorf("the first that is reached is %s, not the link over the navigation to the numbers", first)
+		if first := tab(); first != "#verdict" {
+			t.Errorf("the first that is reached is %s, not the link over the navigation to the verdict", first)
 		}
 		var unreached []string
 		b.eval(`[...document.querySelectorAll("*")].filter(e => e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX) &&

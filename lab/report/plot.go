@@ -23,6 +23,9 @@ const (
 	curveRight  = 780 // the names of the curves follow
 	curveBottom = 304
 
+	costHeight = 460
+	costBottom = 424
+
 	panelWidth  = 220
 	panelHeight = 90
 )
@@ -194,7 +197,7 @@ func (c column) marks(modes []string) []*strip {
 	marks := make([]*strip, len(modes))
 	for _, m := range c.Modes {
 		i := slices.Index(modes, m.Mode)
-		if i < 0 || m.Ratio == nil || m.Mode == m.Baseline {
+		if i < 0 || m.Ratio == nil || m.Mode == m.Baseline || !c.ranked {
 			continue
 		}
 		s := &strip{Width: markWidth, Height: markHeight, Base: at(1), Line: at(*m.Ratio)}

@@ -20,10 +20,12 @@ import (
 // Derive computes what follows from the samples.
 func (r *Results) Derive() {
 	r.Schema = Schema
-	r.Summary = Summarise(r.Samples, r.Baseline, r.Twin)
+	r.Summary = append(r.costSummaries(), Summarise(r.measured(), r.Baseline, r.Twin)...)
 	r.Control = r.controls()
+	r.Checks = settled(r.Checks)
 	r.Validity = r.validity()
 	r.Notes = r.notes()
+	r.Verdict = r.verdict()
 	// A list that is empty is still a list.
 	r.Argv, r.Modes, r.Warnings, r.Notes = listed(r.Argv), listed(r.Modes), listed(r.Warnings), listed(r.Notes)
 	r.Order, r.Passes, r.Resumed, r.Retries = listed(r.Order), listed(r.Passes), listed(r.Resumed), listed(r.Retries)
@@ -32,6 +34,7 @@ func (r *Results) Derive() {
 	r.Wires, r.Endpoints, r.Devices = listed(r.Wires), listed(r.Endpoints), listed(r.Devices)
 	r.Ceiling, r.Samples, r.Histograms, r.Series = listed(r.Ceiling), listed(r.Samples), listed(r.Histograms), listed(r.Series)
 	r.Summary, r.Proof, r.Expected = listed(r.Summary), listed(r.Proof), listed(r.Expected)
+	r.Traits = listed(r.Traits)
 	r.Checks, r.Control, r.Validity = listed(r.Checks), listed(r.Control), listed(r.Validity)
 }
 

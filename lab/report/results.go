@@ -44,11 +44,13 @@ type Results struct {
 	Devices    []Device    `json:"devices"`
 	Proof      []Proof     `json:"proof"`
 	Expected   []Expected  `json:"expected"`
+	Traits     []Trait     `json:"traits"`    // of the modes, as they were planned
 	Checks     []Check     `json:"checks"`    // made while measuring
 	Warnings   []string    `json:"warnings"`  // what happened while measuring
 	PathCost   *PathCost   `json:"path_cost"` // how samples of the measure path-cost were taken; null where there are none
 
 	// What follows is derived from the above, by Derive.
+	Verdict  Verdict   `json:"verdict"` // what it comes to
 	Summary  []Summary `json:"summary"`
 	Control  []Control `json:"control"`  // the pair of twins
 	Validity []Check   `json:"validity"` // every check, the derived ones first
@@ -303,6 +305,7 @@ type Check struct {
 	Mode   string `json:"mode"`
 	Wire   string `json:"wire"`
 	OK     bool   `json:"ok"`
+	State  string `json:"state"`  // passed, failed, not tested; derived from OK where it is empty
 	Detail string `json:"detail"` // what was seen
 }
 

@@ -61,9 +61,10 @@ func (r *Results) text(out io.Writer, columns int, color bool) error {
 	for _, n := range slices.Concat(r.Notes, r.Warnings) {
 		w.item("!", n, text.FgYellow)
 	}
+	r.textVerdict(w)
 	views := r.wireViews()
 	for _, v := range views {
-		w.title(v.title(v.Main))
+		w.title(v.title("Capacity, " + v.Main))
 		for i, part := range parts(r.rows(), v.Overview, columns) {
 			if i > 0 {
 				w.WriteString("\n")
@@ -80,6 +81,16 @@ func (r *Results) text(out io.Writer, columns int, color bool) error {
 		w.grid(g)
 	}
 	r.textValidity(w)
+	for _, s := range r.costSections() {
+		w.title("Path cost: " + s.Title)
+		w.grid(s.fitting(columns - 2))
+	}
+	for _, c := range r.sizeCurves() {
+		for _, g := range []grid{c.sizeGrid(), c.fitGrid()} {
+			w.title("Path cost: " + g.Caption)
+			w.grid(g)
+		}
+	}
 	for _, v := range views {
 		for _, g := range v.Groups {
 			title := g.Title
@@ -130,25 +141,48 @@ func (r *Results) textProof(w *writer) {
 	}
 }
 
-// textValidity lists what failed with its reason, and of what passed the names; the control is shown in either case.
-func (r *Results) textValidity(w *writer) {
-	var good []string
-	failed := slices.DeleteFunc(slices.Clone(r.Validity), func(c Check) bool { return c.OK })
-	w.title("Validity: " + r.passed())
-	for _, c := range failed {
-		w.item("✗", c.title()+": "+c.Detail, text.FgRed)
+// textVerdict is what a reader wants first: sentences, one table, and what to take where.
+func (r *Results) textVerdict(w *writer) {
+	w.title("Verdict")
+	for _, s := range r.Verdict.Sentences {
+		w.item("•", s)
 	}
+	if g := r.verdictGrid(); len(g.Rows) > 0 {
+		w.title(g.Caption)
+		w.grid(g)
+	}
+	if len(r.Verdict.Recommendations) > 0 {
+		w.title("What to take, on this machine and kernel, of the modes compared")
+		for _, s := range r.Verdict.Recommendations {
+			w.item("•", s.Situation+": "+s.Sentence)
+		}
+	}
+}
+
+// textValidity lists what failed with its reason and what was not tested, and of what passed the names; the control is shown
+// in either case.
+func (r *Results) textValidity(w *writer) {
+	w.title("Validity: " + r.checked())
+	var good []string
 	for _, c := range r.Validity {
 		switch {
-		case !c.OK:
-		case strings.HasPrefix(c.Name, "A/A"):
+		case c.unusable():
+			w.item("✗", c.title()+": "+c.Detail, text.FgRed)
+		case c.State == failed:
+			w.item("✗", c.title()+": "+c.Detail, text.FgYellow)
+		case c.State == passed && strings.HasPrefix(c.Name, "A/A"):
 			w.item("✓", c.title()+": "+c.Detail, text.FgGreen)
-		case !slices.Contains(good, c.Name):
+		case c.State == passed && !slices.Contains(good, c.Name):
 			good = append(good, c.Name)
 		}
 	}
 	if len(good) > 0 {
 		w.item("✓", strings.Join(good, "; "), text.FgGreen)
+	}
+	for _, f := range r.findings() {
+		if f.State == notTested {
+			w.item("○", "not tested: "+f.Name+": "+strings.ReplaceAll(f.Seen, "\n", "; "), text.Faint)
+		}
 	}
 }
 
@@ -160,8 +194,8 @@ func (r *Results) beside(g group) []column {
 		c.Head = c.Head[len(c.Head)-2:]
 		for i, mode := range r.rows() {
 			for _, m := range s.Modes {
-				if m.Mode == mode && m.Mode != m.Baseline {
-					c.Cells[i].Text = s.number(m.Median) + " " + c.Cells[i].Text
+				if m.Mode == mode && m.Mode != m.Baseline && s.ranked {
+					c.Cells[i].Text = s.value(m.Median) + " " + c.Cells[i].Text
 				}
 			}
 		}
@@ -249,7 +283,7 @@ func wrap(s string, width int) string {
 }
 
 // How much of a mode's name, and of any other cell, stands in one line.
-const modeWidth, cellWidth = 20, 44
+const modeWidth, cellWidth = 22, 44
 
 // plain is an empty table without lines: names to the left, numbers to the right.
 func plain(width int) table.Writer {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -15,11 +16,44 @@ const (
 	driftBound   = 0.10 // between the halves of a measurement
 )
 
+// The states of a check.
+const (
+	passed    = "passed"
+	failed    = "failed"
+	notTested = "not tested"
+)
+
+// warnings are the checks that may fail without a number being unusable: differences are then less sure, or some numbers
+// are to be read with care.
+var warnings = []string{
+	"enough rounds", "no round is missing", "A/A pair agrees", "hosts agree", "twins cost the same", "no generation is void",
+	"the generator is not the limit", "measurements are steady", "the machine did nothing else", "nothing was measured again",
+	"the hypervisor took little",
+}
+
+// unusable reports whether the check says that numbers are not to be used.
+func (c Check) unusable() bool { return c.State == failed && !slices.Contains(warnings, c.Name) }
+
+// settled gives every check its state.
+func settled(checks []Check) []Check {
+	for i := range checks {
+		c := &checks[i]
+		switch {
+		case c.OK:
+			c.State = passed
+		case c.State == "":
+			c.State = failed
+		}
+	}
+	return checks
+}
+
 // validity lists what a reader should want to know to be true before believing a number. What was checked while measuring
 // follows what can be told from the recording.
 func (r *Results) validity() []Check {
 	checks := []Check{r.enough(), r.complete()}
-	for _, wire := range r.wires() {
+	checks = append(checks, r.costChecks()...)
+	for _, wire := range r.capacityWires() {
 		if !r.limited(wire) { // there the arithmetic decides, in a few rounds
 			checks = append(checks, r.twins(wire), r.hosts(wire))
 		}
@@ -31,7 +65,14 @@ func (r *Results) validity() []Check {
 		checks = append(checks, r.stolen())
 	}
 	checks = slices.DeleteFunc(checks, func(c Check) bool { return c == Check{} })
-	return append(checks, r.Checks...)
+	return settled(append(checks, r.Checks...))
+}
+
+// capacityWires are the wire models that have numbers in rounds.
+func (r *Results) capacityWires() []string {
+	return slices.DeleteFunc(r.wires(), func(wire string) bool {
+		return !slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && !isCost(s) })
+	})
 }
 
 // wires are the wire models that have numbers, in the order of the recording.
@@ -56,8 +97,12 @@ func (r *Results) limited(wire string) bool {
 }
 
 func (r *Results) enough() Check {
-	return Check{Name: "enough rounds", OK: r.Rounds >= MinRounds && r.Rounds >= r.Asked,
+	c := Check{Name: "enough rounds", OK: r.Rounds >= MinRounds && r.Rounds >= r.Asked,
 		Detail: fmt.Sprintf("%d of %s finished; %d are needed to rank", r.Rounds, plural(r.Asked, "round"), MinRounds)}
+	if r.Asked < MinRounds || len(r.capacityWires()) == 0 { // nobody wanted to rank by them
+		c.State = notTested
+	}
+	return c
 }
 
 // complete holds where every mode has every number of every round.
@@ -82,7 +127,7 @@ func (r *Results) complete() Check {
 func (r *Results) twins(wire string) Check {
 	c := Check{Name: "A/A pair agrees", Wire: wire}
 	if r.Twin == nil {
-		c.Detail = "no mode was built and measured twice"
+		c.State, c.Detail = notTested, "no mode was built and measured twice"
 		return c
 	}
 	c.Mode = r.Twin.Mode
@@ -105,9 +150,9 @@ func (r *Results) twins(wire string) Check {
 	}
 	switch {
 	case n == 0:
-		c.Detail = "the twin has no numbers"
+		c.State, c.Detail = notTested, "the twin has no numbers"
 	case !judged:
-		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
+		c.State, c.Detail = notTested, fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
 	default:
 		c.OK = len(told) == 0
 		c.Detail = found(told, fmt.Sprintf("no difference in %s; the nearest to one is %s", plural(n, "number"), closest.describe()))
@@ -126,7 +171,7 @@ func (r *Results) controls() []Control {
 	}
 	var controls []Control
 	for _, m := range r.Summary {
-		if m.Mode == r.Twin.Mode {
+		if m.Mode == r.Twin.Mode && m.Measure != costMeasure {
 			controls = append(controls, Control{
 				Wire: m.Wire, Path: m.Path, Measure: m.Measure, Metric: m.Metric, Params: m.Params, N: m.N,
 				Ratio: m.Ratio, RatioLow: m.RatioLow, RatioHigh: m.RatioHigh, P: m.P,
@@ -149,12 +194,13 @@ func (r *Results) controls() []Control {
 // that name, and returns its answer by kind.
 func (r *Results) relabelled(modes []string, wanted func(kind) bool) map[kind][]float64 {
 	count := 0
-	for _, s := range r.Samples {
+	samples := r.measured()
+	for _, s := range samples {
 		count = max(count, s.Round)
 	}
 	var kinds []kind
 	var values [][][]float64
-	for _, s := range collect(r.Samples) {
+	for _, s := range collect(samples) {
 		if !wanted(s.kind) || slices.ContainsFunc(modes, func(mode string) bool { return len(s.values[mode]) < MinRounds }) {
 			continue
 		}
@@ -196,14 +242,46 @@ func (r *Results) hosts(wire string) Check {
 	case len(kinds) > 0:
 		c.OK = len(told) == 0
 		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s", plural(len(kinds), "number"), path))
-	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && s.Path == path }):
-		c.Detail = fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
+	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && s.Path == path && !isCost(s) }):
+		c.State, c.Detail = notTested, fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
 	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Path == path }):
 		return Check{} // this wire model is there for something else
 	default:
-		c.Detail = "nothing was measured between hosts"
+		c.State, c.Detail = notTested, "nothing was measured between hosts"
 	}
 	return c
+}
+
+// costChecks are those of path cost: whether its twins cost the same, and what became of its generations.
+func (r *Results) costChecks() []Check {
+	c := r.costs(ranking)
+	if r.PathCost == nil || c == nil {
+		return nil
+	}
+	var all []Check
+	if r.Twin != nil && c.values[r.Twin.Mode] != nil {
+		of := c.pairs[[2]string{r.Twin.Mode, r.Twin.Of}]
+		twins := Check{Name: "twins cost the same", Mode: r.Twin.Mode, Wire: c.wire, OK: of.p >= alpha,
+			Detail: fmt.Sprintf("%s of %s (%s), p %.3f", hundredths(of.ratio.value), r.Twin.Of, of.ratio.spread(hundredths), of.p)}
+		if !c.decides() {
+			twins.OK, twins.State, twins.Detail = false, notTested, fmt.Sprintf("%s; it takes %d to say", plural(c.generations, "generation"), c.needed)
+		}
+		all = append(all, twins)
+	}
+	var void []string
+	robbed, worst := []string{}, 0.0
+	for _, g := range r.PathCost.Passes {
+		if g.Void != "" {
+			void = append(void, fmt.Sprintf("generation %d: %s", g.Number, g.Void))
+		}
+		share := r.steal(Pass{Seconds: g.Seconds, Steal: g.Steal})
+		if worst = max(worst, share); share > stealBound {
+			robbed = append(robbed, fmt.Sprintf("generation %d: %s", g.Number, percent(share)))
+		}
+	}
+	all = append(all, Check{Name: "no generation is void", OK: len(void) == 0, Detail: found(void, fmt.Sprintf("all %d count", len(r.PathCost.Passes)))})
+	return append(all, Check{Name: "the hypervisor took little", Wire: c.wire, OK: len(robbed) == 0,
+		Detail: found(robbed, fmt.Sprintf("at most %s of the CPUs' time in any generation", percent(worst)))})
 }
 
 func (r *Results) proved() []Check {
@@ -217,7 +295,7 @@ func (r *Results) proved() []Check {
 			}
 		}
 		if !seen {
-			checks = append(checks, Check{Name: "is what it says", Mode: mode, Detail: "nothing of it was captured on the underlay"})
+			checks = append(checks, Check{Name: "is what it says", Mode: mode, State: notTested, Detail: "nothing of it was captured on the underlay"})
 		}
 	}
 	return checks
@@ -230,13 +308,13 @@ func (r *Results) arithmetic() []Check {
 		e := &r.Expected[i]
 		e.Measured, e.OK = nil, false
 		k := kind{e.Wire, e.Path, e.Measure, e.Metric, e.Params}
-		c := Check{Name: "equals the arithmetic", Mode: e.Mode, Wire: e.Wire, Detail: fmt.Sprintf("%s: not measured", k)}
+		c := Check{Name: "equals the arithmetic", Mode: e.Mode, Wire: e.Wire, State: notTested, Detail: fmt.Sprintf("%s: not measured", k)}
 		for _, s := range r.Summary {
 			if s.Mode == e.Mode && s.kind() == k && s.Ratio != nil {
 				e.Measured = s.Ratio
 				off := *s.Ratio/e.Ratio - 1
 				e.OK = math.Abs(off) <= e.Tolerance
-				c.OK = e.OK
+				c.OK, c.State = e.OK, ""
 				c.Detail = fmt.Sprintf("%s: ratio %.4f, expected %.4f, off by %s of %s allowed", k, *s.Ratio, e.Ratio, percent(off), percent(e.Tolerance))
 			}
 		}
@@ -250,7 +328,7 @@ func (r *Results) arithmetic() []Check {
 func (r *Results) below() Check {
 	c := Check{Name: "the generator is not the limit"}
 	if len(r.Ceiling) == 0 {
-		c.Detail = "the generator's own ceiling was not measured"
+		c.State, c.Detail = notTested, "the generator's own ceiling was not measured"
 		return c
 	}
 	ceilings := map[[3]string][]float64{}
@@ -312,7 +390,7 @@ func (r *Results) idle() Check {
 			continue
 		}
 		if measured = true; s.Value <= 0 {
-			below = append(below, fmt.Sprintf("%s of %s in round %d, wire %s, is %s %s", s.kind(), s.Mode, s.Round, s.Wire, significant(s.Value), s.Unit))
+			below = append(below, fmt.Sprintf("%s of %s in round %d, wire %s, is below the idle floor", s.kind(), s.Mode, s.Round, s.Wire))
 		}
 	}
 	if !measured {
@@ -398,58 +476,69 @@ func percent(share float64) string {
 	return sign + strconv.FormatFloat(v, 'f', max(0, min(2, 1-int(math.Floor(math.Log10(v))))), 64) + " %"
 }
 
-// passed says how many checks did.
-func (r *Results) passed() string {
-	n := 0
+// checked says how many checks passed, and how many did not.
+func (r *Results) checked() string {
+	n := map[string]int{}
 	for _, c := range r.Validity {
-		if c.OK {
-			n++
+		n[c.State]++
+	}
+	s := fmt.Sprintf("%d of %s passed", n[passed], plural(len(r.Validity), "check"))
+	for _, state := range []string{failed, notTested} {
+		if n[state] > 0 {
+			s += fmt.Sprintf(", %d %s", n[state], state)
 		}
 	}
-	return fmt.Sprintf("%d of %s passed", n, plural(len(r.Validity), "check"))
+	return s
 }
 
 // finding is what all checks of one name come to.
 type finding struct {
-	Name       string
-	Passed, Of int
-	Seen       string // a line each: the reasons of those that failed, or what was seen
+	Name     string
+	State    string // the worst
+	Count    int    // of those in that state
+	Of       int
+	Unusable bool
+	Seen     string // a line each: the reasons of those in that state, or what was seen
 }
 
-// findings are the checks by name, those that failed first.
+// findings are the checks by name: first those that make numbers unusable, then the others that failed, then what was not
+// tested.
 func (r *Results) findings() []finding {
-	var failed, good []finding
+	var all []finding
 	for i, c := range r.Validity {
 		if slices.ContainsFunc(r.Validity[:i], func(before Check) bool { return before.Name == c.Name }) {
 			continue
 		}
-		f := finding{Name: c.Name}
-		var faults, seen []string
+		f := finding{Name: c.Name, State: passed}
+		seen := map[string][]string{}
 		for _, c := range r.Validity {
-			switch {
-			case c.Name != f.Name:
-				continue
-			case c.OK:
-				f.Passed++
-			default:
-				faults = append(faults, c.said())
+			if c.Name == f.Name {
+				f.Of++
+				f.Unusable = f.Unusable || c.unusable()
+				seen[c.State] = append(seen[c.State], c.said())
 			}
-			f.Of++
-			seen = append(seen, c.said())
 		}
-		if len(faults) > 0 {
-			f.Seen = strings.Join(faults, "\n")
-			failed = append(failed, f)
-			continue
+		for _, state := range []string{notTested, failed} {
+			if len(seen[state]) > 0 {
+				f.State = state
+			}
 		}
-		if f.Seen = strings.Join(seen, "\n"); f.Of == 1 {
+		f.Count = len(seen[f.State])
+		if f.Seen = strings.Join(seen[f.State], "\n"); f.State == passed && f.Of == 1 {
 			f.Seen = c.Detail
-		} else if f.Of > 3 {
+		} else if f.State == passed && f.Of > 3 {
 			f.Seen = fmt.Sprintf("all %d", f.Of)
 		}
-		good = append(good, f)
+		all = append(all, f)
 	}
-	return append(failed, good...)
+	place := func(f finding) int {
+		if f.Unusable {
+			return 0
+		}
+		return 1 + slices.Index([]string{failed, notTested, passed}, f.State)
+	}
+	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(place(a), place(b)) })
+	return all
 }
 
 // said is what a check saw, and of what.

@@ -64,6 +64,9 @@ func (r *Results) wireViews() []wireView {
 			}
 		}
 		view.Groups = groups(sections)
+		if len(view.Groups) == 0 {
+			continue
+		}
 		view.Main = mainPath(view.Groups)
 		view.Overview = r.overview(view.Groups, view.Main)
 		views = append(views, view)
@@ -75,10 +78,13 @@ func (r *Results) sections() []section {
 	var all []section
 	at := map[kind]int{}
 	measured := map[kind]*series{}
-	for _, s := range collect(r.Samples) {
+	for _, s := range collect(r.measured()) {
 		measured[s.kind] = s
 	}
 	for _, s := range r.Summary {
+		if s.Measure == costMeasure {
+			continue
+		}
 		k := s.kind()
 		i, ok := at[k]
 		if !ok {
@@ -136,16 +142,19 @@ func (s *section) fill(baseline string) {
 	}
 	s.Title = fmt.Sprintf("%s: %s, %s to %s", cmp.Or(strings.Trim(s.path, "-"), "the whole lab"), s.label(), s.contrast, baseline)
 	if s.ranked {
-		s.Header = []string{"mode", "median", "95 % interval", s.contrast, "95 % interval", "p", "tier", "sees"}
+		s.Header = []string{"mode", "median", "95 % interval", s.contrast, "95 % interval", "p", "tier", "would have found"}
 	} else {
-		s.Header = []string{"mode", "median", "least – most", s.contrast}
+		s.Header = []string{"mode", "median", "least – most"}
 	}
 	for _, m := range s.Modes {
-		row := []string{m.Mode, s.number(m.Median)}
+		row := []string{m.Mode, s.value(m.Median)}
 		if s.ranked {
-			row = append(row, s.spread(m.Low, m.High), s.verdict(m), s.bounds(m), chance(m.P), tier(m), s.sees(m))
+			row = append(row, s.spread(m.Low, m.High), s.verdict(m), s.bounds(m), chance(m.P), tier(m), s.found(m))
 		} else {
-			row = append(row, s.spread(&m.Min, &m.Max), s.verdict(m))
+			row = append(row, s.spread(&m.Min, &m.Max))
+		}
+		for i := range row {
+			row[i] = cmp.Or(row[i], "–")
 		}
 		s.Rows = append(s.Rows, row)
 	}
@@ -219,8 +228,8 @@ func (s *section) bounds(m Summary) string {
 	return ""
 }
 
-// sees is the smallest difference that would have been seen.
-func (s *section) sees(m Summary) string {
+// found is the smallest difference that would have been found.
+func (s *section) found(m Summary) string {
 	switch {
 	case m.Detectable == nil:
 		return ""
@@ -228,6 +237,14 @@ func (s *section) sees(m Summary) string {
 		return s.number(*m.Detectable)
 	}
 	return percent(*m.Detectable)
+}
+
+// value writes a number as it was measured. CPU time is what is left of the machine's when an idle one's is taken away.
+func (s *section) value(v float64) string {
+	if of(s.metric).processor && v <= 0 {
+		return "below idle"
+	}
+	return s.number(v)
 }
 
 func (s *section) number(v float64) string {
@@ -241,7 +258,7 @@ func (s *section) number(v float64) string {
 func (s *section) signed(v float64) string {
 	switch text := s.number(v); {
 	case !strings.ContainsAny(text, "123456789"):
-		return "±" + text
+		return "none"
 	case v > 0:
 		return "+" + text
 	default:
@@ -253,7 +270,7 @@ func (s *section) spread(low, high *float64) string {
 	if low == nil {
 		return ""
 	}
-	return s.number(*low) + " – " + s.number(*high)
+	return s.value(*low) + " – " + s.value(*high)
 }
 
 func chance(p *float64) string {
@@ -347,13 +364,13 @@ func (r *Results) column(s section) column {
 	for _, mode := range r.rows() {
 		at := slices.IndexFunc(s.Modes, func(m Summary) bool { return m.Mode == mode })
 		if at < 0 {
-			c.Cells = append(c.Cells, cell{})
+			c.Cells = append(c.Cells, cell{Text: "–"})
 			continue
 		}
 		m := s.Modes[at]
 		text := s.verdict(m)
-		if m.Mode == m.Baseline {
-			text = s.number(m.Median)
+		if m.Mode == m.Baseline || !s.ranked {
+			text = s.value(m.Median)
 		}
 		if t := tier(m); t != "" {
 			text += " (" + t + ")"
@@ -367,18 +384,30 @@ func (r *Results) column(s section) column {
 
 // legend explains the overview.
 func (r *Results) legend() string {
-	s := fmt.Sprintf("%s: the median; others: their ratio to it, or the difference where zeros occur. ↑ more is better, ↓ less.", r.Baseline)
-	if r.Rounds >= MinRounds {
-		s += " In brackets the tier; \"~\" was not told apart from " + r.Baseline + "."
+	end := " \"–\" was not measured; \"below idle\" is CPU time below the idle floor: less than the idle machine's own."
+	if r.Rounds < MinRounds {
+		return "Medians; too few rounds to compare the modes by them. ↑ more is better, ↓ less." + end
 	}
-	return s
+	return fmt.Sprintf("%s: the median; others: their ratio to it, or the difference where zeros occur; where a wire model has too few rounds to compare, all are medians. "+
+		"↑ more is better, ↓ less. In brackets the tier; \"~\" was not told apart from %[1]s.", r.Baseline) + end
 }
 
 // heading says what was compared, and on what.
 func (r *Results) heading() []string {
 	how := "no round finished"
-	if r.Rounds > 0 {
-		how = fmt.Sprintf("%s, %g s a number, seed %d", plural(r.Rounds, "round"), r.Window, r.Seed)
+	if wires := r.capacityWires(); r.Rounds > 0 && (len(wires) > 0 || r.PathCost == nil) {
+		how = fmt.Sprintf("%s, %g s a number", plural(r.Rounds, "round"), r.Window)
+	}
+	if r.PathCost != nil {
+		costs := plural(len(r.PathCost.Passes), "generation") + " of path cost"
+		if how == "no round finished" {
+			how = costs
+		} else {
+			how = costs + "; " + how
+		}
+	}
+	if r.Rounds > 0 || r.PathCost != nil {
+		how += fmt.Sprintf(", seed %d", r.Seed)
 	}
 	wires := r.wires()
 	switch len(wires) {
@@ -406,7 +435,9 @@ func (r *Results) notes() []string {
 		notes = append(notes, fmt.Sprintf("interrupted: %d of %s finished", r.Rounds, plural(r.Asked, "round")))
 	}
 	if r.Rounds < MinRounds {
-		notes = append(notes, fmt.Sprintf("%s: not enough to rank (needs %d)", plural(r.Rounds, "round"), MinRounds))
+		if len(r.capacityWires()) > 0 || r.PathCost == nil {
+			notes = append(notes, fmt.Sprintf("%s of capacity: not enough to rank by it (needs %d)", plural(r.Rounds, "round"), MinRounds))
+		}
 	} else if need := roundsToTell(len(r.Modes) - 1); len(r.Modes) > 1 && r.Rounds < need {
 		notes = append(notes, fmt.Sprintf("%d rounds cannot tell %d modes apart, however much they differ (needs %d)", r.Rounds, len(r.Modes), need))
 	}
@@ -422,7 +453,7 @@ func (r *Results) limits() string {
 	return fmt.Sprintf("A software path on one machine with %s, no network card: values are no network speeds, and only ratios within one wire model mean anything. "+
 		"Intervals cover the median with at least 95 %%; p is Wilcoxon's signed-rank test over rounds, corrected after Holm over the modes of one table: of twenty tables one may show a difference that is none. "+
 		"\"~\" and one tier: not told apart. "+
-		"\"sees\" is the smallest difference that this noise and these rounds would have shown in four of five comparisons.", plural(r.Machine.CPUs, "CPU"))
+		"\"would have found\" is the smallest difference that this run would have found, in four of five comparisons. \"–\" is a number that there is none of: the baseline has no ratio to itself, and the twin no tier.", plural(r.Machine.CPUs, "CPU"))
 }
 
 // proved says what was seen of what was promised.
