@@ -67,7 +67,7 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	flags.BoolVar(&opt.DF, "df", false, "forbid that it is cut: it passes whole or not at all")
 	flags.DurationVar(&opt.Wait, "wait", 4*time.Second, "wait so long for what is not seen; a neighbour that does not answer takes 3s")
 	flags.StringVar(&opt.Backend, "backend", kernel.Auto, "see packets by the kernel's `tracepoint`s or by packet sockets: auto, tracepoint or packet")
-	flags.BoolVarP(&back, "verbose", "v", false, "show the way back device by device, also where it is the same")
+	flags.BoolVarP(&back, "verbose", "v", false, "show the way back device by device, also where it is the same, and the command that shows each decision")
 	flags.StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	completeFlag(cmd, "lab", runningLabs)
 	for flag, words := range map[string][]string{"proto": kernel.Protocols, "backend": kernel.Backends} {
@@ -203,19 +203,24 @@ func (c *command) walked(t *trace.Trace, back bool) error {
 	if t.To != t.Address {
 		to += " (" + t.Address + ")"
 	}
-	fmt.Fprintf(&b, "%s %s\n", mark, hang(t.From+" → "+to+": "+strings.Join(t.Sentences(), ". "), room, 2))
-	b.WriteString("\n" + columns(steps(t.There), room))
+	fmt.Fprintf(&b, "%s %s\n", mark, hang(t.From+" → "+to+": "+strings.Join(append(t.Sentences(), t.Verdict()), ". "), room, 2))
+	b.WriteString("\n" + columns(steps(t.There, back), room))
 	if t.Back != nil && (back || !t.Mirrored() || !t.Answered) {
-		b.WriteString("\nBack:\n" + columns(steps(*t.Back), room))
+		b.WriteString("\nBack:\n" + columns(steps(*t.Back, back), room))
 	}
 	_, err := fmt.Fprint(c.out, b.String())
 	return err
 }
 
-// steps are the rows of a walk: what changes and what is decided at each device, and where it ends.
-func steps(w trace.Walk) []row {
+// steps are the rows of a walk: what changes and what is decided at each device, with the commands that show it if they are
+// asked for, and where it ends.
+func steps(w trace.Walk, commands bool) []row {
 	rows := []row{}
 	for i, h := range w.Hops {
+		if w.Disposition == trace.Loop && slices.ContainsFunc(w.Hops[:i], h.Same) {
+			rows = append(rows, row{cells: []string{"", "", "", "", fmt.Sprintf("… and round again: %d more hops", len(w.Hops)-i)}})
+			break
+		}
 		text := trace.Describe(h.Headers)
 		if i > 0 {
 			text = trace.Change(w.Hops[i-1].Headers, h.Headers)
@@ -223,6 +228,9 @@ func steps(w trace.Walk) []row {
 		rows = append(rows, row{cells: []string{fmt.Sprintf("%2d", i+1), fmt.Sprintf("%6s", trace.Span(h.Time)), h.Machine, string(h.Direction) + " " + h.Device, text}})
 		if h.Decision != nil && h.Decision.Text != "" {
 			rows = append(rows, row{cells: []string{"", "", "", "", h.Decision.Text}})
+			if commands && h.Command != "" {
+				rows = append(rows, row{cells: []string{"", "", "", "", "`" + h.Command + "`"}})
+			}
 		}
 	}
 	if w.Drop != nil {

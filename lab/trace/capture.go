@@ -186,6 +186,9 @@ func (p Path) walk(arrived bool, m *Map) Walk {
 // otherHost is that a frame came to a machine for which it is not.
 const otherHost = "OTHERHOST"
 
+// nobody is that a switch sent a frame to all its ports, and nobody took it.
+const nobody = "NOBODY"
+
 // flooded looks for the reason at the switch, where it has sent copies of a frame to machines for which it is not: the loss is
 // at the port behind which the address is, or else nobody has it.
 func (w *Walk) flooded(copies []Path, m *Map) {
@@ -211,7 +214,7 @@ func (w *Walk) flooded(copies []Path, m *Map) {
 	}
 	if left > 1 {
 		w.Hops = w.Hops[:n-2]
-		w.Drop = &Drop{Machine: sw.Machine, Device: w.Hops[n-3].Device, Reason: "NOBODY"}
+		w.Drop = &Drop{Machine: sw.Machine, Device: w.Hops[n-3].Device, Reason: nobody}
 		w.Disposition = w.Drop.explain(sw.Namespace, w.Hops)
 	}
 }

@@ -20,6 +20,7 @@ type Document struct {
 	Backend   string          `json:"backend"`
 	Sentences []string        `json:"sentences"`
 	Hops      []HopDocument   `json:"hops"`
+	Verdict   string          `json:"verdict"`
 	Predicted *WalkDocument   `json:"predicted"`
 	Drop      *Drop           `json:"drop"`
 	Answer    *AnswerDocument `json:"answer"`
@@ -56,7 +57,7 @@ type HopDocument struct {
 func (t *Trace) Document() Document {
 	d := Document{
 		Schema: Schema, From: t.From, To: t.To, Address: t.Address, Protocol: t.Protocol, Port: t.Port, Size: t.Size,
-		OK: t.OK(), Backend: t.Backend, Sentences: t.Sentences(), Hops: hops(t.There), Drop: t.There.Drop, Answer: answer(t.Back, t.Answered),
+		OK: t.OK(), Backend: t.Backend, Sentences: t.Sentences(), Verdict: t.Verdict(), Hops: hops(t.There), Drop: t.There.Drop, Answer: answer(t.Back, t.Answered),
 	}
 	if p := t.Predicted; p != nil {
 		d.Predicted = &WalkDocument{p.There.Disposition, hops(p.There), p.There.Drop, answer(p.Back, p.Back != nil && p.Back.Disposition == Arrived)}

@@ -43,7 +43,7 @@ func endpoint(t testing.TB, p *plan.Plan, title string, v6 bool) plan.Endpoint {
 // shown is a trace as people see it, for the log of a test.
 func shown(tr *trace.Trace) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s → %s: %s\n", tr.From, tr.To, strings.Join(tr.Sentences(), ". "))
+	fmt.Fprintf(&b, "%s → %s: %s. %s\n", tr.From, tr.To, strings.Join(tr.Sentences(), ". "), tr.Verdict())
 	walk := func(w *trace.Walk) {
 		if w == nil {
 			return
@@ -73,6 +73,8 @@ func TestTraceFollowsEveryMode(t *testing.T) {
 				case tr.OK() != want.Reachable:
 					t.Errorf("the plan promises %v:\n%s", want.Reachable, shown(tr))
 				case !want.Reachable:
+				case tr.Verdict() != "As predicted":
+					t.Error(shown(tr))
 				case hops[0].Namespace != from.Namespace || hops[len(hops)-1].Namespace != to.Namespace:
 					t.Errorf("it does not lead from end to end:\n%s", shown(tr))
 				}
@@ -117,23 +119,23 @@ func TestTraceNamesTheFault(t *testing.T) {
 		warm                          bool // after a packet that made neighbours known
 		set                           func(*kernel.Options)
 	}{
-		{name: "forwarding is off", mode: "vxlan", damage: "ip netns exec %s.master sysctl -qw net.ipv4.ip_forward=0", machine: "master", device: "cni0", reason: "IP_INADDRERRORS", says: "forwarding is off"},
+		{name: "forwarding is off", mode: "vxlan", damage: "ip netns exec %s.master sysctl -qw net.ipv4.ip_forward=0", machine: "master", device: "cni0", reason: "IP_INADDRERRORS", says: "ip_forward is 0"},
 		{name: "a route is missing", mode: "host-gw", damage: "ip -n %s.master route del 10.42.1.0/24", machine: "master", device: "cni0", reason: "IP_INNOROUTES", says: "no route to 10.42.1."},
-		{name: "routes lead in a circle", mode: "host-gw", damage: "ip -n %s.master route replace 10.42.1.0/24 via W2; ip -n %s.worker2 route replace 10.42.1.0/24 via M", machine: "worker2", device: "eth0", reason: "IP_INHDR", says: "TTL is used up"},
-		{name: "the next hop is absent", mode: "host-gw", damage: "ip -n %s.master route replace 10.42.1.0/24 via 192.168.205.99", machine: "master", device: "eth0", reason: "NEIGH_FAILED", says: "nobody answered"},
+		{name: "routes lead in a circle", mode: "host-gw", damage: "ip -n %s.master route replace 10.42.1.0/24 via W2; ip -n %s.worker2 route replace 10.42.1.0/24 via M", machine: "worker2", device: "eth0", reason: "IP_INHDR", says: "again and again"},
+		{name: "the next hop is absent", mode: "host-gw", damage: "ip -n %s.master route replace 10.42.1.0/24 via 192.168.205.99", machine: "master", device: "eth0", reason: "NEIGH_FAILED", says: "nobody at eth0 of master answers for 192.168.205.99"},
 		{name: "the way back is missing", mode: "host-gw", damage: "ip -n %s.worker1 route del 10.42.0.0/24", machine: "worker1", device: "cni0", reason: "IP_INNOROUTES", back: true, says: "no route to 10.42.0."},
 		{name: "rp_filter is strict", mode: "vxlan", damage: "ip netns exec %s.worker1 sysctl -qw net.ipv4.conf.all.rp_filter=1; ip -n %s.worker1 route replace 10.42.0.0/24 via M", machine: "worker1", device: "flannel.1", reason: "IP_RPFILTER", says: "rp_filter"},
-		{name: "a neighbour is wrong in a tunnel", mode: "vxlan", damage: "ip -n %s.master neigh replace 10.42.1.0 lladdr 02:aa:00:00:00:01 dev flannel.1 nud permanent; bridge -n %s.master fdb add 02:aa:00:00:00:01 dev flannel.1 dst W1", machine: "worker1", device: "flannel.1", reason: "OTHERHOST", says: "master has a wrong neighbour entry"},
-		{name: "a neighbour is wrong", mode: "host-gw", damage: "ip -n %s.master neigh replace W1 lladdr 02:aa:00:00:00:01 dev eth0 nud permanent", machine: "lan", device: "master", reason: "NOBODY", says: "no machine has the MAC address 02:aa:00:00:00:01"},
-		{name: "an FDB entry is missing", mode: "vxlan", damage: "bridge -n %s.master fdb del " + mac + " dev flannel.1", machine: "master", device: "flannel.1", reason: "NO_TX_TARGET", says: "FDB has no entry"},
-		{name: "an FDB entry is wrong", mode: "vxlan", damage: "m=" + mac + "; bridge -n %s.master fdb del $m dev flannel.1; bridge -n %s.master fdb add $m dev flannel.1 dst W2", machine: "worker2", device: "flannel.1", reason: "OTHERHOST", says: "does not have"},
+		{name: "a neighbour is wrong in a tunnel", mode: "vxlan", damage: "ip -n %s.master neigh replace 10.42.1.0 lladdr 02:aa:00:00:00:01 dev flannel.1 nud permanent; bridge -n %s.master fdb add 02:aa:00:00:00:01 dev flannel.1 dst W1", machine: "worker1", device: "flannel.1", reason: "OTHERHOST", says: "the frame is for 02:aa:00:00:00:01"},
+		{name: "a neighbour is wrong", mode: "host-gw", damage: "ip -n %s.master neigh replace W1 lladdr 02:aa:00:00:00:01 dev eth0 nud permanent", machine: "lan", device: "master", reason: "NOBODY", says: "the MAC address 02:aa:00:00:00:01"},
+		{name: "an FDB entry is missing", mode: "vxlan", damage: "bridge -n %s.master fdb del " + mac + " dev flannel.1", machine: "master", device: "flannel.1", reason: "NO_TX_TARGET", says: "does not know to which machine"},
+		{name: "an FDB entry is wrong", mode: "vxlan", damage: "m=" + mac + "; bridge -n %s.master fdb del $m dev flannel.1; bridge -n %s.master fdb add $m dev flannel.1 dst W2", machine: "worker2", device: "flannel.1", reason: "OTHERHOST", says: "the frame is for"},
 		{name: "a VNI is another", mode: "vxlan", damage: "m=" + mac + "; ip -n %s.worker1 link del flannel.1; ip -n %s.worker1 link add flannel.1 address $m type vxlan id 9 local W1 dev eth0 dstport 8472 nolearning; ip -n %s.worker1 link set flannel.1 up", machine: "worker1", device: "eth0", reason: "VXLAN_VNI_NOT_FOUND", says: "VNI"},
-		{name: "a VXLAN port is another", mode: "vxlan", damage: "m=" + mac + "; ip -n %s.worker1 link del flannel.1; ip -n %s.worker1 link add flannel.1 address $m type vxlan id 1 local W1 dev eth0 dstport 4789 nolearning; ip -n %s.worker1 link set flannel.1 up", machine: "worker1", device: "eth0", reason: "NO_SOCKET", says: "udp 8472"},
-		{name: "an MTU is too high", mode: "vxlan", damage: "v=$(ip -n %s.master -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); for d in $v cni0; do ip -n %s.master link set $d mtu 1500; done; ip -n %s.master.p1 link set eth0 mtu 1500", machine: "master", device: "cni0", reason: "PKT_TOO_BIG", says: "MTU", set: large},
+		{name: "a VXLAN port is another", mode: "vxlan", damage: "m=" + mac + "; ip -n %s.worker1 link del flannel.1; ip -n %s.worker1 link add flannel.1 address $m type vxlan id 1 local W1 dev eth0 dstport 4789 nolearning; ip -n %s.worker1 link set flannel.1 up", machine: "worker1", device: "eth0", reason: "NO_SOCKET", says: "no tunnel of worker1"},
+		{name: "an MTU is too high", mode: "vxlan", damage: "v=$(ip -n %s.master -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); for d in $v cni0; do ip -n %s.master link set $d mtu 1500; done; ip -n %s.master.p1 link set eth0 mtu 1500", machine: "master", device: "cni0", reason: "PKT_TOO_BIG", says: "by flannel.1, which carries 1450", set: large},
 		{name: "a firewall drops the underlay", mode: "vxlan", damage: "ip netns exec %s.worker1 nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; }; add rule inet fw in udp dport 8472 drop'", machine: "worker1", device: "eth0", reason: "NETFILTER_DROP", says: "firewall of worker1"},
 		{name: "a firewall drops at the sender", mode: "host-gw", damage: "ip netns exec %s.master.p1 nft 'add table inet fw; add chain inet fw out { type filter hook output priority 0; }; add rule inet fw out ip protocol icmp drop'", machine: "master/p1", reason: "NETFILTER_DROP", says: "firewall of master/p1"},
-		{name: "proxy ARP is off", mode: "bgp", damage: "for f in $(ip netns exec %s.master sh -c 'ls /proc/sys/net/ipv4/conf/cali*/proxy_arp'); do ip netns exec %s.master sh -c \"echo 0 > $f\"; done; ip -n %s.master.p1 neigh flush all", machine: "master/p1", device: "eth0", reason: "NEIGH_FAILED", says: "nobody answered"},
-		{name: "two have one address", mode: "macvlan", damage: "a=$(ip -n %s.worker1.p1 -o -4 address show dev eth0 | grep -o '[0-9.]*/[0-9]*' | head -1); ip -n %s.worker1.p1 address flush dev eth0; ip -n %s.worker2.p1 address add $a dev eth0; ip -n %s.master.p1 neigh flush all", machine: "worker2/p1", device: "eth0", reason: "ELSEWHERE", says: "took it and answered"},
+		{name: "proxy ARP is off", mode: "bgp", damage: "for f in $(ip netns exec %s.master sh -c 'ls /proc/sys/net/ipv4/conf/cali*/proxy_arp'); do ip netns exec %s.master sh -c \"echo 0 > $f\"; done; ip -n %s.master.p1 neigh flush all", machine: "master/p1", device: "eth0", reason: "NEIGH_FAILED", says: "proxy_arp is 0"},
+		{name: "two have one address", mode: "macvlan", damage: "a=$(ip -n %s.worker1.p1 -o -4 address show dev eth0 | grep -o '[0-9.]*/[0-9]*' | head -1); ip -n %s.worker1.p1 address flush dev eth0; ip -n %s.worker2.p1 address add $a dev eth0; ip -n %s.master.p1 neigh flush all", machine: "worker2/p1", device: "eth0", reason: "ELSEWHERE", says: "as well"},
 		{name: "a switch port is down", mode: "vxlan", damage: "ip -n %s.lan link set worker1 down", machine: "lan", device: "worker1", reason: "NO_PORT", says: "down", warm: true},
 		{name: "a route is a blackhole", mode: "host-gw", damage: "ip -n %s.master route add blackhole 10.42.1.0/25", machine: "master", device: "cni0", reason: "NOT_SPECIFIED", says: "blackhole"},
 		{name: "a rule prohibits", mode: "host-gw", damage: "ip -n %s.master rule add to 10.42.1.0/24 prohibit", machine: "master", device: "cni0", reason: "NOT_SPECIFIED", says: "prohibit"},
@@ -163,6 +165,8 @@ func TestTraceNamesTheFault(t *testing.T) {
 				t.Errorf("nothing was lost:\n%s", shown(tr))
 			case w.Drop.Machine != tt.machine || w.Drop.Device != tt.device || w.Drop.Reason != tt.reason || !strings.Contains(w.Drop.Sentence, tt.says) || w.Drop.Command == "":
 				t.Errorf("%+v\n%s", *w.Drop, shown(tr))
+			case !strings.HasPrefix(tr.Verdict(), "As predicted"):
+				t.Errorf("it could be told before:\n%s", shown(tr))
 			}
 		})
 	}

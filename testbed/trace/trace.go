@@ -17,6 +17,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/lab/trace"
 	"labnet/testbed"
+	"labnet/testbed/predict"
 )
 
 // Target is where a probe comes from or goes to.
@@ -55,6 +56,17 @@ type eyes interface {
 
 // Run sends a probe through a running lab, and returns what became of it and of what came back.
 func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
+	there, back, err := predict.Exchange(ctx, p, predict.Probe{
+		From: opt.From.Namespace, Source: opt.From.Address, To: opt.To.Address, At: opt.To.Namespace, Protocol: opt.Protocol,
+		Port: uint16(opt.Port), Size: opt.Size, DF: opt.DF,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("predicting its way: %w", err)
+	}
+	expected := trace.Prediction{There: there}
+	if there.Disposition == trace.Arrived {
+		expected.Back = &back
+	}
 	m := devices(p.State)
 	seen, err := capture(ctx, p.Cluster.Name, opt, m)
 	if err != nil {
@@ -64,6 +76,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 		From: opt.From.Title, To: opt.To.Title, Address: opt.To.Address.String(), Protocol: opt.Protocol, Port: seen.Port, Size: opt.Size, Backend: seen.Backend,
 	}
 	t.There, t.Back, t.Answered = seen.Walks(trace.Places{From: opt.From.Namespace, To: opt.To.Namespace}, m)
+	t.Beside(expected)
 	return t, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"labnet/lab/trace"
+	"labnet/testbed"
 )
 
 // tracepoints sees marked packets in all namespaces by programs at the kernel's tracepoints. They go when the process does.
@@ -25,7 +26,8 @@ type tracepoints struct {
 	spaces map[uint32]space
 	events *ebpf.Map
 	reader *ringbuf.Reader
-	links  []link.Link // a link that nobody holds is detached
+	end    func() error // of what others are told
+	links  []link.Link  // a link that nobody holds is detached
 }
 
 const macs = 12 // bytes of a frame that are MAC addresses
@@ -39,7 +41,11 @@ func attach(m mark, spaces map[uint32]space) (*tracepoints, error) {
 		return nil, err
 	}
 	t := &tracepoints{mark: m, layout: l, spaces: spaces}
+	if t.end, err = testbed.BeginTracing(); err != nil {
+		return nil, err
+	}
 	if t.events, err = ebpf.NewMap(&ebpf.MapSpec{Name: "lab_trace", Type: ebpf.RingBuf, MaxEntries: 1 << 20}); err != nil {
+		t.close()
 		return nil, fmt.Errorf("room for what is seen: %w", err)
 	}
 	for _, p := range points {
@@ -75,7 +81,10 @@ func (t *tracepoints) close() {
 	if t.reader != nil {
 		t.reader.Close()
 	}
-	t.events.Close()
+	if t.events != nil {
+		t.events.Close()
+	}
+	_ = t.end()
 }
 
 // next returns what was seen next, or os.ErrDeadlineExceeded.
