@@ -51,6 +51,7 @@ type Sight struct {
 type Map struct {
 	Wires map[At]At     // the other ends of veth pairs
 	MACs  map[string]At // who has a MAC address, where the definition says it
+	Below map[At]At     // what macvlan and the like stand on, in other namespaces
 }
 
 // Path is the way of one packet, or of one copy of it: each sight follows from the one before.
@@ -86,7 +87,7 @@ func Paths(sights []Sight, role Role, m *Map) []Path {
 			p = append(p, seen[j])
 		}
 		slices.Reverse(p)
-		paths = append(paths, p.complete())
+		paths = append(paths, p.complete().handed(m))
 	}
 	return paths
 }
@@ -133,6 +134,25 @@ func (p Path) complete() Path {
 				whole = append(whole, added)
 			}
 		}
+		whole = append(whole, s)
+	}
+	return whole
+}
+
+// handed adds that a device which has the frame's address, and stands on the one by which it came, took it up: a macvlan, of
+// which no event tells where the packet goes straight to a socket.
+func (p Path) handed(m *Map) Path {
+	var whole Path
+	for i, s := range p {
+		whole = append(whole, s)
+		if s.Event != Came || len(s.Headers) == 0 || s.Headers[0].Protocol != "ethernet" {
+			continue
+		}
+		to, known := m.MACs[s.Headers[0].Destination]
+		if !known || m.Below[to] != s.At || i+1 < len(p) && p[i+1].Event == Came && p[i+1].Namespace == to.Namespace {
+			continue
+		}
+		s.At, s.Machine, s.Headers = to, title(to.Namespace), withoutVLAN(s.Headers)
 		whole = append(whole, s)
 	}
 	return whole

@@ -84,6 +84,23 @@ func TestTraceFollowsEveryMode(t *testing.T) {
 	}
 }
 
+// TestTraceFollowsEveryProtocol: also where a packet goes straight to a socket, of which no event tells.
+func TestTraceFollowsEveryProtocol(t *testing.T) {
+	for _, mode := range []string{"vxlan", "macvlan"} {
+		p := planned(t, load(t, "three-node"), "protocols", mode)
+		up(t, p)
+		for _, protocol := range kernel.Protocols {
+			for _, pair := range tracedPairs(p) {
+				want := p.Expect(plan.Flow{From: pair[0], To: pair[1]})
+				tr := traced(t, p, pair[0], pair[1], func(o *kernel.Options) { o.Protocol = protocol })
+				if tr.OK() != want.Reachable || want.Reachable && tr.Verdict() != "As predicted" {
+					t.Errorf("%s in mode %s; the plan promises %v:\n%s", protocol, mode, want.Reachable, shown(tr))
+				}
+			}
+		}
+	}
+}
+
 // tracedPairs are one pair of each sort and family: pods of one node, pods of two, a node and its pod, a node and another's.
 func tracedPairs(p *plan.Plan) [][2]plan.Endpoint {
 	var pairs [][2]plan.Endpoint

@@ -82,7 +82,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 
 // devices is what a plan says about the devices of a lab.
 func devices(s *plan.State) *trace.Map {
-	m := &trace.Map{Wires: map[trace.At]trace.At{}, MACs: map[string]trace.At{}}
+	m := &trace.Map{Wires: map[trace.At]trace.At{}, MACs: map[string]trace.At{}, Below: map[trace.At]trace.At{}}
 	s.Each(func(o plan.Object) {
 		l, ok := o.(plan.Link)
 		if !ok {
@@ -91,6 +91,9 @@ func devices(s *plan.State) *trace.Map {
 		at := trace.At{Namespace: l.Namespace, Device: l.Name}
 		if l.Peer() != (plan.End{}) {
 			m.Wires[at] = trace.At{Namespace: l.Peer().Namespace, Device: l.Peer().Name}
+		}
+		if below := l.Below(); below.Namespace != "" && below.Namespace != l.Namespace {
+			m.Below[at] = trace.At{Namespace: below.Namespace, Device: below.Name}
 		}
 		if l.MAC != "" {
 			m.MACs[l.MAC] = at
