@@ -44,7 +44,7 @@ func TestSwitchImpairs(t *testing.T) {
 		{"delay", `delay = "50ms"`, "-c 10 -i 0.1", [2]float64{100, 130}, 0, [2]float64{0, 0}},
 		{"jitter", "delay = \"50ms\"\njitter = \"20ms\"", "-c 40 -i 0.05", [2]float64{60, 95}, 20, [2]float64{0, 0}},
 		{"loss", `loss = "20%"`, "-c 200 -i 0.01", [2]float64{0, 20}, 0, [2]float64{15, 57}},
-		{"rate and delay", "rate = \"100kbit\"\ndelay = \"10ms\"", "-c 5 -i 0.5 -s 1400", [2]float64{250, 290}, 0, [2]float64{0, 0}}, // 1442 bytes take 115 ms
+		{"rate and delay", "rate = \"100kbit\"\ndelay = \"10ms\"", "-c 5 -i 0.5 -s 1400", [2]float64{250, 400}, 0, [2]float64{0, 0}}, // 1442 bytes take 115 ms
 		{"everything", everything, "-c 200 -i 0.01", [2]float64{30, 60}, 2, [2]float64{3, 40}},
 	} {
 		p := impairedLab(t, tt.attributes)
