@@ -22,25 +22,27 @@ import (
 func TestFaults(t *testing.T) {
 	needRoot(t)
 	for i, f := range faults.All {
-		l := load(t, cmp.Or(f.Lab, "three-node"))
-		var able []*plan.Plan
-		for _, mode := range modesOf(t, l.Name) {
-			if buildable(t, l, mode.mode) {
-				if p := built(t, l, "fault", mode.mode); len(f.In(p)) > 0 {
-					able = append(able, p)
+		t.Run(f.Name, func(t *testing.T) {
+			l := load(t, cmp.Or(f.Lab, "three-node"))
+			var able []*plan.Plan
+			for _, mode := range modesOf(t, l.Name) {
+				if buildable(t, l, mode.mode) {
+					if p := built(t, l, "fault", mode.mode); len(f.In(p)) > 0 {
+						able = append(able, p)
+					}
 				}
 			}
-		}
-		if len(able) == 0 {
-			t.Run(f.Name, func(t *testing.T) { elsewhere(t, f, l) })
-			continue
-		}
-		if !Soaked {
-			able = able[(i+turn())%len(able):][:1]
-		}
-		for _, p := range able {
-			t.Run(f.Name+"/"+p.ModeName, func(t *testing.T) { broken(t, f, p) })
-		}
+			if len(able) == 0 {
+				elsewhere(t, f, l)
+				return
+			}
+			if !Soaked {
+				able = able[(i+turn())%len(able):][:1]
+			}
+			for _, p := range able {
+				t.Run(p.ModeName, func(t *testing.T) { broken(t, f, p) })
+			}
+		})
 	}
 }
 
