@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Beside lays a prediction beside what was seen: hops get the decisions that sent the packet on, and a loss that was foreseen
@@ -26,8 +27,10 @@ func (w *Walk) learn(p Walk) {
 		}
 	}
 	if w.foreseen(p) && p.Drop.Sentence != "" {
-		w.Drop.Sentence, w.Drop.Command = p.Drop.Sentence, p.Drop.Command
-		w.Disposition = p.Disposition
+		w.Drop.Sentence, w.Disposition = p.Drop.Sentence, p.Disposition
+		if !strings.HasPrefix(w.Drop.Command, p.Drop.Command) { // the same, and more exact
+			w.Drop.Command = p.Drop.Command
+		}
 	}
 }
 
