@@ -37,6 +37,7 @@ const somebodysID = 1000
 func asSomebody(t *testing.T) *somebody {
 	t.Helper()
 	needRoot(t)
+	heedHangup(t)
 	dir, err := os.MkdirTemp("", "lab-somebody-")
 	if err != nil {
 		t.Fatal(err)

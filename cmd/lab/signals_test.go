@@ -41,16 +41,21 @@ func begin(t *testing.T, args ...string) *child {
 	defer file.Close()
 	c := &child{Cmd: again(asLab+"=1", args...), stderr: file.Name(), done: make(chan error, 1)}
 	c.Stderr = file
-	// Where the tests run with the hangup ignored, as under nohup, lab would rightly ignore it too.
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, syscall.SIGHUP)
-	defer signal.Stop(caught)
+	heedHangup(t)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() { c.done <- c.Wait() }()
 	t.Cleanup(func() { _ = c.Process.Kill() })
 	return c
+}
+
+// heedHangup has children begin with the hangup as it usually is. Where the tests run with it ignored, as under nohup, lab and
+// whatever else would rightly ignore it too.
+func heedHangup(t *testing.T) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 }
 
 // ends waits until the child is finished, which must say that it was interrupted.
