@@ -9,7 +9,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"labnet/lab/plan"
-	"labnet/modes/traits"
+	"labnet/lab/traits"
 )
 
 // TestTraits: what a comparison says of a mode besides its cost.

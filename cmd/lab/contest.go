@@ -18,8 +18,8 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/lab/report"
+	"labnet/lab/traits"
 	"labnet/modes"
-	"labnet/modes/traits"
 	"labnet/testbed"
 	"labnet/testbed/compare"
 )
