@@ -66,13 +66,10 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	flags.IntVar(&opt.Size, "size", 60, "the size of the IP packet, in bytes")
 	flags.BoolVar(&opt.DF, "df", false, "forbid that it is cut: it passes whole or not at all")
 	flags.DurationVar(&opt.Wait, "wait", 4*time.Second, "wait so long for what is not seen; a neighbour that does not answer takes 3s")
-	flags.StringVar(&opt.Backend, "backend", kernel.Auto, "see packets by the kernel's `tracepoint`s or by packet sockets: auto, tracepoint or packet")
 	flags.BoolVarP(&back, "verbose", "v", false, "show the way back device by device, also where it is the same, and the command that shows each decision")
 	flags.StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	completeFlag(cmd, "lab", runningLabs)
-	for flag, words := range map[string][]string{"proto": kernel.Protocols, "backend": kernel.Backends} {
-		completeFlag(cmd, flag, func(*cobra.Command) []string { return words })
-	}
+	completeFlag(cmd, "proto", func(*cobra.Command) []string { return kernel.Protocols })
 	return cmd
 }
 
@@ -111,8 +108,6 @@ func sound(opt kernel.Options) error {
 	switch {
 	case !slices.Contains(kernel.Protocols, opt.Protocol):
 		return refuse("--proto %s: it is %s", opt.Protocol, strings.Join(kernel.Protocols, ", "))
-	case !slices.Contains(kernel.Backends, opt.Backend):
-		return refuse("--backend %s: it is %s", opt.Backend, strings.Join(kernel.Backends, ", "))
 	case opt.Port != 0 && opt.Protocol == "icmp":
 		return refuse("--port %d: a packet of icmp has no port; say also --proto udp or tcp", opt.Port)
 	case opt.Port < 0 || opt.Port > 65535:

@@ -35,18 +35,10 @@ type Options struct {
 	Size     int // of the IP packet
 	DF       bool
 	Wait     time.Duration
-	Backend  string
 }
 
-// Back ends.
-const (
-	Auto       = "auto"
-	Tracepoint = "tracepoint"
-	Packet     = "packet"
-)
-
-// Backends are all of them.
-var Backends = []string{Auto, Tracepoint, Packet}
+// Tracepoint is how packets are seen: by programs at the kernel's tracepoints.
+const Tracepoint = "tracepoint"
 
 // eyes see marked packets.
 type eyes interface {
