@@ -33,6 +33,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab graph":       {args: []string{file}},
 		"lab check":       {args: []string{name}, root: true},
 		"lab trace":       {args: []string{"-l", name, "n1/p1", "n2/p1"}, root: true},
+		"lab capture":     {args: []string{"-l", name, "n1", "-w", "-", "--for", "20ms"}, root: true, once: true},
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
 		"lab shell":       {args: []string{"-l", name, "n1"}, root: true, silent: true, once: true},
 		"lab compare":     {args: []string{file, "--modes", "host-gw", "--measures", "tcp-rr", "--paths", "cross-node", "--wire", "bare", "--rounds", "1", "--window", "20ms", "--out", "OUT"}, root: true},

@@ -2,7 +2,9 @@
 package wire
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,8 +20,12 @@ import (
 
 const (
 	snapLen = 2048    // headers and a nonce; the length is reported in full
+	macLen  = 12      // both addresses
 	rcvBuf  = 4 << 20 // the kernel counts a frame with its overhead: some thousand small ones
 )
+
+// ErrProgram is what becomes of a program that is none.
+var ErrProgram = errors.New("the kernel refuses the program")
 
 // Capture receives every frame that passes an interface, in both directions.
 type Capture struct {
@@ -33,33 +39,58 @@ type Capture struct {
 
 // Raw is a frame as it was captured.
 type Raw struct {
-	Out    bool   // whether the interface sent it
-	Super  bool   // whether it is a GSO packet, not cut into segments yet
-	Length int    // of the whole frame, with its Ethernet header
-	Data   []byte // the first 2 KiB of it
+	Out    bool      // whether the interface sent it
+	Super  bool      // whether it is a GSO packet, not cut into segments yet
+	Bare   bool      // it begins with the IP header: the device has no addresses of its own
+	Index  int       // of the device
+	Time   time.Time // where it was asked for
+	Length int       // of the whole frame, with its Ethernet header
+	Data   []byte    // the first 2 KiB of it, or as much as was asked for
 }
 
 // Listen captures on a device of the place. The socket stays in the place; Receive is called from anywhere.
 func Listen(place *testbed.Place, device string) (*Capture, error) {
 	c := &Capture{Device: device, data: make([]byte, snapLen), oob: make([]byte, 256)}
+	if err := c.listen(place, rcvBuf, nil, false); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// listen opens the socket. Without a device it hears all of the place.
+func (c *Capture) listen(place *testbed.Place, buffer int, program []unix.SockFilter, timed bool) error {
 	err := place.Do(func() error {
-		dev, err := net.InterfaceByName(device)
-		if err != nil {
-			return err
+		index := 0
+		if c.Device != "" {
+			dev, err := net.InterfaceByName(c.Device)
+			if err != nil {
+				return err
+			}
+			index = dev.Index
 		}
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0) // deaf until it is bound
 		if err != nil {
 			return os.NewSyscallError("socket", err)
 		}
-		c.file = os.NewFile(uintptr(fd), "packet:"+device)
-		if err := testbed.SocketBuffer(fd, unix.SO_RCVBUFFORCE, rcvBuf); err != nil {
+		c.file = os.NewFile(uintptr(fd), "packet:"+c.Device)
+		if err := testbed.SocketBuffer(fd, unix.SO_RCVBUFFORCE, buffer); err != nil {
 			return err
 		}
 		// The kernel takes a VLAN tag out of the frame and tells it apart from it.
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1); err != nil {
 			return os.NewSyscallError("setsockopt", err)
 		}
-		return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: dev.Index}))
+		if timed {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+				return os.NewSyscallError("setsockopt", err)
+			}
+		}
+		if len(program) > 0 {
+			if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}); err != nil {
+				return fmt.Errorf("%w: %w", ErrProgram, err)
+			}
+		}
+		return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: index}))
 	})
 	if err == nil {
 		c.raw, err = c.file.SyscallConn()
@@ -68,9 +99,9 @@ func Listen(place *testbed.Place, device string) (*Capture, error) {
 		if c.file != nil {
 			c.file.Close()
 		}
-		return nil, fmt.Errorf("capture on %s of %s: %w", device, place.Name, err)
+		return fmt.Errorf("capture on %s of %s: %w", cmp.Or(c.Device, "all devices"), place.Name, err)
 	}
-	return c, nil
+	return nil
 }
 
 // Close ends the capture, and a Receive that waits.
@@ -112,18 +143,33 @@ func (c *Capture) receive(once bool) (Raw, error) {
 	}
 	r := Raw{Length: n, Data: slices.Clone(c.data[:min(n, len(c.data))])}
 	if ll, ok := from.(*unix.SockaddrLinklayer); ok {
-		r.Out = ll.Pkttype == unix.PACKET_OUTGOING
+		r.Out, r.Index = ll.Pkttype == unix.PACKET_OUTGOING, ll.Ifindex
+		r.Bare = Bare(int(ll.Hatype))
 	}
 	return restore(r, c.oob[:oobn]), nil
 }
 
-// restore puts a VLAN tag back where it was, and reads whether the frame is a GSO packet.
+// Bare reports whether packets of a type of device begin with the IP header.
+func Bare(hatype int) bool {
+	switch hatype {
+	case unix.ARPHRD_TUNNEL, unix.ARPHRD_TUNNEL6, unix.ARPHRD_SIT, unix.ARPHRD_NONE, unix.ARPHRD_RAWIP:
+		return true
+	}
+	return false
+}
+
+// restore puts a VLAN tag back where it was, and reads when the frame came and whether it is a GSO packet.
 func restore(r Raw, oob []byte) Raw {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return r
 	}
 	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(unix.Timespec{})) {
+			ts := (*unix.Timespec)(unsafe.Pointer(&m.Data[0]))
+			r.Time = time.Unix(ts.Sec, ts.Nsec)
+			continue
+		}
 		if m.Header.Level != unix.SOL_PACKET || m.Header.Type != unix.PACKET_AUXDATA || len(m.Data) < int(unsafe.Sizeof(unix.TpacketAuxdata{})) {
 			continue
 		}
