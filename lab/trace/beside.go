@@ -27,6 +27,9 @@ func (w *Walk) learn(p Walk) {
 		}
 	}
 	if w.foreseen(p) && p.Drop.Sentence != "" {
+		if w.Drop.unseen() && p.Drop.Reason != "" {
+			w.Drop.Reason = p.Drop.Reason
+		}
 		w.Drop.Sentence, w.Disposition = p.Drop.Sentence, p.Disposition
 		if !strings.HasPrefix(w.Drop.Command, p.Drop.Command) { // the same, and more exact
 			w.Drop.Command = p.Drop.Command
@@ -48,7 +51,12 @@ func (w *Walk) foreseen(p Walk) bool {
 	case w.Drop.Machine != p.Drop.Machine:
 		return w.Drop.Reason == p.Drop.Reason && p.Disposition == NeighbourUnknown
 	}
-	return w.Drop.Reason == p.Drop.Reason || w.Drop.Device == p.Drop.Device || w.Drop.Reason == nobody
+	return w.Drop.Reason == p.Drop.Reason || w.Drop.Device == p.Drop.Device || w.Drop.unseen()
+}
+
+// unseen reports whether the reason of a loss was not seen: it is a word of lab's, not of the kernel's.
+func (d *Drop) unseen() bool {
+	return d.Reason == nobody || d.Reason == notTaken || d.Reason == notSentOn
 }
 
 // Parts says where a walk that was seen differs from the predicted one; nothing where they agree.

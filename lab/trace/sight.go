@@ -65,7 +65,15 @@ func Paths(sights []Sight, role Role, m *Map) []Path {
 			seen = append(seen, s)
 		}
 	}
-	slices.SortStableFunc(seen, func(a, b Sight) int { return cmp.Compare(a.Time, b.Time) })
+	slices.SortStableFunc(seen, func(a, b Sight) int {
+		switch { // what is handed up keeps its time
+		case a.Time == b.Time && m.Below[b.At] == a.At:
+			return -1
+		case a.Time == b.Time && m.Below[a.At] == b.At:
+			return 1
+		}
+		return cmp.Compare(a.Time, b.Time)
+	})
 	parent := make([]int, len(seen))
 	leads := make([]bool, len(seen))
 	aside := make([]bool, len(seen)) // the end of a copy that the kernel made for itself, as to ask for a neighbour
