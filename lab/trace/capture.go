@@ -101,7 +101,7 @@ func (c *Capture) refused(from string) Walk {
 	if c.Source.IsValid() {
 		source = c.Source.String()
 	}
-	reason := cmp.Or(c.Refused, "UNSEEN")
+	reason := cmp.Or(c.Refused, unsent)
 	w := Walk{Drop: &Drop{Machine: title(from), Reason: reason}}
 	w.Disposition = w.Drop.explain(from, []Hop{{Headers: []packet.Header{{Protocol: protocol, Source: source, Destination: c.To.String()}}}})
 	return w
@@ -191,6 +191,7 @@ const (
 	nobody    = "NOBODY"      // a switch sent a frame to all its ports, and nobody took it
 	notTaken  = "NOT_TAKEN"   // it left, and came nowhere
 	notSentOn = "NOT_SENT_ON" // it came, and did not leave
+	unsent    = "UNSEEN"      // it was nowhere
 )
 
 // flooded looks for the reason at the switch, where it has sent copies of a frame to machines for which it is not: the loss is

@@ -43,7 +43,7 @@ type Sight struct {
 	Bare    bool          // the frame begins with the IP header
 	Length  int           // of the frame
 	Headers []packet.Header
-	Reason  string // why it was dropped, in the kernel's word
+	Reason  string // why it was dropped, in the kernel's word; of one that came: why it will be, if nothing takes it up
 	Where   string // the function of the kernel that dropped it
 }
 
@@ -112,7 +112,10 @@ func before(seen []Sight, i int, m *Map) int {
 		return -1
 	}
 	same := func(o Sight) bool { return s.Packet != 0 && o.Packet == s.Packet }
-	here := func(o Sight) bool { return o.Namespace == s.Namespace }
+	here := func(o Sight) bool { // what has left by a wire is not here any more; what follows is another copy
+		_, wired := m.Wires[o.At]
+		return o.Namespace == s.Namespace && !(wired && o.Event == Left)
+	}
 	var ways []func(Sight) bool
 	if s.Event == Came {
 		if far, ok := m.Wires[s.At]; ok {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -206,8 +207,11 @@ func (t *taps) drain(tap *tap) error {
 			continue
 		}
 		s := trace.Sight{At: trace.At{Namespace: tap.name, Device: tap.devices[ll.Ifindex]}, Machine: tap.machine, Length: n}
-		if ll.Pkttype == unix.PACKET_OUTGOING {
+		switch ll.Pkttype {
+		case unix.PACKET_OUTGOING:
 			s.Event = trace.Left
+		case unix.PACKET_OTHERHOST:
+			s.Reason = "OTHERHOST"
 		}
 		s.Bare = ll.Hatype != etherDevice && ll.Hatype != loopback
 		s.Frame = slices.Clone(frame[:n])
@@ -240,7 +244,8 @@ func beside(s *trace.Sight, oob []byte) {
 	}
 }
 
-// losses adds what counters tell: where a packet was seen last, and the machine counted one that it threw away.
+// losses adds what counters tell: where a packet was seen last, and the machine counted one that it threw away. A frame for
+// another MAC address is in none, and the socket says of it what it is.
 func (t *taps) losses(sights []trace.Sight, m *trace.Map) []trace.Sight {
 	for _, role := range []trace.Role{trace.Probe, trace.Answer} {
 		for _, p := range trace.Paths(sights, role, m) {
@@ -249,8 +254,8 @@ func (t *taps) losses(sights []trace.Sight, m *trace.Map) []trace.Sight {
 			if end.Event != trace.Came || i < 0 {
 				continue
 			}
-			if reason := t.all[i].moved(); reason != "" {
-				end.Event, end.Reason, end.Time = trace.Dropped, reason, end.Time+1
+			if end.Reason = cmp.Or(end.Reason, t.all[i].moved()); end.Reason != "" {
+				end.Event, end.Time = trace.Dropped, end.Time+1
 				sights = append(sights, end)
 			}
 		}
