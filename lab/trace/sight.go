@@ -117,13 +117,16 @@ func before(seen []Sight, i int, m *Map) int {
 		return o.Namespace == s.Namespace && !(wired && o.Event == Left)
 	}
 	var ways []func(Sight) bool
-	if s.Event == Came {
+	switch s.Event {
+	case Came:
 		if far, ok := m.Wires[s.At]; ok {
 			ways = append(ways, func(o Sight) bool { return o.At == far && o.Event == Left })
 		}
 		ways = append(ways, same, here)
-	} else {
+	case Left:
 		ways = append(ways, func(o Sight) bool { return same(o) && here(o) }, here, same)
+	default:
+		ways = append(ways, same, here)
 	}
 	for _, is := range append(ways, func(Sight) bool { return true }) {
 		if j := last(is); j >= 0 {
