@@ -18,15 +18,19 @@ import (
 const exercise = "testdata/geneve"
 
 var exerciseLines = map[string][2]string{
-	"modes/modes.go":         {"\t{Name: \"vxlan\"", "\t{Name: \"geneve\", Mode: geneve.Mode{}},\n"},
-	"testbed/linktypes.go":   {"\t\"ipip\":", "\t\"geneve\": geneveLink,\n"},
-	"testbed/wire/decode.go": {"\t\treturn f, f.vxlan()\n", genevePacket},
+	"modes/modes.go":       {"\t{Name: \"vxlan\"", "\t{Name: \"geneve\", Mode: geneve.Mode{}},\n"},
+	"testbed/linktypes.go": {"\t\"ipip\":", "\t\"geneve\": geneveLink,\n"},
+	"lab/packet/decode.go": {"\tvar tunnel layers.VXLAN\n", genevePacket},
 }
 
-// genevePacket takes the header of RFC 8926 off, with its options, where an Ethernet frame follows.
-const genevePacket = `		if h := f.Outer.Payload; len(h) >= 8 && h[0]>>6 == 0 && binary.BigEndian.Uint16(h[2:]) == 0x6558 && len(h) >= 8+4*int(h[0]&0x3f) {
-			return f, f.frame("geneve", int(binary.BigEndian.Uint32(h[4:])>>8), h[8+4*int(h[0]&0x3f):])
+// genevePacket takes the header of RFC 8926 off, where an Ethernet frame follows.
+const genevePacket = `	if h := l.Payload; len(h) > 3 && binary.BigEndian.Uint16(h[2:]) == uint16(layers.EthernetTypeTransparentEthernetBridging) {
+		var geneve layers.Geneve
+		if d.take(&geneve, h) {
+			d.carried("geneve", int(geneve.VNI), geneve.Payload, d.ethernet)
 		}
+		return
+	}
 `
 
 const exerciseLab = `

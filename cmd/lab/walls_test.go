@@ -26,6 +26,7 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab", "labnet/lab/", []string{"labnet/"}, "the language knows nothing of what is done with a lab"},
 		{"labnet/lab/plan", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "planning is pure"},
 		{"labnet/lab/nft", "", []string{"labnet/", "os", "os/exec", "net", "syscall"}, "a firewall is values"},
+		{"labnet/lab/packet", "", []string{"labnet/", "os", "os/exec", "syscall"}, "a frame is bytes"},
 		{"labnet/lab/trace", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a walk is values"},
 		{"labnet/lab/graph", "", []string{"labnet/modes", "labnet/testbed", "os", "os/exec", "net", "syscall"}, "a picture is made of states alone"},
 		{"labnet/lab/report", "", []string{"labnet/modes", "labnet/testbed", "net", "syscall"}, "a report is made from recorded samples alone"},

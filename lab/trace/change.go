@@ -40,7 +40,9 @@ func shown(h packet.Header) string {
 	text := ""
 	for _, f := range h.Fields {
 		switch f.Name {
-		case "ttl", "id", "vni", "type", "code", "flags":
+		case "type":
+			text += " " + f.Value
+		case "ttl", "hop limit", "id", "vni", "flags":
 			if f.Name != "id" || h.Protocol == "vlan" {
 				text += " " + f.Name + " " + f.Value
 			}
@@ -139,7 +141,7 @@ func differences(was, is packet.Header) []string {
 			words = append(words, fmt.Sprintf("port %s becomes %s", was.Destination, is.Destination))
 		}
 	}
-	for _, name := range []string{"ttl", "vni"} {
+	for _, name := range []string{"ttl", "hop limit", "vni"} {
 		if v := field(is, name); v != field(was, name) {
 			words = append(words, name+" "+v)
 		}

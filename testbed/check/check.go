@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"labnet/lab"
+	"labnet/lab/packet"
 	"labnet/lab/plan"
 )
 
@@ -37,7 +38,7 @@ type run struct {
 	ends    []*endpoint
 	uplinks map[*plan.Node]*uplink
 	journal *journal
-	ports   []int // of VXLAN
+	ports   []int // of tunnels
 	apart   []Apart
 	untried int
 	patience
@@ -91,7 +92,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 
 // open opens the sockets of all endpoints that take part, and the captures on their nodes' uplinks.
 func (r *run) open(ctx context.Context, pairs []pair, serving *sync.WaitGroup) error {
-	r.ports = []int{4789, 8472} // also where VXLAN is not promised: so that it is known where it is
+	r.ports = slices.Clone(packet.Ports) // also where no tunnel is promised: so that it is known where it is
 	room := headLen
 	takes := map[int]bool{}
 	for _, p := range pairs {

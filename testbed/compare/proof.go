@@ -10,16 +10,13 @@ import (
 	"time"
 
 	"labnet/lab"
+	"labnet/lab/packet"
 	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/testbed"
 	"labnet/testbed/traffic"
 	"labnet/testbed/wire"
 )
-
-// Ports that tunnels are found on in the wild, so that they are also recognised where nobody promised them: IANA's and
-// Linux's of VXLAN, and flannel's of its udp backend.
-var tunnelPorts = []int{4789, 8472, 8285}
 
 // witness captures on the sending node's uplink while two pods of different nodes talk, and holds every frame of theirs
 // against what the mode promises, in both directions.
@@ -36,7 +33,7 @@ func (r *run) witness(ctx context.Context, s *subject) (report.Proof, error) {
 	if err := traffic.Exchange(ctx, r.traffic(s, way, r.cfg.whole(r.wire.Name)), 10); err != nil {
 		return proof, err
 	}
-	ports := append([]int{out.Encap.Port, back.Encap.Port}, tunnelPorts...)
+	ports := append([]int{out.Encap.Port, back.Encap.Port}, packet.Ports...)
 	sent, received := 0, 0
 	for {
 		// What the pods have exchanged has passed the uplink by now, and waits.

@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
+	"labnet/lab/packet"
 	"labnet/lab/trace"
 )
 
@@ -150,7 +151,8 @@ func (t *tracepoints) sight(b []byte, m mark) (trace.Sight, bool) {
 		binary.BigEndian.PutUint16(tag[2:], order.Uint16(b[atVLAN+2:]))
 		s.Frame, s.Length = slices.Insert(s.Frame, macs, tag...), s.Length+len(tag)
 	}
-	s.Headers = decode(s.Frame, s.Bare)
+	s.Headers = packet.Decode(s.Frame, packet.Options{Bare: s.Bare, Length: s.Length}).Headers()
+	s.Headers = slices.DeleteFunc(s.Headers, func(h packet.Header) bool { return h.Quoted })
 	s.Role = m.role(s.Frame, s.Headers, b[atTail:atTail+tailLen])
 	return s, true
 }

@@ -18,6 +18,7 @@ import (
 
 const (
 	snapLen = 2048    // headers and a nonce; the length is reported in full
+	macLen  = 12      // both addresses
 	rcvBuf  = 4 << 20 // the kernel counts a frame with its overhead: some thousand small ones
 )
 

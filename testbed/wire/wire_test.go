@@ -19,7 +19,7 @@ const (
 	ip4    = "08 00 "
 	ip6    = "86 dd "
 	tag    = "81 00  60 64 " // priority 3, VLAN 100
-	arp    = "08 06  00 01 08 00 06 04 00 01 "
+	arp    = "08 06  00 01 08 00 06 04 00 01  02 00 c0 a8 cd 03  c0 a8 cd 03  00 00 00 00 00 00  c0 a8 cd 04 "
 	vxlan1 = "08 00 00 00  00 00 01 00 "
 
 	// An inner UDP packet of 32 bytes: 20 + 8 + "lab!".
