@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"labnet/lab/packet"
 	"labnet/lab/trace"
 	"labnet/testbed"
 )
@@ -216,7 +217,7 @@ func (t *taps) drain(tap *tap) error {
 		s.Bare = ll.Hatype != etherDevice && ll.Hatype != loopback
 		s.Frame = slices.Clone(frame[:n])
 		beside(&s, oob[:oobn])
-		s.Headers = decode(s.Frame, s.Bare)
+		s.Headers = packet.Decode(s.Frame, packet.Options{Bare: s.Bare, Length: s.Length}).Headers()
 		s.Role = t.mark.role(s.Frame, s.Headers, frame[n-tailLen:n])
 		s.Frame = s.Frame[:min(len(s.Frame), frameLen)]
 		t.ready = append(t.ready, s)
