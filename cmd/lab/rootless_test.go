@@ -206,11 +206,14 @@ func TestRootlessNeedsEBPF(t *testing.T) {
 	}
 }
 
-// TestRootlessTrace: a packet is followed, or what that takes is said; the holder ends all the same.
+// TestRootlessTrace: a packet is followed by packet sockets; of tracepoints it is said what they take. The holder ends all the same.
 func TestRootlessTrace(t *testing.T) {
 	s := asSomebody(t)
 	s.must("up", "three-node", "--mode", "host-gw")
-	if code, out, stderr := s.run("trace", "master/p1", "worker1/p1"); code != 0 && (code != failed || !strings.Contains(stderr, "for root alone") || !strings.Contains(stderr, "sudo lab trace")) {
+	if out := s.must("trace", "master/p1", "worker1/p1", "-o", "json"); !strings.Contains(out, `"backend": "packet"`) || !strings.Contains(out, `"verdict": "As predicted"`) {
+		t.Error(out)
+	}
+	if code, out, stderr := s.run("trace", "master/p1", "worker1/p1", "--backend", "tracepoint"); code != failed || !strings.Contains(stderr, "for root alone") || !strings.Contains(stderr, "sudo lab trace") {
 		t.Errorf("exit status %d\n%s%s", code, out, stderr)
 	}
 	if out := s.must("graph", "three-node", "--format", "mermaid"); !strings.Contains(out, "worker1") {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +19,7 @@ import (
 
 func (c *command) trace() *cobra.Command {
 	opt := kernel.Options{}
-	labName, back := "", false
+	labName, page, back := "", "", false
 	cmd := &cobra.Command{
 		Use:   "trace FROM TO",
 		Short: "Follow one packet through a lab, device by device",
@@ -30,6 +32,7 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 		Example: `  lab trace master/p1 worker1/p1
   lab trace worker1/p1 worker2 --proto tcp --port 22
   lab trace master/p1 worker1/p1 --size 1500 --df     # does a packet of this size pass whole?
+  lab trace master/p1 10.42.1.9 --html walk.html           # a picture, for a browser or for paper
   lab trace master/p1 10.42.1.9 -o json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -49,6 +52,11 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 			if err != nil {
 				return err
 			}
+			if page != "" {
+				if err := writePage(page, t); err != nil {
+					return err
+				}
+			}
 			if c.json() {
 				err = c.document(t.Document())
 			} else {
@@ -66,11 +74,28 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	flags.IntVar(&opt.Size, "size", 60, "the size of the IP packet, in bytes")
 	flags.BoolVar(&opt.DF, "df", false, "forbid that it is cut: it passes whole or not at all")
 	flags.DurationVar(&opt.Wait, "wait", 4*time.Second, "wait so long for what is not seen; a neighbour that does not answer takes 3s")
+	flags.StringVar(&opt.Backend, "backend", kernel.Auto, "see packets by the kernel's `tracepoint`s or by packet sockets: auto, tracepoint or packet")
+	flags.StringVar(&page, "html", "", "write a page with a picture of the walk to `FILE`")
+	_ = cmd.MarkFlagFilename("html", "html")
 	flags.BoolVarP(&back, "verbose", "v", false, "show the way back device by device, also where it is the same, and the command that shows each decision")
 	flags.StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	completeFlag(cmd, "lab", runningLabs)
-	completeFlag(cmd, "proto", func(*cobra.Command) []string { return kernel.Protocols })
+	for flag, words := range map[string][]string{"proto": kernel.Protocols, "backend": kernel.Backends} {
+		completeFlag(cmd, flag, func(*cobra.Command) []string { return words })
+	}
 	return cmd
+}
+
+// writePage writes a trace as a page.
+func writePage(file string, t *trace.Trace) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	if err := errors.Join(t.Page(f), f.Close()); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	return nil
 }
 
 // follow checks what is asked for, and traces.
@@ -108,6 +133,8 @@ func sound(opt kernel.Options) error {
 	switch {
 	case !slices.Contains(kernel.Protocols, opt.Protocol):
 		return refuse("--proto %s: it is %s", opt.Protocol, strings.Join(kernel.Protocols, ", "))
+	case !slices.Contains(kernel.Backends, opt.Backend):
+		return refuse("--backend %s: it is %s", opt.Backend, strings.Join(kernel.Backends, ", "))
 	case opt.Port != 0 && opt.Protocol == "icmp":
 		return refuse("--port %d: a packet of icmp has no port; say also --proto udp or tcp", opt.Port)
 	case opt.Port < 0 || opt.Port > 65535:

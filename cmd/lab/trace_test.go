@@ -61,6 +61,7 @@ func TestTraceRefuses(t *testing.T) {
 		{"n1 n2 -l LAB --size 20", "the smallest packet of this kind has 44 bytes"},
 		{"n1 n2 -l LAB --size 100000", "the largest packet"},
 		{"n1 n2 -l LAB --wait 0s", "longer than nothing"},
+		{"n1 n2 -l LAB --backend eyes", "auto, tracepoint, packet"},
 	} {
 		args := append([]string{"trace"}, strings.Fields(strings.ReplaceAll(tt.args, "LAB", name))...)
 		code, out, said := labRun(t, args...)

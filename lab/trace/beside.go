@@ -26,11 +26,15 @@ func (w *Walk) learn(p Walk) {
 			at++
 		}
 	}
-	if w.foreseen(p) && p.Drop.Sentence != "" {
-		w.Drop.Sentence, w.Disposition = p.Drop.Sentence, p.Disposition
-		if !strings.HasPrefix(w.Drop.Command, p.Drop.Command) { // the same, and more exact
-			w.Drop.Command = p.Drop.Command
-		}
+	if !w.foreseen(p) || p.Drop.Sentence == "" {
+		return
+	}
+	if w.Drop.unseen() && p.Drop.Reason != "" && w.Drop.Machine == p.Drop.Machine {
+		w.Drop.Device, w.Drop.Reason = p.Drop.Device, p.Drop.Reason
+	}
+	w.Drop.Sentence, w.Disposition = p.Drop.Sentence, p.Disposition
+	if !strings.HasPrefix(w.Drop.Command, p.Drop.Command) { // the same, and more exact
+		w.Drop.Command = p.Drop.Command
 	}
 }
 
@@ -46,9 +50,14 @@ func (w *Walk) foreseen(p Walk) bool {
 	case w.Drop == nil || p.Drop == nil:
 		return false
 	case w.Drop.Machine != p.Drop.Machine:
-		return w.Drop.Reason == p.Drop.Reason && p.Disposition == NeighbourUnknown
+		return p.Disposition == NeighbourUnknown && (w.Drop.Reason == p.Drop.Reason || w.Drop.unseen())
 	}
-	return w.Drop.Reason == p.Drop.Reason || w.Drop.Device == p.Drop.Device || w.Drop.Reason == nobody
+	return w.Drop.Reason == p.Drop.Reason || w.Drop.Device == p.Drop.Device || w.Drop.Reason == nobody || w.Drop.unseen()
+}
+
+// unseen reports whether the kernel has told no reason for a loss.
+func (d *Drop) unseen() bool {
+	return d.Reason == notTaken || d.Reason == notSentOn || d.Reason == unsent || strings.ToUpper(d.Reason) != d.Reason
 }
 
 // Parts says where a walk that was seen differs from the predicted one; nothing where they agree.

@@ -101,7 +101,7 @@ func (c *Capture) refused(from string) Walk {
 	if c.Source.IsValid() {
 		source = c.Source.String()
 	}
-	reason := cmp.Or(c.Refused, "UNSEEN")
+	reason := cmp.Or(c.Refused, unsent)
 	w := Walk{Drop: &Drop{Machine: title(from), Reason: reason}}
 	w.Disposition = w.Drop.explain(from, []Hop{{Headers: []packet.Header{{Protocol: protocol, Source: source, Destination: c.To.String()}}}})
 	return w
@@ -171,9 +171,9 @@ func (p Path) walk(arrived bool, m *Map) Walk {
 	case last.Event == Consumed:
 		w.Drop = &Drop{Machine: last.Machine, Device: last.Device, Reason: "TAKEN"}
 	case last.Event == Left:
-		w.Drop = &Drop{Machine: last.Machine, Device: last.Device, Reason: "NOT_TAKEN"}
+		w.Drop = &Drop{Machine: last.Machine, Device: last.Device, Reason: notTaken}
 	default:
-		w.Drop = &Drop{Machine: last.Machine, Device: last.Device, Reason: "NOT_SENT_ON"}
+		w.Drop = &Drop{Machine: last.Machine, Device: last.Device, Reason: notSentOn}
 	}
 	hops := w.Hops
 	if lost != nil {
@@ -186,8 +186,13 @@ func (p Path) walk(arrived bool, m *Map) Walk {
 // otherHost is that a frame came to a machine for which it is not.
 const otherHost = "OTHERHOST"
 
-// nobody is that a switch sent a frame to all its ports, and nobody took it.
-const nobody = "NOBODY"
+// Words of lab's own for what no event of the kernel tells.
+const (
+	nobody    = "NOBODY"      // a switch sent a frame to all its ports, and nobody took it
+	notTaken  = "NOT_TAKEN"   // it left, and came nowhere
+	notSentOn = "NOT_SENT_ON" // it came, and did not leave
+	unsent    = "UNSEEN"      // it was nowhere
+)
 
 // flooded looks for the reason at the switch, where it has sent copies of a frame to machines for which it is not: the loss is
 // at the port behind which the address is, or else nobody has it.

@@ -12,6 +12,9 @@ import (
 func Describe(headers []packet.Header) string {
 	var words []string
 	for _, h := range headers {
+		if h.Quoted { // by an ICMP error
+			break
+		}
 		switch h.Protocol {
 		case "ethernet":
 			words = append(words, "frame for "+h.Destination)

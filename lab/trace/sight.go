@@ -43,7 +43,7 @@ type Sight struct {
 	Bare    bool          // the frame begins with the IP header
 	Length  int           // of the frame
 	Headers []packet.Header
-	Reason  string // why it was dropped, in the kernel's word
+	Reason  string // why it was dropped, in the kernel's word; of one that came: why it will be, if nothing takes it up
 	Where   string // the function of the kernel that dropped it
 }
 
@@ -65,7 +65,15 @@ func Paths(sights []Sight, role Role, m *Map) []Path {
 			seen = append(seen, s)
 		}
 	}
-	slices.SortStableFunc(seen, func(a, b Sight) int { return cmp.Compare(a.Time, b.Time) })
+	slices.SortStableFunc(seen, func(a, b Sight) int {
+		switch { // what is handed up keeps its time
+		case a.Time == b.Time && m.Below[b.At] == a.At:
+			return -1
+		case a.Time == b.Time && m.Below[a.At] == b.At:
+			return 1
+		}
+		return cmp.Compare(a.Time, b.Time)
+	})
 	parent := make([]int, len(seen))
 	leads := make([]bool, len(seen))
 	aside := make([]bool, len(seen)) // the end of a copy that the kernel made for itself, as to ask for a neighbour
@@ -104,15 +112,21 @@ func before(seen []Sight, i int, m *Map) int {
 		return -1
 	}
 	same := func(o Sight) bool { return s.Packet != 0 && o.Packet == s.Packet }
-	here := func(o Sight) bool { return o.Namespace == s.Namespace }
+	here := func(o Sight) bool { // what has left by a wire is not here any more; what follows is another copy
+		_, wired := m.Wires[o.At]
+		return o.Namespace == s.Namespace && !(wired && o.Event == Left)
+	}
 	var ways []func(Sight) bool
-	if s.Event == Came {
+	switch s.Event {
+	case Came:
 		if far, ok := m.Wires[s.At]; ok {
 			ways = append(ways, func(o Sight) bool { return o.At == far && o.Event == Left })
 		}
 		ways = append(ways, same, here)
-	} else {
+	case Left:
 		ways = append(ways, func(o Sight) bool { return same(o) && here(o) }, here, same)
+	default:
+		ways = append(ways, same, here)
 	}
 	for _, is := range append(ways, func(Sight) bool { return true }) {
 		if j := last(is); j >= 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -35,10 +36,18 @@ type Options struct {
 	Size     int // of the IP packet
 	DF       bool
 	Wait     time.Duration
+	Backend  string
 }
 
-// Tracepoint is how packets are seen: by programs at the kernel's tracepoints.
-const Tracepoint = "tracepoint"
+// Back ends.
+const (
+	Auto       = "auto"
+	Tracepoint = "tracepoint"
+	Packet     = "packet"
+)
+
+// Backends are all of them.
+var Backends = []string{Auto, Tracepoint, Packet}
 
 // eyes see marked packets.
 type eyes interface {
@@ -60,7 +69,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 		expected.Back = &back
 	}
 	m := devices(p.State)
-	seen, err := capture(ctx, p.Cluster.Name, opt, m)
+	seen, err := capture(ctx, p.Cluster.Name, opt, m, expected)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +103,48 @@ func devices(s *plan.State) *trace.Map {
 	return m
 }
 
-func capture(ctx context.Context, lab string, opt Options, known *trace.Map) (*trace.Capture, error) {
+// look opens eyes: the kernel's tracepoints, or where these are not to be had packet sockets.
+func look(m mark, opt Options, spaces map[uint32]space, known *trace.Map, expected trace.Prediction) (eyes, string, error) {
+	if opt.Backend != Packet {
+		points, err := attach(m, spaces)
+		if err == nil || opt.Backend == Tracepoint {
+			return points, Tracepoint, err
+		}
+	}
+	sockets, err := watch(m, near(spaces, opt, known, expected))
+	return sockets, Packet, err
+}
+
+// few is how many namespaces are watched whatever is predicted.
+const few = 64
+
+// near are the namespaces in which a packet is watched for: in a large lab those that it is predicted to pass, the two ends, and
+// what is plugged into any of these.
+func near(spaces map[uint32]space, opt Options, known *trace.Map, expected trace.Prediction) []space {
+	way := map[string]bool{opt.From.Namespace: true, opt.To.Namespace: true}
+	for _, w := range []*trace.Walk{&expected.There, expected.Back} {
+		if w != nil {
+			for _, h := range w.Hops {
+				way[h.Namespace] = true
+			}
+		}
+	}
+	wanted := maps.Clone(way)
+	for a, b := range known.Wires {
+		if way[a.Namespace] {
+			wanted[b.Namespace] = true
+		}
+	}
+	var list []space
+	for _, s := range spaces {
+		if len(spaces) <= few || wanted[s.name] {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func capture(ctx context.Context, lab string, opt Options, known *trace.Map, expected trace.Prediction) (*trace.Capture, error) {
 	if os.Geteuid() != 0 {
 		return nil, testbed.ErrNotRoot
 	}
@@ -102,10 +152,15 @@ func capture(ctx context.Context, lab string, opt Options, known *trace.Map) (*t
 	if err != nil {
 		return nil, err
 	}
-	m := newMark(opt.Protocol == "tcp")
-	c := &trace.Capture{Backend: Tracepoint}
-	seer, err := attach(m, spaces)
+	end, err := testbed.BeginTracing()
 	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = end() }()
+	m := newMark(opt.Protocol == "tcp")
+	c := &trace.Capture{}
+	var seer eyes
+	if seer, c.Backend, err = look(m, opt, spaces, known, expected); err != nil {
 		return nil, err
 	}
 	defer seer.close()
@@ -129,6 +184,10 @@ func capture(ctx context.Context, lab string, opt Options, known *trace.Map) (*t
 	c.Source, c.To, c.Port = p.from, opt.To.Address, opt.Port
 	if c.Sights, err = collect(ctx, seer, opt, known); err != nil {
 		return nil, err
+	}
+	if sockets, ok := seer.(*taps); ok {
+		c.Sights = sockets.losses(c.Sights, known)
+		return c, nil
 	}
 	resolve(c.Sights)
 	return c, nil

@@ -17,7 +17,6 @@ import (
 
 	"labnet/lab/packet"
 	"labnet/lab/trace"
-	"labnet/testbed"
 )
 
 // tracepoints sees marked packets in all namespaces by programs at the kernel's tracepoints. They go when the process does.
@@ -27,8 +26,7 @@ type tracepoints struct {
 	spaces map[uint32]space
 	events *ebpf.Map
 	reader *ringbuf.Reader
-	end    func() error // of what others are told
-	links  []link.Link  // a link that nobody holds is detached
+	links  []link.Link // a link that nobody holds is detached
 }
 
 const macs = 12 // bytes of a frame that are MAC addresses
@@ -42,9 +40,6 @@ func attach(m mark, spaces map[uint32]space) (*tracepoints, error) {
 		return nil, err
 	}
 	t := &tracepoints{mark: m, layout: l, spaces: spaces}
-	if t.end, err = testbed.BeginTracing(); err != nil {
-		return nil, err
-	}
 	if t.events, err = ebpf.NewMap(&ebpf.MapSpec{Name: "lab_trace", Type: ebpf.RingBuf, MaxEntries: 1 << 20}); err != nil {
 		t.close()
 		return nil, fmt.Errorf("room for what is seen: %w", err)
@@ -85,7 +80,6 @@ func (t *tracepoints) close() {
 	if t.events != nil {
 		t.events.Close()
 	}
-	_ = t.end()
 }
 
 // next returns what was seen next, or os.ErrDeadlineExceeded.
