@@ -39,7 +39,7 @@ func (c *command) capture() *cobra.Command {
 	var ask captured
 	cmd := &cobra.Command{
 		Use:   "capture TARGET[:IF]… [-w FILE] [-- FILTER…]",
-		Short: "Show the packets that pass machines and pods, or write them for Wireshark",
+		Short: "Show packets at any devices, or write them for Wireshark",
 		Long: `Shows the packets that pass the devices of machines, pods and switches, in the order of time, a line for each as tcpdump
 writes it, or writes them with -w as pcapng, where each device is an interface of its own: worker1/flannel.1. TARGET is a
 machine, a pod or a switch, with :IF only that device of it; without it all but lo. "all" is the underlay: what every

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,6 +94,17 @@ func recording(t *testing.T) string {
 	return dir
 }
 
+// placed are arguments with a folder that is empty where they say OUT.
+func placed(t *testing.T, args []string) []string {
+	args = slices.Clone(args)
+	for i := range args {
+		if args[i] == "OUT" {
+			args[i] = t.TempDir()
+		}
+	}
+	return args
+}
+
 // TestLostOutput: a verb whose data cannot be written has failed, whichever it is and in every format, and says so.
 func TestLostOutput(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -111,14 +123,8 @@ func TestLostOutput(t *testing.T) {
 	try := func(t *testing.T, u usage, args []string) {
 		t.Helper()
 		call := func(out io.Writer) (int, string) {
-			args := append([]string{}, args...)
-			for i := range args {
-				if args[i] == "OUT" {
-					args[i] = t.TempDir()
-				}
-			}
 			var stderr bytes.Buffer
-			return run(args, strings.NewReader(untidy), out, &stderr), stderr.String()
+			return run(placed(t, args), strings.NewReader(untidy), out, &stderr), stderr.String()
 		}
 		var out bytes.Buffer
 		if code, stderr := call(&out); code != 0 {

@@ -15,7 +15,7 @@ import (
 
 // Which verbs do without namespaces; all others work in the world of the user who is not root.
 var (
-	staysOutside = []string{"help", "completion", "report", "faults", "validate", "fmt", "modes", "version"}
+	staysOutside = []string{"help", "completion", "report", "faults", "drill list", "drill report", "validate", "fmt", "modes", "version"}
 	// These look at what is running, and else say what can be said without it.
 	entersIfThere = []string{"plan", "graph", "__complete", "__completeNoDesc"}
 	// This one would look at a world, and else says why there is none.
@@ -25,11 +25,14 @@ var (
 // goThere makes an ordinary user's command one in his own world, where he is root. It returns in that world, and for what
 // needs none.
 func (c *command) goThere(cmd *cobra.Command) error {
-	verb := cmd
-	for verb.HasParent() && verb.Parent().HasParent() {
-		verb = verb.Parent()
+	is := func(list []string) bool {
+		for at := cmd; at.HasParent(); at = at.Parent() {
+			if slices.Contains(list, strings.TrimPrefix(at.CommandPath(), at.Root().Name()+" ")) {
+				return true
+			}
+		}
+		return false
 	}
-	is := func(list []string) bool { return slices.Contains(list, verb.Name()) }
 	if holder.Inside() || os.Geteuid() == 0 && !c.rootless || !cmd.HasParent() || is(staysOutside) {
 		return nil
 	}

@@ -155,7 +155,7 @@ func TestTextFitsTheTerminal(t *testing.T) {
 					}
 					words = append(words, arg)
 				}
-				code, text := terminal(t, columns, words...)
+				code, text := terminal(t, columns, placed(t, words)...)
 				if code != 0 || text == "" {
 					t.Errorf("exit status %d:\n%s", code, text)
 				}

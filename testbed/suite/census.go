@@ -6,6 +6,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,8 @@ import (
 )
 
 // Census describes what labs must leave as it was: the user's own links, addresses, routes, rules, firewall, sysctls and
-// mounts; and what they must not leave behind: namespaces, folders and processes of labs whose names begin with the prefix.
+// mounts; and what they must not leave behind: namespaces, folders and processes of labs whose names begin with the
+// prefix, and files beside the tests.
 func Census(prefix string) string {
 	var b strings.Builder
 	for _, cmd := range []string{
@@ -48,6 +50,13 @@ func Census(prefix string) string {
 			fmt.Fprintln(&b, n)
 		}
 	}
+	_ = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == "testdata" { // golden files may be new
+			return filepath.SkipDir
+		}
+		fmt.Fprintln(&b, path)
+		return nil
+	})
 	return b.String()
 }
 
