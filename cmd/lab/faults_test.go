@@ -103,7 +103,7 @@ func must(t *testing.T, args ...string) string {
 	return stdout
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: namespaces cannot be made")

@@ -26,7 +26,8 @@ import (
 
 // somebody is a user who is not root. He needs no name.
 type somebody struct {
-	t    *testing.T
+	t    testing.TB
+	id   int
 	self string // the program, where he can run it
 	home string // a folder that is his alone, and where he works
 }
@@ -34,7 +35,9 @@ type somebody struct {
 const somebodysID = 1000
 
 // asSomebody makes a user of the tests, or skips where no user may have namespaces of his own.
-func asSomebody(t *testing.T) *somebody {
+func asSomebody(t testing.TB) *somebody { return asUser(t, somebodysID) }
+
+func asUser(t testing.TB, id int) *somebody {
 	t.Helper()
 	needRoot(t)
 	heedHangup(t)
@@ -43,7 +46,7 @@ func asSomebody(t *testing.T) *somebody {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &somebody{t: t, self: filepath.Join(dir, "lab"), home: filepath.Join(dir, "home")}
+	s := &somebody{t: t, id: id, self: filepath.Join(dir, "lab"), home: filepath.Join(dir, "home")}
 	program, err := os.ReadFile(os.Args[0])
 	if err == nil {
 		err = os.WriteFile(s.self, program, 0o755)
@@ -52,7 +55,7 @@ func asSomebody(t *testing.T) *somebody {
 		err = os.Mkdir(s.home, 0o700)
 	}
 	if err == nil {
-		err = os.Chown(s.home, somebodysID, somebodysID)
+		err = os.Chown(s.home, id, id)
 	}
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
@@ -80,7 +83,7 @@ func asSomebody(t *testing.T) *somebody {
 // command is lab as he calls it. He may open /dev/net/tun, as with most distributions.
 func (s *somebody) command(args ...string) *exec.Cmd {
 	script := `mount -t tmpfs lab /mnt && mknod -m 666 /mnt/tun c 10 200 && mount --bind /mnt/tun /dev/net/tun
-		exec setpriv --reuid ` + strconv.Itoa(somebodysID) + ` --regid ` + strconv.Itoa(somebodysID) + ` --clear-groups --bounding-set -all "$@"`
+		exec setpriv --reuid ` + strconv.Itoa(s.id) + ` --regid ` + strconv.Itoa(s.id) + ` --clear-groups --bounding-set -all "$@"`
 	cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", script, "sh", s.self}, args...)...)
 	cmd.Dir = s.home
 	cmd.Env = append(os.Environ(), asLab+"=1", "XDG_RUNTIME_DIR=", "SUDO_UID=0")

@@ -52,7 +52,7 @@ func begin(t *testing.T, args ...string) *child {
 
 // heedHangup has children begin with the hangup as it usually is. Where the tests run with it ignored, as under nohup, lab and
 // whatever else would rightly ignore it too.
-func heedHangup(t *testing.T) {
+func heedHangup(t testing.TB) {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(caught) })
