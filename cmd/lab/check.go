@@ -59,6 +59,7 @@ Every pair is tried up to --pairs; above that a sample, and the report says so. 
 				}
 			}
 			if err == nil && !r.OK {
+				c.sayWhereToType()
 				return status{code: answer}
 			}
 			return err

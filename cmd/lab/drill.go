@@ -492,6 +492,7 @@ func (c *command) drillReveal() *cobra.Command {
 		for _, line := range solution {
 			fmt.Fprintln(c.out, "  "+line)
 		}
+		c.sayWhereToType()
 		return nil
 	})
 }

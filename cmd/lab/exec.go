@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -22,18 +23,23 @@ func (c *command) exec() *cobra.Command {
 		Use:   "exec TARGET -- CMD…",
 		Short: "Run a command in a machine or a pod",
 		Long: `Runs a command in the namespace of a machine (node1) or a pod (node1/p1). There the lab's names resolve and the
-hostname is the machine's; nothing of that is written to /etc. The exit status is the command's.`,
+hostname is the machine's; nothing of that is written to /etc. The exit status is the command's.
+
+Without root and without TARGET the command runs beside your labs, where "ip -n LAB.MACHINE" finds them.`,
 		Example: `  lab exec worker1 -- ip route
   lab exec master/p1 -- ping -c1 p1.worker1
   lab exec -l blue master -- bridge fdb show dev flannel.1`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(commandLine(args)) == 0 {
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || cmd.ArgsLenAtDash() != 0 && len(commandLine(args)) == 0 {
 				return refuse("say where and what: lab exec worker1/p1 -- ip route")
 			}
 			return nil
 		},
 		ValidArgsFunction: completeTarget(&labName),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.ArgsLenAtDash() == 0 {
+				return beside("lab exec worker1/p1 -- ip route", args)
+			}
 			line := commandLine(args)
 			return c.enter(cmd, labName, args[0], line[0], line[1:])
 		},
@@ -55,22 +61,23 @@ func commandLine(args []string) []string {
 func (c *command) shell() *cobra.Command {
 	var labName string
 	cmd := &cobra.Command{
-		Use:   "shell TARGET",
+		Use:   "shell [TARGET]",
 		Short: "Open a shell in a machine or a pod",
 		Long: `Opens a shell in the namespace of a machine (node1) or a pod (node1/p1). The prompt says where you are, the lab's
-names resolve, and the hostname is the machine's.`,
-		Example: "  lab shell worker1/p1",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return refuse("say where: lab shell worker1/p1")
-			}
-			return nil
-		},
+names resolve, and the hostname is the machine's.
+
+Without root and without TARGET it opens beside your labs, where the commands that lab prints work as they stand.`,
+		Example: `  lab shell worker1/p1
+  lab shell                # without root: then "ip -n three-node.worker1 route"`,
+		Args:              atMost(1),
 		ValidArgsFunction: completeTarget(&labName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sh := os.Getenv("SHELL")
 			if sh == "" {
 				sh = "/bin/sh"
+			}
+			if len(args) == 0 {
+				return beside("lab shell worker1/p1", []string{sh})
 			}
 			return c.enter(cmd, labName, args[0], sh, nil)
 		},
@@ -78,6 +85,27 @@ names resolve, and the hostname is the machine's.`,
 	cmd.Flags().StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	completeFlag(cmd, "lab", runningLabs)
 	return cmd
+}
+
+// beside becomes a program where the labs of a user who is not root have their names.
+func beside(example string, line []string) error {
+	if !holder.Inside() {
+		return refuse("say where: %s", example)
+	}
+	path, err := exec.LookPath(line[0])
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	holder.Tie()
+	return fmt.Errorf("%s: %w", path, unix.Exec(path, line, append(os.Environ(), `PROMPT_COMMAND=PS1="[labs] \w \\$ "`, "PS1=[labs] $ ")))
+}
+
+// sayWhereToType says where the commands of a text work as they stand, if that is not here.
+func (c *command) sayWhereToType() {
+	if holder.Inside() && !c.json() {
+		c.say(`These commands work in "lab shell".`)
+	}
 }
 
 // enter runs a command in a target and passes its exit status on. What it costs does not depend on the size of the lab.

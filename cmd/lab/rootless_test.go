@@ -80,11 +80,14 @@ func asUser(t testing.TB, id int) *somebody {
 	return s
 }
 
-// command is lab as he calls it. He may open /dev/net/tun, as with most distributions.
-func (s *somebody) command(args ...string) *exec.Cmd {
+// command is lab as he calls it.
+func (s *somebody) command(args ...string) *exec.Cmd { return s.program(s.self, args...) }
+
+// program is one that he runs. He may open /dev/net/tun, as with most distributions.
+func (s *somebody) program(name string, args ...string) *exec.Cmd {
 	script := `mount -t tmpfs lab /mnt && mknod -m 666 /mnt/tun c 10 200 && mount --bind /mnt/tun /dev/net/tun
 		exec setpriv --reuid ` + strconv.Itoa(s.id) + ` --regid ` + strconv.Itoa(s.id) + ` --clear-groups --bounding-set -all "$@"`
-	cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", script, "sh", s.self}, args...)...)
+	cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", script, "sh", name}, args...)...)
 	cmd.Dir = s.home
 	cmd.Env = append(os.Environ(), asLab+"=1", "XDG_RUNTIME_DIR=", "SUDO_UID=0")
 	return cmd

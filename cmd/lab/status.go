@@ -425,6 +425,7 @@ func (c *command) show(d labDocument, whole bool) {
 			}
 			fmt.Fprintln(c.out, "  "+drift.Line)
 		}
+		c.sayWhereToType()
 	}
 }
 

@@ -62,6 +62,9 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 			} else {
 				err = c.walked(t, back)
 			}
+			if !t.OK() || back {
+				c.sayWhereToType()
+			}
 			if err == nil && !t.OK() {
 				return status{code: answer}
 			}
