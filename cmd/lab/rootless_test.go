@@ -238,6 +238,11 @@ func TestRootlessDrill(t *testing.T) {
 		t.Errorf("exit status %d\n%s%s", code, out, stderr)
 	}
 	s.must("drill", "hint")
+	// What reveals it can be typed as it stands beside the labs.
+	if out := s.must("exec", "--", "ip", "netns", "list"); !strings.Contains(out, "three-node.worker1.p1") {
+		t.Error(out)
+	}
+	s.must("shell") // and has nothing to read
 	s.must("up", "three-node", "--mode", "host-gw")
 	s.must("check", "three-node")
 	s.must("down", "three-node")
@@ -483,6 +488,16 @@ func TestRootlessAtOnce(t *testing.T) {
 			}
 		}
 		s.awaitNobody()
+	}
+}
+
+// TestBesideIsForUsers: root's labs are where root is, so that a shell needs a target.
+func TestBesideIsForUsers(t *testing.T) {
+	needRoot(t)
+	for _, args := range [][]string{{"shell"}, {"exec", "--", "true"}, {"exec"}, {"exec", "worker1"}, {"exec", "worker1", "--"}} {
+		if code, out, said := labRun(t, args...); code != refused || !strings.Contains(said, "say where") {
+			t.Errorf("lab %s: exit status %d\n%s%s", strings.Join(args, " "), code, out, said)
+		}
 	}
 }
 
