@@ -43,7 +43,7 @@ func print(t *testing.T, sources lab.Files, diags hcl.Diagnostics) string {
 	if err := sources.Print(&text, diags, 100, false); err != nil {
 		t.Fatal(err)
 	}
-	// What an excerpt ends with is the file's, trailing blanks in a golden file are nobody's.
+	// What an excerpt ends with is the file's, trailing blanks in a golden file are an accident.
 	lines := strings.Split(text.String(), "\n")
 	for i, line := range lines {
 		lines[i] = strings.TrimRight(line, " ")

@@ -12,7 +12,7 @@ import (
 	"labnet/lab/plan"
 )
 
-// everyMode has a lab for each system of the table, with what is to be said of the pod network beside its CIDR, and of the
+// everyMode has a lab for each system of the table, with what must be said of the pod network beside its CIDR, and of the
 // nodes' uplinks.
 func everyMode(t *testing.T, network, uplink string, test func(t *testing.T, l *lab.Lab, files lab.Files)) {
 	t.Helper()

@@ -137,7 +137,7 @@ func (z size) fits(free uint64) int {
 }
 
 // Crowded warns of a plan for which the neighbour tables of this machine are too small. All namespaces share them, and their
-// limits are to be found in the first one only; what is no longer in a full table is not answered, and nobody is told.
+// limits are found in the first one only; what is no longer in a full table is not answered, and the kernel says nothing.
 func Crowded(s *plan.State) string {
 	v4, v6 := s.Neighbours()
 	return crowded([]table{{"IPv4", "net.ipv4", v4}, {"IPv6", "net.ipv6", v6}}, func(sysctl string) int {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A warning says of each family what is needed, what there is, and how to change that; with that nothing is to be said.
+// A warning says of each family what is needed, what there is, and how to change that; with that there must be no warning.
 func TestCrowded(t *testing.T) {
 	for _, tt := range []struct {
 		v4, v6, limit4, limit6 int

@@ -18,7 +18,7 @@ import (
 // and neither up nor down touches it.
 func TestForeignNamespace(t *testing.T) {
 	probe(t)
-	for name, alias := range map[string]string{"nobody's": "", "another lab's": plan.Owner{Lab: "other", Machine: "n1", Role: "node"}.String()} {
+	for name, alias := range map[string]string{"no owner": "", "another lab's": plan.Owner{Lab: "other", Machine: "n1", Role: "node"}.String()} {
 		t.Run(name, func(t *testing.T) {
 			lab := prefix + "foreign"
 			ns := lab + ".n1"
@@ -40,7 +40,7 @@ func TestForeignNamespace(t *testing.T) {
 	}
 }
 
-// TestForeignFile finds a file where a namespace is to be named. An empty one is what a killed up leaves; any other is
+// TestForeignFile finds a file where the name of a namespace should be. An empty one is what a killed up leaves; any other is
 // somebody's.
 func TestForeignFile(t *testing.T) {
 	probe(t)

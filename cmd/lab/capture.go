@@ -46,7 +46,7 @@ machine, a pod or a switch, with :IF only that device of it; without it all but 
 machine sends by its interfaces, so that each frame is there once.
 
 FILTER chooses packets. It consists of host ADDRESS, net NETWORK, port N and portrange N-M, each with src or dst in front if
-it is to be only that one; arp, ip, ip6, icmp, icmp6, tcp, udp, bgp, vlan [ID] and vni [N]; and, or, not and brackets. It looks at the
+it must be only that one; arp, ip, ip6, icmp, icmp6, tcp, udp, bgp, vlan [ID] and vni [N]; and, or, not and brackets. It looks at the
 frame as it is on the device, and behind inner at what a tunnel in it carries. An address may also be a machine's name or a pod's.
 
 It ends with Ctrl-C, after --count packets or --for a time, and says how many packets it has missed, if any.`,

@@ -168,7 +168,7 @@ func completeFault(_ *cobra.Command, args []string, _ string) ([]string, cobra.S
 	return faults.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// subject is the running lab that is to be broken. It must be whole.
+// subject is the running lab that will be broken. It must be whole.
 func (c *command) subject(cmd *cobra.Command, verb string, w chosen) (*plan.Plan, error) {
 	f, err := features(verb, false)
 	if err != nil {

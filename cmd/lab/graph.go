@@ -79,7 +79,7 @@ pages of many projects show. Many pods of a node are drawn as one; the mouse sho
 	return cmd
 }
 
-// picture finds what there is to be drawn.
+// picture finds what will be drawn.
 func (c *command) picture(cmd *cobra.Command, arg string, ch choice) (*graph.Picture, error) {
 	if name, err := c.drawn(cmd, arg, ch); err != nil || name != "" {
 		if err != nil {

@@ -146,7 +146,7 @@ func (s *somebody) awaitNobody() {
 }
 
 // TestRootlessModes: every mode that needs nothing of root's does what it promises without root, and the others say what
-// they need. Nothing of it is to be seen outside.
+// they need. Nothing of it is visible outside.
 func TestRootlessModes(t *testing.T) {
 	s := asSomebody(t)
 	var says doctorSays

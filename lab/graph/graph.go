@@ -5,7 +5,7 @@ package graph
 
 import "slices"
 
-// Picture is what there is to be drawn.
+// Picture is what is drawn.
 type Picture struct {
 	Lab      string    `json:"lab"`
 	Mode     string    `json:"mode"`

@@ -367,7 +367,7 @@ func (r *reader) machine(ns string) Machine {
 			continue
 		}
 		d := r.device(l)
-		if l.Type() == "ifb" && l.Port.Bridge != "" && d.Mark == Fine { // a way into the bridge, and nobody's device
+		if l.Type() == "ifb" && l.Port.Bridge != "" && d.Mark == Fine { // a way into the bridge, not a device of a machine
 			continue
 		}
 		if d.Switch != "" {

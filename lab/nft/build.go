@@ -281,7 +281,7 @@ func (r *Ruleset) Base(name, kind string, hook uint32, priority int32) {
 	r.Chains = append(r.Chains, Base(r.Tables[0].Family, r.Tables[0].Name, name, kind, hook, priority))
 }
 
-// Traced says that what becomes of the packet is to be told to who listens.
+// Traced says that the kernel reports what becomes of the packet.
 func Traced() Part {
 	return Do(Immediate{Dreg: 1, Data: Data{Value: []byte{1}}}, Meta{Key: metaTrace, Sreg: 1})
 }

@@ -47,7 +47,7 @@ func within(protocol byte, body string) string {
 	return fmt.Sprintf("45 00 %02x %02x  00 00 40 00  40 %02x 00 00 ", n>>8, n&0xff, protocol) + nodes + body
 }
 
-// cases are frames with what is to be read in them.
+// cases are frames with what must be read in them.
 var cases = []struct {
 	name    string
 	parts   []string

@@ -214,7 +214,7 @@ func MAC(of ...string) string {
 // MACOf derives a device's MAC address from its IP addresses: from that of IPv4 where it has one, with the first two bytes
 // given, so that captures can be read. A MAC address has no room for one of IPv6, and a part of it may well be another's too,
 // so that of a device without IPv4 is a hash. What a device has depends on nothing but its own addresses: two of a lab have
-// different ones, and nobody's changes with a machine that is added.
+// different ones, and a machine that is added changes no other's.
 func MACOf(first, second byte, addresses ...netip.Addr) string {
 	for _, a := range addresses {
 		if a.Is4() {

@@ -10,7 +10,7 @@ import (
 // order passes objects on topologically: a namespace is finished before the next begins unless one of its objects has to
 // wait. There may be millions of objects, so that only one namespace is looked at at a time, and what waits.
 type order struct {
-	has  func(Key) bool // whether an object is among those that are to be ordered
+	has  func(Key) bool // whether an object is among those being ordered
 	emit func(Key, Object)
 
 	seen     map[string]bool    // namespaces that have been looked at

@@ -245,7 +245,7 @@ func (r Route) ip() string {
 
 func (r Route) Add() []string { return []string{r.ip() + " route replace " + r.text()} }
 
-// Set: the next hop of an IPv6 route is looked up, and must not be found through the very route that is to be replaced; and
+// Set: the next hop of an IPv6 route is looked up, and must not be found through the very route that will be replaced; and
 // of several it is not the route that is replaced but one of them.
 func (r Route) Set(before Object) ([]string, bool) {
 	b := before.(Route)

@@ -19,7 +19,7 @@ type Capture struct {
 	Sights  []Sight
 }
 
-// Complete reports whether nothing more is to be seen: something has come back to the sender, or every copy of every packet
+// Complete reports whether nothing more can be seen: something has come back to the sender, or every copy of every packet
 // was thrown away. What a program took may still be answered.
 func Complete(sights []Sight, sender string, m *Map) bool {
 	ended := false

@@ -87,7 +87,7 @@ var (
 	CauseWrongFDB       = Cause{NotAddressed, "", "{machine} sends frames for {mac}, which is {what}, to {via}, which is not", "bridge -n {ns} fdb show dev {dev}"}
 	CauseNoProxy        = Cause{NeighbourUnknown, "", "{machine} is to answer for {via} at {dev}, and does not", "ip -n {ns} neighbour show proxy"}
 	CauseNoAddress      = Cause{NeighbourUnknown, "", "{dev} of {machine} does not have its address {via}", "ip -n {ns} address show dev {dev}"}
-	CauseNoBridge       = Cause{NotSwitched, "", "{dev} of {machine} is in no bridge, and is to be a port of {what}", "ip -n {ns} link show dev {dev}"}
+	CauseNoBridge       = Cause{NotSwitched, "", "{dev} of {machine} is in no bridge, and must be a port of {what}", "ip -n {ns} link show dev {dev}"}
 	CauseNoNamespace    = Cause{NeighbourUnknown, "", "{machine} is not there", "ip netns list"}
 	CauseOtherTunnel    = Cause{NoTunnel, "", "{dev} of {machine} has {what}", "ip -n {ns} -d link show dev {dev}"}
 	CauseStrayRoute     = Cause{Loop, "", "a route of {machine}, which is not of the lab's making, leads in circles: {what}", "ip -n {ns} route get {to}"}

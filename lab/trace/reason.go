@@ -34,7 +34,7 @@ var reasons = []reason{
 	{"IP_OUTNOROUTES", "", "{machine} has no route to {destination}", routeGetHere, NoRoute},
 	{"IP_RPFILTER", "", "{machine} would not send to {source} by {device}, and its rp_filter throws away what comes from where it would not answer to", "{ip} -n {ns} route get {source}", Lost},
 	{"IP_LOCAL_SOURCE", "", "{machine} has the address {source} itself, and takes no packet with it from outside: two have one address", "ip -n {ns} address show to {source}", Lost},
-	{"IP_INVALID_SOURCE", "", "{machine} takes no packet from {source}: such an address is nobody's", routeGet, Lost},
+	{"IP_INVALID_SOURCE", "", "{machine} takes no packet from {source}: no machine may have such an address", routeGet, Lost},
 	{"NETFILTER_DROP", "", "a rule of the firewall of {machine} drops it", ruleset, Refused},
 	{"PKT_TOO_BIG", "", "it is larger than the MTU of the device by which {machine} has to send it on, and may not be cut", "ip -n {ns} link", TooBig},
 	{"OTHERHOST", "", "it came to {machine}, but the frame is for the MAC address {mac}, which {device} does not have: {sender} has a wrong neighbour entry, or what lies between does not know where that address is", "{ip} -n {sender-ns} neigh show dev {sender-device}", Lost},

@@ -22,7 +22,7 @@ import (
 )
 
 // agent is what an agent can do. Run calls ready once it works, and returns when ctx is done. Status is a JSON object, with a
-// "summary" for people, and "settled" once nothing more is to be waited for.
+// "summary" for people, and "settled" once there is nothing more to wait for.
 type agent interface {
 	Run(ctx context.Context, ready func()) error
 	Status() any

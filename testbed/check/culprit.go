@@ -167,13 +167,13 @@ func ended(w trace.Walk, prefix string) *finding {
 	return nil
 }
 
-// unwanted is what connects two ends that are to be apart: the first decision on the way that is not the sender's own.
+// unwanted is what connects two ends that must be apart: the first decision on the way that is not the sender's own.
 func unwanted(w trace.Walk, p *probe) *finding {
 	for _, apart := range []bool{true, false} {
 		for _, h := range w.Hops {
 			if h.Decision != nil && h.Decision.Route != "" && (h.Namespace != p.from.Namespace || !apart) {
 				d := trace.Drop{Machine: h.Machine, Device: h.Device, Command: h.Command,
-					Sentence: fmt.Sprintf("%s connects what is to be apart: %s", h.Machine, h.Decision.Text)}
+					Sentence: fmt.Sprintf("%s connects what must be apart: %s", h.Machine, h.Decision.Text)}
 				return &finding{Drop: d, disposition: trace.Arrived}
 			}
 		}

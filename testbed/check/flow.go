@@ -70,7 +70,7 @@ func (j *journal) begin() *flow {
 	return f
 }
 
-// end forgets the flow; what is seen of it later is nobody's business.
+// end forgets the flow; what is seen of it later is ignored.
 func (f *flow) end() {
 	f.j.mu.Lock()
 	defer f.j.mu.Unlock()

@@ -86,7 +86,7 @@ func TestOfficeSabotaged(t *testing.T) {
 		{"wrong-route6", "ip -6 -n LAB.r1 route replace fd00:16::/64 via fd00:10::9", "server", "laptop", "ipv6", "r1 answers for fd00:10::9, to which route fd00:16::/64"},
 		{"no-gateway", "ip -n LAB.laptop route del default", "laptop", "server", "ipv4", "`ip -n LAB.laptop route get"},
 		{"no-forwarding", "ip netns exec LAB.r2 sysctl -qw net.ipv4.ip_forward=0", "server", "laptop", "ipv4", "`ip netns exec LAB.r2 sysctl net.ipv4.ip_forward`"},
-		{"connected", "ip -n LAB.printer route add default via 10.20.0.1", "laptop", "printer", "ipv4", "connects what is to be apart"},
+		{"connected", "ip -n LAB.printer route add default via 10.20.0.1", "laptop", "printer", "ipv4", "connects what must be apart"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := build(t, office, tt.name, "")

@@ -43,6 +43,6 @@ func TestForbidden(t *testing.T) {
 		}
 	}
 	if err := forbidden(unix.EIO, os.ReadFile); err != unix.EIO {
-		t.Errorf("a disk error is nobody's prohibition: %v", err)
+		t.Errorf("a disk error is no prohibition: %v", err)
 	}
 }

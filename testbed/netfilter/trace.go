@@ -36,7 +36,7 @@ func Listen() (*Tracer, error) {
 
 func (t *Tracer) Close() { t.socket.Close() }
 
-// ErrMissed says that events came faster than they were read: some are lost, and the next ones are to be had.
+// ErrMissed says that events came faster than they were read: some are lost, and the next ones can be read.
 var ErrMissed = errors.New("some traced packets were missed")
 
 // Next returns the events that come next, or none when nothing has come in that time.

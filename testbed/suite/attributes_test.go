@@ -35,7 +35,7 @@ var systems = []struct {
 	{"ipvlan-l3", "ipvlan", `like = "l3"`, false},
 }
 
-// plain is a lab of two nodes and a router in one of the systems, with what is to be said of the uplinks and the pod network.
+// plain is a lab of two nodes and a router in one of the systems, with what must be said of the uplinks and the pod network.
 func plain(t *testing.T, mode, settings string, vlan bool, uplink, network string) *lab.Lab {
 	on, port, cidr, segment := "", "", "10.42.0.0/16", ""
 	if vlan {

@@ -232,7 +232,7 @@ func (o *Options) answer(m mark) (*responder, error) {
 			return err
 		})
 		o.Port = port
-		if err == nil || errors.Is(err, unix.EADDRNOTAVAIL) { // the target lacks the address: what comes of that is to be seen
+		if err == nil || errors.Is(err, unix.EADDRNOTAVAIL) { // the target lacks the address: what comes of that will be seen
 			break
 		}
 		if !errors.Is(err, unix.EADDRINUSE) {

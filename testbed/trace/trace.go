@@ -24,7 +24,7 @@ import (
 // Target is where a probe comes from or goes to.
 type Target struct {
 	Title     string
-	Namespace string     // empty: an address that is nobody's in the lab
+	Namespace string     // empty: an address that no machine of the lab has
 	Address   netip.Addr // of the sender: none, and the kernel chooses
 }
 

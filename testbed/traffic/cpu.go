@@ -17,7 +17,7 @@ import (
 // where the idle machine's share is subtracted.
 type CPU struct {
 	User, Nice, System, IRQ, SoftIRQ time.Duration
-	Steal                            time.Duration // that the hypervisor kept for itself: nobody's work
+	Steal                            time.Duration // that the hypervisor took: no work of this machine
 }
 
 // Busy returns the time spent working, on whatever: all but stolen time.

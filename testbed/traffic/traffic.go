@@ -30,7 +30,7 @@ import (
 	"time"
 )
 
-// Open calls a function where sockets are to be opened: in a namespace, say. The sockets stay there. The function may be all
+// Open calls a function where sockets must be opened, such as in a namespace. The sockets stay there. The function may be all
 // that a thread does in a run: calls must not wait for one another.
 type Open func(func() error) error
 

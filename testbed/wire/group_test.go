@@ -91,7 +91,7 @@ func TestGroup(t *testing.T) {
 				time.Sleep(100 * time.Microsecond)
 			}
 		}
-		send(1) // what has been sent until the end is to be there
+		send(1) // what was sent before the end must be there
 	}()
 	next := [2]int{}
 	var last time.Time

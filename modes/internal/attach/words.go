@@ -26,7 +26,7 @@ func Words(e hcl.Expression, ctx *hcl.EvalContext, what string) ([]Word, hcl.Dia
 		return []Word{{v.AsString(), e.Range()}}, diags
 	}
 	if ty := v.Type(); !v.IsWhollyKnown() || !ty.IsTupleType() && !ty.IsListType() && !ty.IsSetType() {
-		return nil, wrong(e.Range(), "Wrong type", "This is to be %s in quotes, or a list of them.")
+		return nil, wrong(e.Range(), "Wrong type", "This must be %s in quotes, or a list of them.")
 	}
 	places, _ := hcl.ExprList(e)
 	if len(places) != v.LengthInt() {
@@ -40,7 +40,7 @@ func Words(e hcl.Expression, ctx *hcl.EvalContext, what string) ([]Word, hcl.Dia
 			at = places[len(words)].Range()
 		}
 		if element.IsNull() || element.Type() != cty.String {
-			return nil, wrong(at, "Wrong type", "An element of the list is to be %s in quotes.")
+			return nil, wrong(at, "Wrong type", "An element of the list must be %s in quotes.")
 		}
 		words = append(words, Word{element.AsString(), at})
 	}

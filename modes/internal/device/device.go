@@ -26,7 +26,7 @@ var (
 )
 
 // MaxIPIP is the largest MTU of an uplink that an emulated tunnel can fill. bpf_skb_adjust_room() makes no packet longer than
-// the kernel puts into four pages, unless it is to be cut anyway: SKB_MAX_ALLOC, 16,064 bytes where a page has 4 KiB, and 14
+// the kernel puts into four pages, unless it will be cut anyway: SKB_MAX_ALLOC, 16,064 bytes where a page has 4 KiB, and 14
 // of them are the Ethernet header's. What is longer would be lost without a word.
 const MaxIPIP = 16050
 
@@ -60,7 +60,7 @@ func Bridge(s *plan.State, bridge plan.Link, name string) {
 }
 
 // VLAN adds the sub-interface l, a [plan.VLAN] as the kernel's would be, to one of the node's devices. Without a MAC
-// address it has that of the device below, which is to be in the state already.
+// address it has that of the device below, which must be in the state already.
 func VLAN(c *plan.Net, s *plan.State, n *plan.Member, l plan.Link) {
 	if !n.Emulates(plan.FeatureVLAN, c.Features) {
 		s.Add(l)

@@ -13,7 +13,7 @@
 //
 // Routes are told apart by their protocol number: those of another protocol are never touched, and none is replaced.
 //
-// A speaker that ends, by whatever death, leaves its routes where they are, and does not tell its peers either: they hold what
+// A speaker that ends, in whatever way, leaves its routes where they are, and does not tell its peers either: they hold what
 // it announced until it is back (graceful restart, RFC 4724). The next one in its place takes the routes that it finds for
 // stale: it removes those that no peer has announced again by the time that all of them have said all they had to say.
 //

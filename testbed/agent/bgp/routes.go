@@ -101,7 +101,7 @@ func whole[T any](dump func() (T, error)) (found T, err error) {
 	return found, err
 }
 
-// set makes the kernel's routes the wanted ones. With keep it removes none that is in nobody's way: it may be wanted yet. It
+// set makes the kernel's routes the wanted ones. With keep it removes none that conflicts with no other: it may still be wanted. It
 // reports which prefixes stand in the kernel now.
 func (t *table) set(wanted map[netip.Prefix][]netip.Addr, keep bool) (map[netip.Prefix]bool, error) {
 	have, err := t.read()
