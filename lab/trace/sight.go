@@ -74,6 +74,7 @@ func Paths(sights []Sight, role Role, m *Map) []Path {
 		}
 		return cmp.Compare(a.Time, b.Time)
 	})
+	tellApart(seen)
 	parent := make([]int, len(seen))
 	leads := make([]bool, len(seen))
 	aside := make([]bool, len(seen)) // the end of a copy that the kernel made for itself, as to ask for a neighbour
@@ -98,6 +99,24 @@ func Paths(sights []Sight, role Role, m *Map) []Path {
 		paths = append(paths, p.complete().handed(m))
 	}
 	return paths
+}
+
+// tellApart numbers packets anew: the kernel uses the memory of one that has ended again for another.
+func tellApart(seen []Sight) {
+	number, last := map[uint64]uint64{}, uint64(0)
+	for i, s := range seen {
+		if s.Packet == 0 {
+			continue
+		}
+		if number[s.Packet] == 0 {
+			last++
+			number[s.Packet] = last
+		}
+		seen[i].Packet = number[s.Packet]
+		if s.Event == Dropped || s.Event == Consumed {
+			delete(number, s.Packet)
+		}
+	}
 }
 
 // before finds the sight that another follows from; -1 is none.
