@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"labnet/lab/internal/browser"
 )
 
 // The picture in the documentation is made from a recording by
@@ -41,45 +43,45 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := (&url.URL{Scheme: "file", Path: file}).String()
-	b := browse(t, address)
+	b := browser.Open(t, address)
 	keep := func(name string, height int) {
 		if *pictures != "" {
-			if err := os.WriteFile(filepath.Join(*pictures, name), b.picture(height), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(*pictures, name), b.Picture(height), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for _, width := range []int{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
-			b.show(width, scheme, "screen")
+			b.Show(width, scheme, "screen")
 			if width == 1280 && scheme == "light" {
 				keep("report.png", 1400)
 			}
 			keep(fmt.Sprintf("report-%d-%s.png", width, scheme), 0)
 		}
 	}
-	b.show(sheet, "light", "print")
+	b.Show(sheet, "light", "print")
 	keep("report-print.png", 0)
 
 	t.Run("asks for nothing and complains of nothing", func(t *testing.T) {
-		if !slices.Equal(b.asked, []string{address}) || len(b.faults) > 0 {
-			t.Errorf("loaded %v; complaints: %v", b.asked, b.faults)
+		if !slices.Equal(b.Asked, []string{address}) || len(b.Faults) > 0 {
+			t.Errorf("loaded %v; complaints: %v", b.Asked, b.Faults)
 		}
 	})
 	t.Run("by keyboard", func(t *testing.T) {
-		b.show(1280, "light", "screen")
+		b.Show(1280, "light", "screen")
 		tab := func() (focused string) {
 			for _, kind := range []string{"rawKeyDown", "keyUp"} {
-				b.call("Input.dispatchKeyEvent", arguments{"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}, nil)
+				b.Call("Input.dispatchKeyEvent", browser.Arguments{"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}, nil)
 			}
-			b.eval(`document.activeElement.getAttribute("href") ?? document.activeElement.tagName`, &focused)
+			b.Eval(`document.activeElement.getAttribute("href") ?? document.activeElement.tagName`, &focused)
 			return focused
 		}
 		if first := tab(); first != "#verdict" {
 			t.Errorf("the first that is reached is %s, not the link over the navigation to the verdict", first)
 		}
 		var unreached []string
-		b.eval(`[...document.querySelectorAll("*")].filter(e => e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX) &&
+		b.Eval(`[...document.querySelectorAll("*")].filter(e => e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX) &&
 			(e.tabIndex < 0 || !e.getAttribute("aria-label"))).map(e => e.outerHTML.slice(0, 120))`, &unreached)
 		if len(unreached) > 0 {
 			t.Errorf("can be moved, but not by keyboard, or without a name: %v", unreached)
@@ -92,7 +94,7 @@ func TestPage(t *testing.T) {
 				Role, Name, Description struct{ Value any }
 			}
 		}
-		b.call("Accessibility.getFullAXTree", nil, &tree)
+		b.Call("Accessibility.getFullAXTree", nil, &tree)
 		roles := map[string]int{}
 		for _, n := range tree.Nodes {
 			role := fmt.Sprint(n.Role.Value)
@@ -111,7 +113,7 @@ func TestPage(t *testing.T) {
 			}
 		}
 		var levels []int
-		b.eval(`[...document.querySelectorAll("h1,h2,h3,h4")].map(e => +e.tagName[1])`, &levels)
+		b.Eval(`[...document.querySelectorAll("h1,h2,h3,h4")].map(e => +e.tagName[1])`, &levels)
 		for i, level := range levels {
 			if i == 0 && level != 1 || i > 0 && (level == 1 || level > levels[i-1]+1) {
 				t.Errorf("the levels of headings jump: %v", levels)
@@ -119,39 +121,53 @@ func TestPage(t *testing.T) {
 			}
 		}
 	})
-	b.eval(`document.querySelectorAll("details").forEach(e => e.open = true)`, nil)
+	b.Eval(`document.querySelectorAll("details").forEach(e => e.open = true)`, nil)
 	for _, width := range []int{1280, 390} {
 		for _, scheme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("%s, %d wide", scheme, width), func(t *testing.T) {
-				b.show(width, scheme, "screen")
+				b.Show(width, scheme, "screen")
 				var wide int
-				if b.eval(`document.documentElement.scrollWidth`, &wide); wide > width {
+				if b.Eval(`document.documentElement.scrollWidth`, &wide); wide > width {
 					t.Errorf("the page is %d wide", wide)
 				}
 				var faint []string
-				if b.eval(faintText, &faint); len(faint) > 0 {
+				if b.Eval(faintText, &faint); len(faint) > 0 {
 					t.Errorf("hard to read:\n%s", strings.Join(faint, "\n"))
 				}
 			})
 		}
 	}
+	looks := [][2]string{{"light", "screen"}, {"dark", "screen"}, {"light", "print"}}
+	for i, width := range []int{400, 800, 1280} {
+		for j, look := range looks {
+			if i != j && os.Getenv("LAB_SOAK") == "" { // each takes ten seconds
+				continue
+			}
+			t.Run(fmt.Sprintf("as axe-core sees it, %d wide, %s, %s", width, look[0], look[1]), func(t *testing.T) {
+				b.Show(width, look[0], look[1])
+				if found := b.Axe(); len(found) > 0 {
+					t.Errorf("violations:\n%s", strings.Join(found, "\n"))
+				}
+			})
+		}
+	}
 	t.Run("on paper", func(t *testing.T) {
-		b.eval(`document.querySelectorAll("details").forEach(e => e.open = false)`, nil)
-		b.show(sheet, "dark", "print")
+		b.Eval(`document.querySelectorAll("details").forEach(e => e.open = false)`, nil)
+		b.Show(sheet, "dark", "print")
 		var hidden, faint []string
-		b.eval(`[...document.querySelectorAll("table, svg")].filter(e => !e.checkVisibility({contentVisibilityAuto: true}) || e.getBoundingClientRect().height == 0).map(e => e.outerHTML.slice(0, 120))`, &hidden)
+		b.Eval(`[...document.querySelectorAll("table, svg")].filter(e => !e.checkVisibility({contentVisibilityAuto: true}) || e.getBoundingClientRect().height == 0).map(e => e.outerHTML.slice(0, 120))`, &hidden)
 		if len(hidden) > 0 {
 			t.Errorf("not shown: %v", hidden)
 		}
-		if b.eval(faintText, &faint); len(faint) > 0 {
+		if b.Eval(faintText, &faint); len(faint) > 0 {
 			t.Errorf("hard to read:\n%s", strings.Join(faint, "\n"))
 		}
 		var ground string
-		if b.eval(`getComputedStyle(document.body).backgroundColor`, &ground); ground != "rgb(255, 255, 255)" {
+		if b.Eval(`getComputedStyle(document.body).backgroundColor`, &ground); ground != "rgb(255, 255, 255)" {
 			t.Errorf("paper is %s", ground)
 		}
 		var wide []string
-		b.eval(`[...document.querySelectorAll("table, svg, pre")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 160))`, &wide)
+		b.Eval(`[...document.querySelectorAll("table, svg, pre")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 160))`, &wide)
 		if len(wide) > 0 {
 			t.Errorf("wider than a sheet: %v", wide)
 		}

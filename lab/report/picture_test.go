@@ -14,6 +14,8 @@ import (
 	"labnet/lab/plan"
 	"labnet/labs"
 	"labnet/modes"
+
+	"labnet/lab/internal/browser"
 )
 
 // A browser shows pictures of labs as they were laid out: each text where there is room for it, whatever face it has, and
@@ -40,40 +42,37 @@ func TestPictureOfLab(t *testing.T) {
 	address := func(name string) string {
 		return (&url.URL{Scheme: "file", Path: filepath.Join(dir, name+".svg")}).String()
 	}
-	b := browse(t, address("three-node"))
+	b := browser.Open(t, address("three-node"))
 	for _, name := range []string{"three-node", "scale", "office", "dual-stack", "bifrost-macvlan", "calico-bgp-rr"} {
-		b.asked, b.loaded = nil, false
-		b.call("Page.navigate", arguments{"url": address(name)}, nil)
-		for !b.loaded {
-			b.heed(b.receive())
-		}
+		b.Asked = nil
+		b.Go(address(name))
 		var grounds []string
 		for _, scheme := range []string{"light", "dark"} {
-			b.show(1700, scheme, "screen")
+			b.Show(1700, scheme, "screen")
 			var outside []string
-			if b.eval(outsideTexts, &outside); len(outside) > 0 {
+			if b.Eval(outsideTexts, &outside); len(outside) > 0 {
 				t.Errorf("%s, %s: %s", name, scheme, strings.Join(outside, "\n"))
 			}
 			var faint []string
-			if b.eval(strings.Replace(faintText, "document.body", "document.documentElement", 1), &faint); len(faint) > 0 {
+			if b.Eval(strings.Replace(faintText, "document.body", "document.documentElement", 1), &faint); len(faint) > 0 {
 				t.Errorf("%s, %s: hard to read:\n%s", name, scheme, strings.Join(faint, "\n"))
 			}
 			var ground string
-			b.eval(`getComputedStyle(document.documentElement).backgroundColor`, &ground)
+			b.Eval(`getComputedStyle(document.documentElement).backgroundColor`, &ground)
 			grounds = append(grounds, ground)
 			if *pictures != "" {
-				if err := os.WriteFile(filepath.Join(*pictures, fmt.Sprintf("graph-%s-%s.png", name, scheme)), b.picture(0), 0o644); err != nil {
+				if err := os.WriteFile(filepath.Join(*pictures, fmt.Sprintf("graph-%s-%s.png", name, scheme)), b.Picture(0), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		b.show(1000, "dark", "print")
+		b.Show(1000, "dark", "print")
 		var ground string
-		if b.eval(`getComputedStyle(document.documentElement).backgroundColor`, &ground); grounds[0] != ground || grounds[1] == ground {
+		if b.Eval(`getComputedStyle(document.documentElement).backgroundColor`, &ground); grounds[0] != ground || grounds[1] == ground {
 			t.Errorf("%s: grounds are %v, and %s on paper", name, grounds, ground)
 		}
-		if !slices.Equal(b.asked, []string{address(name)}) || len(b.faults) > 0 {
-			t.Errorf("%s: loaded %v; complaints: %v", name, b.asked, b.faults)
+		if !slices.Equal(b.Asked, []string{address(name)}) || len(b.Faults) > 0 {
+			t.Errorf("%s: loaded %v; complaints: %v", name, b.Asked, b.Faults)
 		}
 	}
 }

@@ -1,4 +1,6 @@
-package report
+// Package browser shows a page to tests in a headless Chromium: as a person sees it, as a screen reader hears it, and as
+// axe-core judges it.
+package browser
 
 import (
 	"bufio"
@@ -11,16 +13,16 @@ import (
 	"time"
 )
 
-// browser is a headless Chromium with one page, spoken to over its debugging pipe: messages in JSON, a zero byte after each.
-type browser struct {
+// Page is a page in a headless Chromium, spoken to over its debugging pipe: messages in JSON, a zero byte after each.
+type Page struct {
 	t        *testing.T
 	to       io.Writer
 	messages chan message
 	last     int
 	session  string
 	loaded   bool
-	faults   []string // what the page complained of
-	asked    []string // addresses of what it loaded
+	Faults   []string // what the page complained of
+	Asked    []string // addresses of what it loaded
 }
 
 type message struct {
@@ -31,10 +33,11 @@ type message struct {
 	Error  json.RawMessage `json:"error"`
 }
 
-type arguments map[string]any
+// Arguments are those of a method of the debugging protocol.
+type Arguments map[string]any
 
-// browse starts a browser and shows a page in it. Where no browser is installed the test is skipped.
-func browse(t *testing.T, address string) *browser {
+// Open starts a browser and shows a page in it. Where no browser is installed the test is skipped.
+func Open(t *testing.T, address string) *Page {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -46,19 +49,26 @@ func browse(t *testing.T, address string) *browser {
 	if path == "" {
 		t.Skip("no Chromium is installed, so nobody looked at the page")
 	}
-	b := &browser{t: t, messages: make(chan message, 16)}
+	b := &Page{t: t, messages: make(chan message, 16)}
 	b.start(path)
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network", "Accessibility"} {
-		b.call(domain+".enable", nil, nil)
+		b.Call(domain+".enable", nil, nil)
 	}
-	b.call("Page.navigate", arguments{"url": address}, nil)
-	for !b.loaded {
-		b.heed(b.receive())
-	}
+	b.Go(address)
 	return b
 }
 
-func (b *browser) start(path string) {
+// Go shows another page.
+func (b *Page) Go(address string) {
+	b.t.Helper()
+	b.loaded = false
+	b.Call("Page.navigate", Arguments{"url": address}, nil)
+	for !b.loaded {
+		b.heed(b.receive())
+	}
+}
+
+func (b *Page) start(path string) {
 	b.t.Helper()
 	read, to, err := os.Pipe()
 	if err != nil {
@@ -108,19 +118,19 @@ func (b *browser) start(path string) {
 		}
 	})
 	var target struct{ TargetID string }
-	b.call("Target.createTarget", arguments{"url": "about:blank"}, &target)
+	b.Call("Target.createTarget", Arguments{"url": "about:blank"}, &target)
 	var session struct{ SessionID string }
-	b.call("Target.attachToTarget", arguments{"targetId": target.TargetID, "flatten": true}, &session)
+	b.Call("Target.attachToTarget", Arguments{"targetId": target.TargetID, "flatten": true}, &session)
 	b.session = session.SessionID
 }
 
-func (b *browser) send(method string, params arguments) error {
+func (b *Page) send(method string, params Arguments) error {
 	b.last++
 	text, err := json.Marshal(struct {
 		ID      int       `json:"id"`
 		Session string    `json:"sessionId,omitempty"`
 		Method  string    `json:"method"`
-		Params  arguments `json:"params,omitempty"`
+		Params  Arguments `json:"params,omitempty"`
 	}{b.last, b.session, method, params})
 	if err != nil {
 		return err
@@ -129,7 +139,7 @@ func (b *browser) send(method string, params arguments) error {
 	return err
 }
 
-func (b *browser) receive() message {
+func (b *Page) receive() message {
 	b.t.Helper()
 	select {
 	case m, ok := <-b.messages:
@@ -143,8 +153,8 @@ func (b *browser) receive() message {
 	return message{}
 }
 
-// call lets the browser do something, and heeds what happens meanwhile.
-func (b *browser) call(method string, params arguments, result any) {
+// Call lets the browser do something, and heeds what happens meanwhile.
+func (b *Page) Call(method string, params Arguments, result any) {
 	b.t.Helper()
 	if err := b.send(method, params); err != nil {
 		b.t.Fatal(err)
@@ -168,28 +178,28 @@ func (b *browser) call(method string, params arguments, result any) {
 	}
 }
 
-func (b *browser) heed(m message) {
+func (b *Page) heed(m message) {
 	switch m.Method {
 	case "Page.loadEventFired":
 		b.loaded = true
 	case "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded":
-		b.faults = append(b.faults, string(m.Params))
+		b.Faults = append(b.Faults, string(m.Params))
 	case "Network.requestWillBeSent":
 		var sent struct{ Request struct{ URL string } }
 		if json.Unmarshal(m.Params, &sent) == nil {
-			b.asked = append(b.asked, sent.Request.URL)
+			b.Asked = append(b.Asked, sent.Request.URL)
 		}
 	}
 }
 
-// eval computes an expression of JavaScript in the page.
-func (b *browser) eval(expression string, result any) {
+// Eval computes an expression of JavaScript in the page.
+func (b *Page) Eval(expression string, result any) {
 	b.t.Helper()
 	var answer struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	b.call("Runtime.evaluate", arguments{"expression": expression, "returnByValue": true}, &answer)
+	b.Call("Runtime.evaluate", Arguments{"expression": expression, "returnByValue": true}, &answer)
 	if answer.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, answer.ExceptionDetails)
 	}
@@ -200,27 +210,27 @@ func (b *browser) eval(expression string, result any) {
 	}
 }
 
-// show sets how the page is looked at: so wide, in light or dark, on a screen or on paper.
-func (b *browser) show(width int, scheme, media string) {
+// Show sets how the page is looked at: so wide, in light or dark, on a screen or on paper.
+func (b *Page) Show(width int, scheme, media string) {
 	b.t.Helper()
-	b.call("Emulation.setDeviceMetricsOverride", arguments{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
-	b.call("Emulation.setEmulatedMedia", arguments{"media": media, "features": []arguments{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
+	b.Call("Emulation.setDeviceMetricsOverride", Arguments{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false}, nil)
+	b.Call("Emulation.setEmulatedMedia", Arguments{"media": media, "features": []Arguments{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// picture takes one of the page, as high as that, or of all of it.
-func (b *browser) picture(height int) []byte {
+// Picture takes one of the page, as high as that, or of all of it.
+func (b *Page) Picture(height int) []byte {
 	b.t.Helper()
 	var size struct {
 		CSSContentSize struct{ Width, Height float64 }
 	}
-	b.call("Page.getLayoutMetrics", nil, &size)
+	b.Call("Page.getLayoutMetrics", nil, &size)
 	shown := size.CSSContentSize.Height
 	if height > 0 {
 		shown = min(shown, float64(height))
 	}
 	var taken struct{ Data []byte }
-	b.call("Page.captureScreenshot", arguments{
-		"captureBeyondViewport": true, "clip": arguments{"x": 0, "y": 0, "width": size.CSSContentSize.Width, "height": shown, "scale": 1},
+	b.Call("Page.captureScreenshot", Arguments{
+		"captureBeyondViewport": true, "clip": Arguments{"x": 0, "y": 0, "width": size.CSSContentSize.Width, "height": shown, "scale": 1},
 	}, &taken)
 	return taken.Data
 }
