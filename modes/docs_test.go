@@ -254,15 +254,16 @@ func TestTableOfNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	columns := []struct{ wire, measure, metric, head string }{
-		{"nic", "tcp-rr", "p50", "round trip, p50 [µs]"},
-		{"nic", "tcp-crr", "p50", "new connection and round trip, p50 [µs]"},
-		{"nic", "tcp-stream", "goodput", "one TCP stream [Gbit/s]"},
-		{"bare", "tcp-stream", "goodput", "the same, no GRO [Gbit/s]"},
-		{"nic", "tcp-stream", "cpu", "CPU [s/Gbit]"},
-		{"nic", "udp-rate", "packets", "64-byte datagrams, at most 0.1 % lost [1/s]"},
-		{"nic", "build", "up", "to build [s]"},
-		{"nic", "memory", "processes", "processes, a node [MiB]"},
+	columns := []struct{ wire, measure, metric, params, head string }{
+		{"bare", "path-cost", "round trip", "protocol=tcp request=512", "path cost, 512 bytes of TCP [µs]"},
+		{"bare", "path-cost", "round trip", "protocol=tcp request=1400", "1,400 bytes [µs]"},
+		{"bare", "path-cost", "round trip", "protocol=udp request=64", "64 bytes of UDP [µs]"},
+		{"bare", "path-cost", "round trip", "protocol=tcp request=1 connect", "new connection [µs]"},
+		{"nic", "tcp-rr", "p50", "request=1 response=1", "on two CPUs: round trip, p50 [µs]"},
+		{"nic", "tcp-stream", "goodput", "streams=1", "one TCP stream [Gbit/s]"},
+		{"nic", "tcp-stream", "cpu", "streams=1", "CPU [s/Gbit]"},
+		{"nic", "build", "up", "", "to build [s]"},
+		{"nic", "memory", "processes", "per=node", "processes, a node [MiB]"},
 	}
 	head, line := "| mode |", "|---|"
 	for _, c := range columns {
@@ -275,16 +276,16 @@ func TestTableOfNumbers(t *testing.T) {
 		for _, c := range columns {
 			i := slices.IndexFunc(r.Summary, func(s report.Summary) bool {
 				return s.Mode == mode && s.Wire == c.wire && s.Measure == c.measure && s.Metric == c.metric && (s.Path == "cross-node" || s.Path == "-") &&
-					(c.measure != "tcp-stream" || s.Params == "streams=1") && (c.metric != "processes" || s.Params == "per=node")
+					(c.params == "" || s.Params == c.params)
 			})
 			if i < 0 {
 				t.Fatalf("%s holds no %s %s of %s, wire model %s", recorded, c.measure, c.metric, mode, c.wire)
 			}
 			s := r.Summary[i]
-			cell := fmt.Sprintf("%.3g", s.Median)
-			if s.Median >= 1000 {
-				cell = fmt.Sprintf("%.0f,000", s.Median/1000)
+			if s.Unit == "ns" {
+				s.Median /= 1000
 			}
+			cell := fmt.Sprintf("%.3g", s.Median)
 			if mode != r.Baseline && s.Ratio != nil && s.Median > 0 {
 				if s.Differs() {
 					cell += fmt.Sprintf(" (%.2f×)", *s.Ratio)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
 )
 
@@ -79,4 +80,32 @@ func withCost(r *Results, generations int) *Results {
 	}
 	r.Derive()
 	return r
+}
+
+// TestUnfilledRate: on a limited wire that a mode does not fill, the arithmetic of headers is not what is measured. A mode that
+// fills it and is off has failed.
+func TestUnfilledRate(t *testing.T) {
+	for _, tt := range []struct {
+		nic, shaped float64
+		want        string
+	}{{0.01, 0.9, notTested}, {1, 0.9, "failed"}, {0.01, 1, "passed"}, {0.01, 1.1, "failed"}} {
+		r := full()
+		for i, s := range r.Samples {
+			if s.Mode != "udp" || s.Metric != "goodput" {
+				continue
+			}
+			switch s.Wire {
+			case "shaped":
+				r.Samples[i].Value *= tt.shaped
+			default:
+				r.Samples[i].Value *= tt.nic
+			}
+		}
+		r.Derive()
+		for _, c := range r.Validity {
+			if c.Name == "equals the arithmetic" && c.Mode == "udp" && c.State != tt.want {
+				t.Errorf("%v: %s, not %s: %s", tt, c.State, tt.want, c.Detail)
+			}
+		}
+	}
 }

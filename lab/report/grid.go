@@ -52,7 +52,10 @@ func (r *Results) expectedGrid() grid {
 		measured, off := "–", "–"
 		if e.Measured != nil {
 			measured, off = fmt.Sprintf("%.4f", *e.Measured), percent(*e.Measured/e.Ratio-1)
-			if !e.OK {
+			switch {
+			case e.Unfilled:
+				off += " ○" // not tested: the validity says why
+			case !e.OK:
 				off += " ✗"
 			}
 		}

@@ -295,8 +295,9 @@ type Expected struct {
 	Tolerance float64 `json:"tolerance"` // how far off is still as expected, as a share: 0.01
 	Source    string  `json:"source"`    // the arithmetic: "MSS 1398 of 1514 bytes, against 1448 of 1514"
 
-	Measured *float64 `json:"measured"` // derived: the summary's ratio
-	OK       bool     `json:"ok"`       // derived
+	Measured *float64 `json:"measured"`           // derived: the summary's ratio
+	OK       bool     `json:"ok"`                 // derived
+	Unfilled bool     `json:"unfilled,omitempty"` // derived: where nothing limits it, the mode carries less than this rate in some round
 }
 
 // Check is one condition of believing the numbers. Mode and wire are empty where it is about all of them.

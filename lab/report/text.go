@@ -285,25 +285,37 @@ func wrap(s string, width int) string {
 // How much of a mode's name, and of any other cell, stands in one line.
 const modeWidth, cellWidth = 22, 44
 
-// plain is an empty table without lines: names to the left, numbers to the right.
-func plain(width int) table.Writer {
+// plain is an empty table without lines: names and prose to the left, numbers to the right.
+func plain(width int, prose ...int) table.Writer {
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	style.Format.Header = text.FormatDefault
 	t := table.NewWriter()
 	t.SetStyle(style)
-	configs := []table.ColumnConfig{{Number: 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft, WidthMax: modeWidth}}
+	configs := []table.ColumnConfig{{Number: 1, Align: text.AlignLeft, AlignHeader: text.AlignLeft, WidthMax: modeWidth, WidthMaxEnforcer: text.WrapSoft}}
 	for i := 1; i < width; i++ {
-		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: cellWidth})
+		configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: cellWidth, WidthMaxEnforcer: text.WrapSoft})
+	}
+	for _, i := range prose {
+		configs[i].Align, configs[i].AlignHeader = text.AlignLeft, text.AlignLeft
 	}
 	t.SetColumnConfigs(configs)
 	return t
 }
 
+// proseWidth is the least that is read as words, and so stands to the left.
+const proseWidth = 28
+
 // table lays a grid out.
 func (g grid) table() table.Writer {
-	t := plain(len(g.Header))
+	var prose []int
+	for i := range g.Header {
+		if slices.ContainsFunc(g.Rows, func(row []cell) bool { return utf8.RuneCountInString(row[i].Text) >= proseWidth }) {
+			prose = append(prose, i)
+		}
+	}
+	t := plain(len(g.Header), prose...)
 	t.AppendHeader(cells(g.Header))
 	for _, row := range g.Rows {
 		var all table.Row

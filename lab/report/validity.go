@@ -306,7 +306,7 @@ func (r *Results) arithmetic() []Check {
 	var checks []Check
 	for i := range r.Expected {
 		e := &r.Expected[i]
-		e.Measured, e.OK = nil, false
+		e.Measured, e.OK, e.Unfilled = nil, false, false
 		k := kind{e.Wire, e.Path, e.Measure, e.Metric, e.Params}
 		c := Check{Name: "equals the arithmetic", Mode: e.Mode, Wire: e.Wire, State: notTested, Detail: fmt.Sprintf("%s: not measured", k)}
 		for _, s := range r.Summary {
@@ -316,11 +316,25 @@ func (r *Results) arithmetic() []Check {
 				e.OK = math.Abs(off) <= e.Tolerance
 				c.OK, c.State = e.OK, ""
 				c.Detail = fmt.Sprintf("%s: ratio %.4f, expected %.4f, off by %s of %s allowed", k, *s.Ratio, e.Ratio, percent(off), percent(e.Tolerance))
+				if least, ok := r.unlimited(*e); ok && off < 0 && !e.OK && least < s.Median / *s.Ratio * e.Ratio {
+					e.Unfilled, c.State = true, notTested
+					c.Detail += fmt.Sprintf("; but where nothing limits it, there are rounds in which it carries %.3g %s: it does not always fill this rate", least, s.Unit)
+				}
 			}
 		}
 		checks = append(checks, c)
 	}
 	return checks
+}
+
+// unlimited is what a mode carries in its worst round on a wire that limits nothing, where that was measured.
+func (r *Results) unlimited(e Expected) (least float64, ok bool) {
+	for _, s := range r.Summary {
+		if s.Mode == e.Mode && s.Path == e.Path && s.Measure == e.Measure && s.Metric == e.Metric && s.Params == e.Params && !r.limited(s.Wire) {
+			least, ok = max(least, s.Min), true
+		}
+	}
+	return least, ok
 }
 
 // below holds where no mode comes near to what the generator can do at all. A closed loop of requests is left out: it runs as

@@ -253,14 +253,15 @@ func (r *Results) besideSentence(c *costs) string {
 			}
 		}
 		what := requested(params)
-		var cut []string
+		var cut, factors []string
 		for _, mode := range with.ranked {
 			if mss := r.PathCost.mss(mode); what.protocol == "tcp" && mss > 0 && mss < what.size && mode != r.Baseline {
-				cut = append(cut, fmt.Sprintf("%s (%s)", mode, hundredths(with.pairs[[2]string{mode, r.Baseline}].ratio.value)))
+				cut = append(cut, mode)
+				factors = append(factors, hundredths(with.pairs[[2]string{mode, r.Baseline}].ratio.value))
 			}
 		}
 		if len(cut) > 0 {
-			turned = append(turned, fmt.Sprintf("the message is two packets in %s of %s's cost", list(cut), r.Baseline))
+			turned = append(turned, fmt.Sprintf("the message is two packets in %s: %s times %s's cost", list(cut), list(factors), r.Baseline))
 		}
 		if len(turned) > 0 {
 			other = append(other, fmt.Sprintf("With %s %s", what, few(turned)))
@@ -269,7 +270,7 @@ func (r *Results) besideSentence(c *costs) string {
 		}
 	}
 	if len(same) > 0 {
-		other = append(other, fmt.Sprintf("%s order no two modes otherwise", list(same)))
+		other = append(other, fmt.Sprintf("%s rank no two modes the other way round", list(same)))
 	}
 	return ended(other)
 }
@@ -397,7 +398,7 @@ func (r *Results) recommend(c *costs) []Recommendation {
 		m.Sentence = c.together(m.Modes)
 		if next := len(m.Modes); next < len(suit) {
 			at := slices.IndexFunc(suit, func(mode string) bool { return !slices.Contains(m.Modes, mode) })
-			m.Sentence += fmt.Sprintf(": the next, %s, costs %s of it", suit[at], hundredths(c.pairs[[2]string{suit[at], best}].ratio.value))
+			m.Sentence += fmt.Sprintf(": the next, %s, costs %s times as much", suit[at], hundredths(c.pairs[[2]string{suit[at], best}].ratio.value))
 		} else if len(suit) == 1 {
 			m.Sentence += ", the only one compared that suits"
 		}
@@ -413,7 +414,7 @@ func (r *Results) verdictGrid() grid {
 	traits := len(r.Traits) > 0
 	g.Header = []string{"mode", "rank", "ns added", "95 %", "to " + r.Baseline, "95 %"}
 	if traits {
-		g.Header = append(g.Header, "MTU", "bytes", "needs of the underlay; cannot")
+		g.Header = append(g.Header, "MTU", "bytes", "needs; cannot")
 	}
 	row := func(mode string, cells ...string) {
 		cells = append([]string{mode}, cells...)

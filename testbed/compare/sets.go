@@ -37,7 +37,7 @@ var Wires = []Wire{
 	{"nic", lab.WireNIC, 0, "Packets are cut to the MTU where they leave for the wire, behind a queue, and merged again where they arrive, as network cards do."},
 	{"bare", lab.WireBare, 0, "Packets are cut to the MTU and not merged, so that each is paid for alone, in the tunnel too."},
 	{"super", lab.WireSuper, 0, "veth as it is: nothing is ever cut, so that 64 KB of TCP cost as much as one packet."},
-	{shaped, lab.WireNIC, 200e6, "As nic, at a rate that every mode fills: what is left between modes is arithmetic."},
+	{shaped, lab.WireNIC, 200e6, "As nic, at a rate that every mode can fill: what is left between modes is arithmetic."},
 }
 
 // A cell is one kind of measurement.
