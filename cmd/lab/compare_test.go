@@ -152,3 +152,45 @@ func TestStrict(t *testing.T) {
 		t.Errorf("%v, %+v", err, r)
 	}
 }
+
+// TestDiffFails: report diff --fail-on answers for CI.
+func TestDiffFails(t *testing.T) {
+	recorded := func(name string, vxlan float64) string {
+		r, err := report.Read("../../lab/report/testdata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range r.Samples {
+			if s := &r.Samples[i]; s.Mode == "vxlan" && s.Unit == "µs" {
+				s.Value *= vxlan
+			}
+		}
+		dir := filepath.Join(t.TempDir(), name)
+		if err := r.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	before := recorded("before", 1)
+	for _, tt := range []struct {
+		after float64
+		limit string
+		code  int
+		said  string
+	}{
+		{1, "slower:5%", 0, ""},
+		{2, "slower:5%", answer, "vxlan is 100 % slower in"},
+		{2, "slower:150%", 0, ""},
+		{0.5, "slower:0%", 0, ""},
+		{1, "slower:x%", refused, "such as slower:5%"},
+		{1, "slower:5", refused, "such as slower:5%"},
+		{1, "5%", refused, "such as slower:5%"},
+		{1, "slower:-1%", refused, "such as slower:5%"},
+		{1, "slower:NaN%", refused, "such as slower:5%"},
+	} {
+		code, _, said := labRun(t, "report", "diff", before, recorded("after", tt.after), "--fail-on", tt.limit)
+		if code != tt.code || !strings.Contains(said, tt.said) {
+			t.Errorf("%v: exit status %d\n%s", tt, code, said)
+		}
+	}
+}

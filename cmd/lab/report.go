@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,15 +45,20 @@ a row for every sample; as JSON; or in Go's benchmark format, for benchstat. All
 }
 
 func (c *command) reportDiff() *cobra.Command {
-	var format string
+	var format, failOn string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "diff A B",
 		Short: "Put two recorded comparisons side by side",
-		Long: `Shows what two recordings say of the modes that both have: medians, ratios to the baseline, whether their intervals
-overlap, and whether they differ beyond the noise of both. Recordings of different machines, labs or wire models answer
-different questions and are refused; --force shows them all the same, and says what is not the same.`,
+		Long: `Says in a sentence what changed between two recordings and how sure that is, and shows what both say of the modes that
+both have: medians, ratios to the baseline, whether their intervals overlap, and whether they differ beyond the noise of
+both. Recordings of different machines, labs or wire models answer different questions and are refused; --force shows
+them all the same, and says what is not the same.
+
+With --fail-on slower:5% the exit status is 3 where a mode does worse against the baseline by more than 5 %, beyond the
+noise of both, in a number that measurements are made for: a round trip, a goodput.`,
 		Example: `  lab report diff results/before results/after
+  lab report diff results/before results/after --fail-on slower:5%
   lab report diff results/before results/after --format md`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -63,6 +69,10 @@ different questions and are refused; --force shows them all the same, and says w
 		ValidArgsFunction: completeFolders(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.render(&format, report.DiffFormats); err != nil {
+				return err
+			}
+			limit, err := failLimit(failOn)
+			if err != nil {
 				return err
 			}
 			var read []*report.Results
@@ -78,12 +88,38 @@ different questions and are refused; --force shows them all the same, and says w
 				return refuse("%s and %s are not recordings of the same thing:\n  %s\n--force puts them side by side all the same",
 					args[0], args[1], strings.Join(d.Disagreements, "\n  "))
 			}
-			return d.Write(c.out, format, width(c.out), colour(c.out))
+			if err := d.Write(c.out, format, width(c.out), colour(c.out)); err != nil || failOn == "" {
+				return err
+			}
+			if d.Tested() == 0 {
+				return refuse("--fail-on %s: %s", failOn, strings.Join(d.Sentences, ". "))
+			}
+			if slower := d.Slower(limit); len(slower) > 0 {
+				c.say("%s: %s.", failOn, slower[0])
+				return status{code: answer}
+			}
+			return nil
 		},
 	}
 	renderFlag(cmd, &format, report.DiffFormats)
+	cmd.Flags().StringVar(&failOn, "fail-on", "", "exit with 3 where a mode became slower by more than a percentage: `slower:5%`")
+	completeFlag(cmd, "fail-on", func(*cobra.Command) []string { return []string{"slower:5%", "slower:10%"} })
 	cmd.Flags().BoolVar(&force, "force", false, "also recordings of different machines, labs or wire models")
 	return cmd
+}
+
+// failLimit reads slower:5% as 0.05.
+func failLimit(text string) (float64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	number, ok := strings.CutPrefix(text, "slower:")
+	number, percent := strings.CutSuffix(number, "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if !ok || !percent || err != nil || !(share >= 0 && share <= 1000) {
+		return 0, refuse("--fail-on %s: it is slower: and a percentage, such as slower:5%%", text)
+	}
+	return share / 100, nil
 }
 
 // render settles the format of a report: --format goes before -o.

@@ -20,6 +20,7 @@ type Diff struct {
 	B             Recorded `json:"b"`
 	Disagreements []string `json:"disagreements"` // why numbers of the two are not to be compared
 	Only          []string `json:"only"`          // what just one of them has
+	Sentences     []string `json:"sentences"`     // what changed and how sure that is, for people
 	Changes       []Change `json:"changes"`
 }
 
@@ -50,6 +51,9 @@ type Change struct {
 	Overlap *bool    `json:"overlap"`
 	P       *float64 `json:"p"`
 	Differs bool     `json:"differs"` // beyond the noise of both
+	// Slower is how much more time the mode takes, or how much less it carries, against the baseline than it did: 0.07 for 7 %;
+	// negative where it does better. It is of the metrics that measurements are made for, such as a round trip or goodput.
+	Slower *float64 `json:"slower"`
 
 	section section
 }
@@ -80,6 +84,7 @@ func Compare(a, b *Results) *Diff {
 			d.Only = append(d.Only, fmt.Sprintf("only B has %s, wire model %s", s.kind, s.wire))
 		}
 	}
+	d.Sentences = d.sentences()
 	return d
 }
 
@@ -155,6 +160,13 @@ func changes(a, b *series, of, with section, paired bool) []Change {
 				tested = append(tested, len(all))
 				p = append(p, rankSum(a.contrast(c.Mode, before.Baseline), b.contrast(c.Mode, before.Baseline)))
 			}
+		}
+		if m := of.metric; paired && c.Mode != before.Baseline && before.Ratio != nil && after.Ratio != nil && *before.Ratio > 0 && *after.Ratio > 0 && leading(m) {
+			slower := *after.Ratio / *before.Ratio - 1
+			if MoreIsBetter(m) {
+				slower = 1 - *after.Ratio / *before.Ratio
+			}
+			c.Slower = &slower
 		}
 		if low != nil && otherLow != nil {
 			overlap := *low <= *otherHigh && *otherLow <= *high
@@ -242,20 +254,78 @@ func (d *Diff) heading() []string {
 	of := func(name string, r Recorded) string {
 		return fmt.Sprintf("%s: %s, %s, %s, %s", name, r.Lab, r.Start, plural(r.Rounds, "round"), r.Tool)
 	}
-	differ, tested := 0, 0
+	return append([]string{of("A", d.A), of("B", d.B)}, d.Sentences...)
+}
+
+// Tested is how many numbers were held against the noise of both.
+func (d *Diff) Tested() int {
+	n := 0
 	for _, c := range d.Changes {
 		if c.P != nil {
-			tested++
+			n++
 		}
+	}
+	return n
+}
+
+// Slower are the changes for the worse, beyond the noise of both and by more than a share, the largest first.
+func (d *Diff) Slower(share float64) []Change {
+	return d.differing(func(slower float64) bool { return slower > share })
+}
+
+func (d *Diff) differing(is func(slower float64) bool) []Change {
+	var all []Change
+	for _, c := range d.Changes {
+		if c.Differs && c.Slower != nil && is(*c.Slower) {
+			all = append(all, c)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Change) int { return cmp.Compare(math.Abs(*b.Slower), math.Abs(*a.Slower)) })
+	return all
+}
+
+// String is a change in words: by how much, of what, and how sure that is.
+func (c Change) String() string {
+	way := "slower"
+	if *c.Slower < 0 {
+		way = "faster"
+	}
+	return fmt.Sprintf("%s is %s %s in %s, wire model %s (p %s)", c.Mode, percent(math.Abs(*c.Slower)), way, c.section.kind, c.Wire, chance(c.P))
+}
+
+// sentences say what changed and how sure that is.
+func (d *Diff) sentences() []string {
+	tested := d.Tested()
+	if tested == 0 {
+		return []string{fmt.Sprintf("Nothing can be told from noise: it takes a baseline that both have, and %d rounds of each", MinRounds)}
+	}
+	differ := 0
+	for _, c := range d.Changes {
 		if c.Differs {
 			differ++
 		}
 	}
-	verdict := fmt.Sprintf("%d of %s differ beyond the noise of both", differ, plural(tested, "number"))
-	if tested == 0 {
-		verdict = fmt.Sprintf("nothing can be told from noise: it takes a baseline that both have, and %d rounds of each", MinRounds)
+	const shown = 3
+	var said []string
+	for _, part := range []struct {
+		what    string
+		changes []Change
+	}{{"slower", d.Slower(0)}, {"faster", d.differing(func(slower float64) bool { return slower < 0 })}} {
+		var named []string
+		for _, c := range part.changes[:min(len(part.changes), shown)] {
+			named = append(named, c.String())
+		}
+		if more := len(part.changes) - len(named); more > 0 {
+			named = append(named, fmt.Sprintf("%d more are %s", more, part.what))
+		}
+		if len(named) > 0 {
+			said = append(said, fmt.Sprintf("Against %s, %s", d.B.Baseline, strings.Join(named, "; ")))
+		}
 	}
-	return []string{of("A", d.A), of("B", d.B), verdict}
+	if len(said) == 0 {
+		said = append(said, "Nothing is slower or faster beyond the noise of both")
+	}
+	return append(said, fmt.Sprintf("%d of %s differ beyond the noise of both", differ, plural(tested, "number")))
 }
 
 func (d *Diff) text(out io.Writer, columns int, color bool) error {

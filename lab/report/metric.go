@@ -52,6 +52,9 @@ func leadsOver(name, other string) bool {
 	return at >= 0 && (than < 0 || at < than)
 }
 
+// leading reports whether measurements are made for a metric's sake.
+func leading(name string) bool { return of(name).leads }
+
 // MoreIsBetter reports whether the better of two values of the metric is the larger one.
 func MoreIsBetter(name string) bool { return of(name).more }
 
