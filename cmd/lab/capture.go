@@ -257,6 +257,17 @@ type knowledge struct {
 	ports []int                   // of tunnels
 }
 
+// namesOf are the names of addresses.
+func namesOf(c *plan.Cluster) map[netip.Addr]string {
+	all := map[netip.Addr]string{}
+	for _, e := range c.Everyone() {
+		if all[e.Address] == "" {
+			all[e.Address] = e.Title
+		}
+	}
+	return all
+}
+
 // knownOf reads the record of a lab. Without one its packets are captured all the same.
 func (c *command) knownOf(name string) (*knowledge, error) {
 	k := &knowledge{names: map[string][]netip.Addr{}, title: map[netip.Addr]string{}, ports: append([]int{}, packet.Ports...)}
@@ -269,12 +280,10 @@ func (c *command) knownOf(name string) (*knowledge, error) {
 		return nil, err
 	}
 	k.plan = p
+	k.title = namesOf(p.Cluster)
 	for _, e := range p.Cluster.Everyone() {
 		machine, _, _ := strings.Cut(e.Title, ":")
 		k.names[machine] = append(k.names[machine], e.Address)
-		if k.title[e.Address] == "" {
-			k.title[e.Address] = e.Title
-		}
 	}
 	p.State.Each(func(o plan.Object) {
 		if l, ok := o.(plan.Link); ok {

@@ -34,6 +34,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab graph":       {args: []string{file}},
 		"lab check":       {args: []string{name}, root: true},
 		"lab trace":       {args: []string{"-l", name, "n1/p1", "n2/p1"}, root: true},
+		"lab walk":        {args: []string{name}, root: true},
 		"lab capture":     {args: []string{"-l", name, "n1", "-w", "-", "--for", "20ms"}, root: true, once: true},
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
 		"lab shell":       {args: []string{"-l", name, "n1"}, root: true, silent: true, once: true},

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"labnet/lab"
+	"labnet/lab/packet"
 	"labnet/lab/plan"
 	"labnet/lab/trace"
 	kernel "labnet/testbed/trace"
@@ -19,7 +21,7 @@ import (
 
 func (c *command) trace() *cobra.Command {
 	opt := kernel.Options{}
-	labName, page, back := "", "", false
+	labName, page, pcap, back := "", "", "", false
 	cmd := &cobra.Command{
 		Use:   "trace FROM TO",
 		Short: "Follow one packet through a lab, device by device",
@@ -33,6 +35,7 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
   lab trace worker1/p1 worker2 --proto tcp --port 22
   lab trace master/p1 worker1/p1 --size 1500 --df     # does a packet of this size pass whole?
   lab trace master/p1 10.42.1.9 --html walk.html           # a picture, for a browser or for paper
+  lab trace master/p1 10.42.1.9 --pcap walk.pcapng         # its frames, for Wireshark
   lab trace master/p1 10.42.1.9 -o json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -48,12 +51,16 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 			return slices.DeleteFunc(words, func(w string) bool { return slices.Contains(args, w) }), rule
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := c.follow(cmd, labName, opt, args[0], args[1])
+			t, p, err := c.follow(cmd, labName, opt, args[0], args[1])
 			if err != nil {
 				return err
 			}
-			if page != "" {
-				if err := writePage(page, t); err != nil {
+			about := packet.About{Program: "lab " + version(), Comment: "lab " + strings.Join(c.args, " "), Names: namesOf(p.Cluster)}
+			for _, out := range []struct {
+				path string
+				to   func(io.Writer) error
+			}{{page, t.Page}, {pcap, func(w io.Writer) error { return t.File(w, about) }}} {
+				if err := written(out.path, out.to); err != nil {
 					return err
 				}
 			}
@@ -79,7 +86,9 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	flags.DurationVar(&opt.Wait, "wait", 4*time.Second, "wait so long for what is not seen; a neighbour that does not answer takes 3s")
 	flags.StringVar(&opt.Backend, "backend", kernel.Auto, "see packets by the kernel's `tracepoint`s or by packet sockets: auto, tracepoint or packet")
 	flags.StringVar(&page, "html", "", "write a page with a picture of the walk to `FILE`")
+	flags.StringVar(&pcap, "pcap", "", "write the frames that were seen, with what was decided as comments, to `FILE` for Wireshark (pcapng)")
 	_ = cmd.MarkFlagFilename("html", "html")
+	_ = cmd.MarkFlagFilename("pcap", "pcapng")
 	flags.BoolVarP(&back, "verbose", "v", false, "show the way back device by device, also where it is the same, and the command that shows each decision")
 	flags.StringVarP(&labName, "lab", "l", "", "the `lab`, where several are running")
 	completeFlag(cmd, "lab", runningLabs)
@@ -89,46 +98,46 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	return cmd
 }
 
-// writePage writes a trace as a page.
-func writePage(file string, t *trace.Trace) error {
-	f, err := os.Create(file)
+// written writes a file, if one is asked for.
+func written(path string, to func(io.Writer) error) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
 	if err != nil {
-		return fmt.Errorf("writing the page: %w", err)
+		return err
 	}
-	if err := errors.Join(t.Page(f), f.Close()); err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	return nil
+	return errors.Join(to(f), f.Close())
 }
 
 // follow checks what is asked for, and traces.
-func (c *command) follow(cmd *cobra.Command, labName string, opt kernel.Options, from, to string) (*trace.Trace, error) {
+func (c *command) follow(cmd *cobra.Command, labName string, opt kernel.Options, from, to string) (*trace.Trace, *plan.Plan, error) {
 	if err := sound(opt); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := features("trace", false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name, err := c.instance(cmd, labName, choice{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := c.running(name, f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if opt.From, opt.To, err = ends(p.Cluster, from, to); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if least := kernel.Smallest(opt.Protocol, opt.To.Address.Is6()); opt.Size < least {
 		if cmd.Flags().Changed("size") {
-			return nil, refuse("--size %d: the smallest packet of this kind has %d bytes", opt.Size, least)
+			return nil, nil, refuse("--size %d: the smallest packet of this kind has %d bytes", opt.Size, least)
 		}
 		opt.Size = least
 	}
 	t, err := kernel.Run(cmd.Context(), p, opt)
-	return t, unprivileged(err)
+	return t, p, unprivileged(err)
 }
 
 // sound refuses what cannot be meant.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,5 +76,46 @@ func TestTraceRefuses(t *testing.T) {
 	}
 	if got := complete(t, "trace", "--proto", ""); !slices.Equal(got, []string{"icmp", "udp", "tcp"}) {
 		t.Errorf("what a shell offers: %q", got)
+	}
+}
+
+// TestTraceFiles: the page and the frames of a trace are written, and Wireshark's reader finds each frame at its device, with what
+// was decided there, in the order in which it went.
+func TestTraceFiles(t *testing.T) {
+	needRoot(t)
+	const name = "faults-tracefiles"
+	must(t, "up", tinyFile(t), "--name", name, "--mode", "vxlan")
+	t.Cleanup(func() { must(t, "down", name) })
+	dir := t.TempDir()
+	page, frames := filepath.Join(dir, "walk.html"), filepath.Join(dir, "walk.pcapng")
+	out := must(t, "trace", "-l", name, "n1/p1", "n2/p1", "--html", page, "--pcap", frames, "-o", "json")
+	var doc trace.Document
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "n1/p1 → n2/p1") {
+		t.Errorf("%v: %s", err, text)
+	}
+	hops := append(slices.Clone(doc.Hops), doc.Answer.Hops...)
+	lines := tshark(t, frames, "-N", "n", "-T", "fields", "-e", "frame.interface_name", "-e", "frame.comment", "-e", "ip.dst_host", "-e", "frame.len")
+	if len(lines) != len(hops) {
+		t.Fatalf("%d frames, not %d:\n%s", len(lines), len(hops), strings.Join(lines, "\n"))
+	}
+	for i, h := range hops {
+		words := strings.Split(lines[i], "\t")
+		decided := ""
+		if h.Decision != nil {
+			decided = h.Decision.Text
+		}
+		if words[0] != h.Machine+"/"+h.Device || words[1] != decided || i == 0 && words[2] != "n2/p1" {
+			t.Errorf("frame %d is %q, not of %s/%s: %s", i, words, h.Machine, h.Device, decided)
+		}
+	}
+	if code, _, said := labRun(t, "trace", "-l", name, "n1/p1", "n2/p1", "--pcap", dir); code != failed || !strings.Contains(said, dir) {
+		t.Errorf("exit status %d: %s", code, said)
+	}
+	code, out, said := labRun(t, "walk", name)
+	if code != 0 || !strings.Contains(out, "From node to node, mode vxlan") || !strings.Contains(out, "flannel.1") {
+		t.Errorf("exit status %d\n%s%s", code, out, said)
 	}
 }

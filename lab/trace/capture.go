@@ -139,7 +139,7 @@ func (p Path) until(namespace string) Path {
 
 // walk turns what was seen into hops.
 func (p Path) walk(arrived bool, m *Map) Walk {
-	var w Walk
+	w := Walk{Began: p[0].Time}
 	var lost *Sight
 	for i, s := range p {
 		direction := In
@@ -154,6 +154,7 @@ func (p Path) walk(arrived bool, m *Map) Walk {
 		}
 		w.Hops = append(w.Hops, Hop{
 			Machine: s.Machine, Namespace: s.Namespace, Device: s.Device, Direction: direction, Time: s.Time - p[0].Time, Headers: s.Headers,
+			Frame: Frame{s.Frame, s.Length, s.Bare},
 		})
 	}
 	if arrived {

@@ -14,6 +14,7 @@ type Trace struct {
 	Port      int // of UDP and TCP
 	Size      int // of the IP packet
 	Backend   string
+	Start     time.Time // when the probe was sent
 	There     Walk
 	Back      *Walk // nil: nothing came back
 	Predicted *Prediction

@@ -32,6 +32,15 @@ type Hop struct {
 	Decision *Decision
 	// Command shows the same, to copy: ip -n three-node.master route get 10.42.1.2 from 10.42.0.2 iif cni0.
 	Command string
+	// Frame is what was seen here; it is zero in a prediction.
+	Frame Frame
+}
+
+// Frame is a frame as it was seen.
+type Frame struct {
+	Data   []byte // its beginning
+	Length int    // of the whole
+	Bare   bool   // it begins with the IP header
 }
 
 // Decision is what the kernel of one namespace decided about a packet. Only what took part is filled in, each as the usual
@@ -51,6 +60,7 @@ type Decision struct {
 // Walk is a packet's way from one place to another.
 type Walk struct {
 	Hops        []Hop
+	Began       time.Duration // by the clock of the machine; zero in a prediction
 	Disposition Disposition
 	// Drop says where and why the packet ended; nil if it arrived.
 	Drop *Drop

@@ -1,12 +1,7 @@
 // Package bgp connects pods by routes that the nodes tell one another over BGP, without encapsulation: Calico's way, and with
 // like = "bridge" that of any CNI bridge beside a BGP speaker.
 //
-// A packet from 10.42.0.65, a pod on master, to 10.42.1.9 on worker1, Calico's way:
-//
-//	pod eth0 → caliXXXXXXXXXXX   the pod's default route via 169.254.1.1, for which the node answers by proxy ARP
-//	route on master              10.42.1.0/24 via 192.168.205.3 dev eth0 proto bgp: learnt from worker1's speaker
-//	wire                         an ordinary IP packet between the pods' own addresses; only the MAC addresses are the nodes'
-//	route on worker1             10.42.1.9 dev caliYYYYYYYYYYY scope link: the pod itself
+// docs/walks.md shows a packet's walk, as it was seen.
 //
 // Who tells whom: without reflectors every node has a session with every other one (a full mesh, n·(n-1)/2 sessions); with
 // reflectors = ["node1"] the others speak only with these, which pass on what they hear (RFC 4456). The next hop is always

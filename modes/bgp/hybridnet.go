@@ -20,15 +20,8 @@ const (
 
 // hybridnet is a cluster whose nodes speak with the router of their segment only, as with the switch on top of a rack. A
 // node announces the pods' subnet, and each of its own pods with the community no-export: outside the rack one route leads to
-// all pods, inside it one to each. Nodes learn nothing: what they have for other nodes' pods goes to the router.
-//
-//	pod eth0 → hybr… on node1    the pod's default route; the node answers ARP for 169.254.1.1
-//	rules on node1               1: local pods (table 39999)?  4: from 10.30.0.0/24 lookup 10000
-//	table 10000                  default via 192.168.205.1 dev eth0: the router
-//	route on the router          10.30.0.4 via 192.168.205.3 proto bgp, learnt from node2
-//	rules on node2               1: 10.30.0.4 dev hybr…
-//
-// Every packet between nodes crosses the segment twice.
+// all pods, inside it one to each. Nodes learn nothing: what they have for other nodes' pods goes to the router, so that every
+// packet between nodes crosses the segment twice.
 type hybridnet struct{}
 
 func (hybridnet) allocate(c *plan.Net) hcl.Diagnostics {

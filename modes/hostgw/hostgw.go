@@ -1,13 +1,7 @@
 // Package hostgw is flannel's host-gw backend: no encapsulation; every node has a route to every other node's pods, and
 // the other node itself is the gateway.
 //
-// A packet from 10.42.0.65, a pod on master, to 10.42.1.9 on worker1:
-//
-//	pod eth0 → cni0 on master    the pod's default route; cni0 is its gateway
-//	route on master              10.42.1.0/24 via 192.168.205.3 dev eth0
-//	wire                         an ordinary IP packet between the pods' own addresses; only the MAC addresses are the nodes'
-//	route on worker1             10.42.1.0/24 dev cni0, connected
-//	cni0 on worker1 → pod eth0
+// docs/walks.md shows a packet's walk, as it was seen.
 //
 // Cost per node: one route for every other node. No device, no neighbour entry, no bytes on the wire, and the full MTU of
 // the underlay. In return all nodes have to be on one switch: a router between them would have to know the pods' routes.

@@ -1,13 +1,7 @@
 // Package ipip is flannel's ipip backend and, with like = "calico", Calico's IP-in-IP: IP packets between the nodes,
 // inside IP packets of protocol 4 (RFC 2003).
 //
-// A packet from 10.42.0.65, a pod on master, to 10.42.1.9 on worker1, flannel's way:
-//
-//	pod eth0 → cni0 on master     the pod's default route
-//	route on master               10.42.1.0/24 via 192.168.205.3 dev flannel.ipip onlink: the next hop is worker1 itself
-//	flannel.ipip                  has no far end of its own; it takes the route's next hop for it
-//	wire                          IP (20) from master to worker1, protocol 4, and in it the pod's packet as it was
-//	flannel.ipip on worker1       takes the outer header off; the route to 10.42.1.0/24 leads to cni0
+// docs/walks.md shows a packet's walk, as it was seen.
 //
 // With like = "calico" the device is the kernel's tunl0, which has the first address of the node's block, and pods are
 // routed; BIRD's routes have the same form: 10.42.1.0/24 via 192.168.205.3 dev tunl0 onlink. With direct = true a node

@@ -1,20 +1,14 @@
 // Package ipvlan gives every pod an ipvlan device on its node's uplink. All of them have the uplink's MAC address: the node
 // tells the pods apart by their IP addresses, so that the switch sees one address a port, as clouds and port security want it.
 //
+// docs/walks.md shows a packet's walk, as it was seen.
+//
 // In mode l2 pods are on the underlay's segment, or on a VLAN of it, like those of macvlan: addresses of one subnet, ARP, the
 // router of the segment as gateway.
-//
-//	pod eth0 10.42.0.65/16    ipvlan l2; ARP for the other pod is answered with the MAC address of its node
-//	master eth0 → wire → worker1 eth0 → the pod whose address the packet is for
 //
 // In modes l3 and l3s there is no broadcast and no ARP: ipvlan hands a pod's packet to its node's routing table, and takes in
 // what arrives at the uplink for a pod. So pods have addresses of a block per node, and each node a route to the block of
 // every other, as in host-gw; that is also how terway does it.
-//
-//	pod eth0 10.42.0.65/24    default dev eth0: no gateway, nobody is asked
-//	route on master           10.42.1.0/24 via 192.168.205.3 dev eth0
-//	wire                      an ordinary packet between the nodes' MAC addresses
-//	worker1 eth0              the address is a pod's: the packet goes there, and not through worker1's routes and firewall
 //
 // In l3s packets pass the node's firewall as well (connection tracking works); otherwise it is as l3.
 //

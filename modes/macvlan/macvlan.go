@@ -2,13 +2,7 @@
 // has it, on a VLAN of the uplink (eth0.10). Pods have addresses of one subnet, wherever they run, and send to one another
 // as machines on one switch do.
 //
-// A packet from a pod on node1 to a pod on node2, in VLAN 10:
-//
-//	pod eth0 10.10.0.2/24     macvlan, mode bridge; the other pod is in the connected subnet: ARP, no gateway
-//	node1 eth0.10             tags the frame; node1's own stack, its routes and its firewall never see it
-//	node1 eth0                the trunk port of the switch
-//	wire                      an ordinary frame with an 802.1Q tag: 4 bytes more on the wire, nothing off the MTU
-//	node2 eth0 → eth0.10      takes the tag off; macvlan hands the frame to the pod with that MAC address
+// docs/walks.md shows a packet's walk, as it was seen.
 //
 // Pods of one node talk inside macvlan, and nothing of it is on the wire. What is not for the pods' subnet goes to the router
 // that has an address there: other VLANs, and the nodes themselves, are reached only by way of it.

@@ -1,14 +1,7 @@
 // Package vlan is Hybridnet's underlay network: the pods have addresses of a VLAN of the underlay, but stay behind their
 // node, which routes for them and answers ARP in the VLAN for each of them. The switch sees one MAC address a node.
 //
-// A packet from a pod on node1 to a pod on node2, in VLAN 20:
-//
-//	pod eth0 → hybr… on node1    the pod's default route; the node answers ARP for 169.254.1.1
-//	rules on node1               1: local pods (table 39999)?  4: from 10.20.0.0/24 lookup 10000
-//	table 10000                  10.20.0.0/24 dev eth0.20; what is not for the subnet: default via 10.20.0.1 dev eth0.20
-//	ARP on eth0.20               node2 has 10.20.0.4 as a proxy neighbour and answers with its own MAC address
-//	wire                         an ordinary frame with an 802.1Q tag: 4 bytes more on the wire, nothing off the MTU
-//	rules on node2               1: 10.20.0.4 dev hybr…
+// docs/walks.md shows a packet's walk, as it was seen.
 //
 // The subnet's gateway is a router of the underlay, which knows nothing of nodes: to it the pods are machines in the VLAN.
 // A node reaches its own pods by table 39999, and those of other nodes through that router, as any machine would.

@@ -68,13 +68,13 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 	if there.Disposition == trace.Arrived {
 		expected.Back = &back
 	}
-	m := devices(p.State)
+	m, start := devices(p.State), time.Now()
 	seen, err := capture(ctx, p.Cluster.Name, opt, m, expected)
 	if err != nil {
 		return nil, err
 	}
 	t := &trace.Trace{
-		From: opt.From.Title, To: opt.To.Title, Address: opt.To.Address.String(), Protocol: opt.Protocol, Port: seen.Port, Size: opt.Size, Backend: seen.Backend,
+		From: opt.From.Title, To: opt.To.Title, Address: opt.To.Address.String(), Protocol: opt.Protocol, Port: seen.Port, Size: opt.Size, Backend: seen.Backend, Start: start,
 	}
 	t.There, t.Back, t.Answered = seen.Walks(trace.Places{From: opt.From.Namespace, To: opt.To.Namespace}, m)
 	t.Beside(expected)
