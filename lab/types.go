@@ -54,7 +54,11 @@ func (l *loader) convert(v cty.Value, t variableType, at hcl.Range, what string)
 	const costly = 8 // values that are made in the time of one step
 	w := &weight{}
 	w.add(v, 0)
-	if l.report(l.budget.charge(min(w.sum*t.growth()/costly, maxWork), at)...); l.budget.spent != nil {
+	work := min(w.sum*t.growth()/costly, maxWork)
+	if t.defaults != nil {
+		work = min(work+unifying(v), maxWork)
+	}
+	if l.report(l.budget.charge(work, at)...); l.budget.spent != nil {
 		return cty.DynamicVal, false
 	}
 	if t.defaults != nil && !v.IsNull() {
@@ -71,6 +75,21 @@ func (l *loader) convert(v cty.Value, t variableType, at hcl.Range, what string)
 		return cty.DynamicVal, false
 	}
 	return got, true
+}
+
+// unifying is what it costs to give every collection in a value one type again, as is done where defaults are put in: it grows
+// with the square of their length.
+func unifying(v cty.Value) int {
+	if !v.IsKnown() || v.IsNull() || !v.CanIterateElements() {
+		return 0
+	}
+	n := v.LengthInt()
+	work := min(n*n/256, maxWork)
+	for it := v.ElementIterator(); it.Next() && work < maxWork; {
+		_, e := it.Element()
+		work += unifying(e)
+	}
+	return work
 }
 
 // growth is how many values at most may come of one by optional attributes.
