@@ -180,6 +180,67 @@ func TestTableOfModes(t *testing.T) {
 	}
 }
 
+// TestTableOfPods computes what a mode makes of pods, and holds it against the page.
+func TestTableOfPods(t *testing.T) {
+	lines := []string{"| mode | a pod's device | stack | pool of addresses | a pod may move with its address | way out | firewall of the node |", "|---|---|---|---|---|---|---|"}
+	for _, s := range systems {
+		p := build(cluster(t, s.name, s.settings, 3, 2, s.vlan, false, false), plan.AllFeatures())
+		if p == nil {
+			t.Fatalf("%s { %s } cannot be planned", s.name, s.settings)
+		}
+		pod := endpoint(p, "node1/p1")
+		device, firewall := attached(t, p, pod.Namespace)
+		stack := "IPv4"
+		if build(cluster(t, s.name, s.settings, 2, 1, s.vlan, false, true), plan.AllFeatures()) != nil {
+			stack = "IPv4, IPv6 or both"
+		}
+		pool, moves := "one range for all nodes", "yes"
+		if a, b := p.Cluster.Nodes[0].PodCIDRs(), p.Cluster.Nodes[1].PodCIDRs(); len(a) > 0 && !slices.Equal(a, b) {
+			pool, moves = "a block for each node", "no"
+		}
+		out := "its own address"
+		p.State.Each(func(o plan.Object) {
+			if o.Key().Namespace == p.Cluster.Nodes[0].Namespace && strings.Contains(strings.Join(plan.Change{Op: plan.Create, Object: o}.Lines(), " "), "masquerade") {
+				out = "its node's address (SNAT)"
+			}
+		})
+		title := "`" + s.name + "`"
+		if s.settings != "" {
+			title += ", `" + s.settings + "`"
+		}
+		lines = append(lines, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |", title, device, stack, pool, moves, out, firewall))
+	}
+	hold(t, "the pods are computed", lines)
+}
+
+// attached says by which device a pod is on the network, and which of its packets pass the hooks of its node's firewall, where
+// policies are enforced.
+func attached(t *testing.T, p *plan.Plan, namespace string) (device, firewall string) {
+	t.Helper()
+	link := func(ns, name string) plan.Link {
+		l, ok := p.State.Get(plan.Key{Namespace: ns, Kind: plan.KindLink, Name: name}).(plan.Link)
+		if !ok {
+			t.Fatalf("%s has no %s", ns, name)
+		}
+		return l
+	}
+	l := link(namespace, "eth0")
+	below := "`" + l.Below().Name + "`"
+	switch d := l.Device.(type) {
+	case plan.MACVLAN:
+		return "macvlan on " + below, "no packet"
+	case plan.IPVLAN:
+		if d.Mode == "l3s" {
+			return "ipvlan " + d.Mode + " on " + below, "every packet"
+		}
+		return "ipvlan " + d.Mode + " on " + below, "no packet"
+	}
+	if bridge := link(l.Peer().Namespace, l.Peer().Name).Port.Bridge; bridge != "" {
+		return "veth, a port of `" + bridge + "`", "what leaves the bridge; all with `bridge-nf-call-iptables`"
+	}
+	return "veth, routed", "every packet"
+}
+
 // TestTableOfDemands computes how the modes stand to the Kubernetes network model, and holds it against the page.
 func TestTableOfDemands(t *testing.T) {
 	head, line := "| mode |", "|---|"

@@ -52,6 +52,7 @@ type Map struct {
 	Wires map[At]At     // the other ends of veth pairs
 	MACs  map[string]At // who has a MAC address, where the definition says it
 	Below map[At]At     // what macvlan and the like stand on, in other namespaces
+	Own   map[string]At // who has an IP address, of these that share the MAC address of what they stand on
 }
 
 // Path is the way of one packet, or of one copy of it: each sight follows from the one before.
@@ -173,7 +174,8 @@ func (p Path) complete() Path {
 }
 
 // handed adds that a device which has the frame's address, and stands on the one by which it came, took it up: a macvlan, of
-// which no event tells where the packet goes straight to a socket.
+// which no event tells where the packet goes straight to a socket; and an ipvlan in mode l3s, which takes packets out of the
+// node's stack by their IP address.
 func (p Path) handed(m *Map) Path {
 	var whole Path
 	for i, s := range p {
@@ -182,6 +184,9 @@ func (p Path) handed(m *Map) Path {
 			continue
 		}
 		to, known := m.MACs[s.Headers[0].Destination]
+		if !known || m.Below[to] != s.At {
+			to, known = m.Own[destination(s.Headers)]
+		}
 		if !known || m.Below[to] != s.At || i+1 < len(p) && p[i+1].Event == Came && p[i+1].Namespace == to.Namespace {
 			continue
 		}
@@ -189,6 +194,16 @@ func (p Path) handed(m *Map) Path {
 		whole = append(whole, s)
 	}
 	return whole
+}
+
+// destination is the outermost IP header's.
+func destination(headers []packet.Header) string {
+	for _, h := range headers {
+		if h.Protocol == "ipv4" || h.Protocol == "ipv6" {
+			return h.Destination
+		}
+	}
+	return ""
 }
 
 func withoutVLAN(headers []packet.Header) []packet.Header {

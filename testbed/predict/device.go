@@ -285,7 +285,7 @@ func (w *walker) down(v *testbed.View, dev *testbed.Netdev, f *frame) error {
 		if is.Mode == "l2" {
 			return w.receive(there, lower, f) // it is for the machine below
 		}
-		return w.output(there, f.datagram)
+		return w.outputFor(there, f.datagram)
 	}
 	return w.transmit(there, lower, f, nil, f.destination)
 }

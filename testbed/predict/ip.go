@@ -15,8 +15,18 @@ import (
 )
 
 // output is what a machine does with a packet of its own.
-func (w *walker) output(v *testbed.View, d *datagram) error {
-	r, err := v.Route(ask(d, 0))
+func (w *walker) output(v *testbed.View, d *datagram) error { return w.sendFrom(v, d, ask(d, 0)) }
+
+// outputFor is a packet that a machine sends for another, whose address it does not have: the route is looked up without it
+// (FLOWI_FLAG_ANYSRC in drivers/net/ipvlan/ipvlan_core.c).
+func (w *walker) outputFor(v *testbed.View, d *datagram) error {
+	question := ask(d, 0)
+	question.From = netip.Addr{}
+	return w.sendFrom(v, d, question)
+}
+
+func (w *walker) sendFrom(v *testbed.View, d *datagram, question testbed.Packet) error {
+	r, err := v.Route(question)
 	if err != nil {
 		return w.noRoute(v, d, nil, err)
 	}
@@ -31,7 +41,8 @@ func (w *walker) output(v *testbed.View, d *datagram) error {
 		return err
 	}
 	if d.destination != before.destination || d.mark != before.mark {
-		if r, err = v.Route(ask(d, 0)); err != nil {
+		question.To, question.Mark, question.Dport = d.destination, d.mark, d.dport
+		if r, err = v.Route(question); err != nil {
 			return w.noRoute(v, d, nil, err)
 		}
 	}

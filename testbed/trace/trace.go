@@ -83,8 +83,13 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 
 // devices is what a plan says about the devices of a lab.
 func devices(s *plan.State) *trace.Map {
-	m := &trace.Map{Wires: map[trace.At]trace.At{}, MACs: map[string]trace.At{}, Below: map[trace.At]trace.At{}}
+	m := &trace.Map{Wires: map[trace.At]trace.At{}, MACs: map[string]trace.At{}, Below: map[trace.At]trace.At{}, Own: map[string]trace.At{}}
+	var addresses []plan.Address
+	shared := map[trace.At]bool{} // devices with the MAC address of what they stand on
 	s.Each(func(o plan.Object) {
+		if a, ok := o.(plan.Address); ok {
+			addresses = append(addresses, a)
+		}
 		l, ok := o.(plan.Link)
 		if !ok {
 			return
@@ -95,11 +100,17 @@ func devices(s *plan.State) *trace.Map {
 		}
 		if below := l.Below(); below.Namespace != "" && below.Namespace != l.Namespace {
 			m.Below[at] = trace.At{Namespace: below.Namespace, Device: below.Name}
+			_, shared[at] = l.Device.(plan.IPVLAN)
 		}
 		if l.MAC != "" {
 			m.MACs[l.MAC] = at
 		}
 	})
+	for _, a := range addresses {
+		if at := (trace.At{Namespace: a.Namespace, Device: a.Link}); shared[at] {
+			m.Own[a.Prefix.Addr().String()] = at
+		}
+	}
 	return m
 }
 
