@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"labnet/lab"
+	"labnet/lab/hostile"
 )
 
 // Texts made to hurt: each would overflow the stack, fill the memory or take minutes if nothing were bounded.
@@ -101,26 +100,16 @@ func TestHostile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			start := worked(t)
+			start := hostile.Worked()
 			l, _, diags := lab.Load("x.hcl", []byte("lab \"x\" {}\n"+tt.src), lab.Inputs{})
 			if (l == nil) != diags.HasErrors() {
 				t.Error("a Lab and errors, or neither")
 			}
-			if d := worked(t) - start; d > 10*time.Second {
+			if d := hostile.Worked() - start; d > 10*time.Second {
 				t.Errorf("took %s", d)
 			}
 		})
 	}
-}
-
-// worked is the CPU time that this process has taken, however busy the machine is.
-func worked(t *testing.T) time.Duration {
-	t.Helper()
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // doubling writes n lines of which each is made of the one before.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"labnet/lab"
+	"labnet/lab/hostile"
 )
 
 // TestPrintIsBounded: however long the lines of a file are, and however many mistakes it has, what is said about them is
@@ -19,10 +20,10 @@ func TestPrintIsBounded(t *testing.T) {
 		"one long string": `switch "x" { subnet = "` + many(16_000, "é") + `" }`,
 		"nothing":         many(1<<20+1, "\x00"),
 	} {
-		start := time.Now()
+		start := hostile.Worked()
 		_, files, diags := lab.Load("x.hcl", []byte("lab \"x\" {}\n"+src), lab.Inputs{})
 		text := print(t, files, diags)
-		if d := time.Since(start); d > 10*time.Second {
+		if d := hostile.Worked() - start; d > 10*time.Second {
 			t.Errorf("%s: took %s", name, d)
 		}
 		if len(diags) == 0 || len(diags) > 100 || len(text) > 100_000 {

@@ -10,9 +10,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"golang.org/x/sys/unix"
 )
 
 // values are put in the place of every expression, and what they need is declared at the end.
@@ -105,4 +107,11 @@ func (m Mutant) Sampled(every uint32) bool {
 	h := fnv.New32a()
 	h.Write([]byte(m.Name))
 	return h.Sum32()%every == 0
+}
+
+// Worked is the time that the processors have worked for this process, whatever else they do.
+func Worked() time.Duration {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u) // cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -129,7 +129,7 @@ func TestWalksPage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n`lab up %s --mode %s && lab walk %[3]s`\n\n%s", w.title, w.about, w.lab, w.mode, seen)
+		fmt.Fprintf(&b, "\n## %[1]s\n\n%[2]s\n\n`lab up %[3]s --mode %[4]s && lab walk %[3]s`\n\n%[5]s", w.title, w.about, w.lab, w.mode, seen)
 		if text, err := os.ReadFile(filepath.Join(walksDir, w.name+"."+standIn+".md")); err == nil && string(text) != string(seen) {
 			fmt.Fprintf(&b, "With eBPF programs in place of the device:\n\n%s", strings.ReplaceAll(string(text), "### ", "#### "))
 		}
