@@ -3,12 +3,18 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
 
 	"labnet/lab/trace"
+	"labnet/testbed"
 )
 
 // TestTrace: people and programs are told the same, and the exit status says whether there was an answer.
@@ -117,5 +123,121 @@ func TestTraceFiles(t *testing.T) {
 	code, out, said := labRun(t, "walk", name)
 	if code != 0 || !strings.Contains(out, "From node to node, mode vxlan") || !strings.Contains(out, "flannel.1") {
 		t.Errorf("exit status %d\n%s%s", code, out, said)
+	}
+}
+
+// standsIn is what stands in the namespaces of a lab, by the usual tools: all that a packet does not teach them.
+func standsIn(t *testing.T, lab string) string {
+	t.Helper()
+	spaces, err := filepath.Glob(filepath.Join(testbed.NetnsDir, lab+".*"))
+	if err != nil || len(spaces) == 0 {
+		t.Fatal(err, spaces)
+	}
+	var b strings.Builder
+	for _, path := range spaces {
+		ns := filepath.Base(path)
+		for _, line := range []string{
+			"ip -n NS -d -o link", "ip -n NS -o address", "ip -n NS route show table all", "ip -n NS rule", "tc -n NS qdisc", "ip netns exec NS nft list ruleset",
+			"ip netns exec NS sysctl -a -e --pattern ^net[.](ipv4|ipv6)[.](conf|ip_forward)",
+		} {
+			words := strings.Fields(strings.ReplaceAll(line, "NS", ns))
+			out, _ := exec.Command(words[0], words[1:]...).CombinedOutput()
+			b.Write(timers.ReplaceAll(out, nil))
+		}
+	}
+	return b.String()
+}
+
+var timers = regexp.MustCompile(`[a-z_]+_timer +[0-9.]+`)
+
+// linesBeyond are the lines of a text that another lacks.
+func linesBeyond(text, other string) []string {
+	all := strings.Split(other, "\n")
+	return slices.DeleteFunc(strings.Split(text, "\n"), func(line string) bool { return slices.Contains(all, line) })
+}
+
+// tracing counts the programs with which lab follows packets.
+func tracing(t *testing.T) (n int) {
+	t.Helper()
+	for id := ebpf.ProgramID(0); ; {
+		var err error
+		if id, err = ebpf.ProgramGetNextID(id); err != nil {
+			return n
+		}
+		p, err := ebpf.NewProgramFromID(id)
+		if err != nil {
+			continue // it has gone
+		}
+		if info, err := p.Info(); err == nil && info.Name == "lab_trace" {
+			n++
+		}
+		p.Close()
+	}
+}
+
+// TestTraceLeavesNothing: a trace changes nothing that stands in a lab, by either back end, also when it is killed in its middle.
+func TestTraceLeavesNothing(t *testing.T) {
+	needRoot(t)
+	const name = "faults-traceleft"
+	must(t, "up", tinyFile(t), "--name", name, "--mode", "vxlan")
+	t.Cleanup(func() { must(t, "down", name) })
+	before := standsIn(t, name)
+	unchanged := func(after string) {
+		t.Helper()
+		if now := standsIn(t, name); now != before {
+			t.Errorf("%s: %q is not %q", after, linesBeyond(now, before), linesBeyond(before, now))
+		}
+	}
+	for _, backend := range []string{"tracepoint", "packet"} {
+		must(t, "trace", "-l", name, "n1/p1", "n2/p1", "--backend", backend)
+		unchanged(backend)
+		// Nobody has this address, so that the trace waits.
+		c := begin(t, "trace", "-l", name, "n1/p1", "10.9.0.99", "--backend", backend, "--wait", "1m")
+		if backend == "tracepoint" {
+			until(t, "programs", func() bool { return tracing(t) > 0 })
+		} else {
+			until(t, "a packet socket", func() bool {
+				out, err := exec.Command("ip", "netns", "exec", name+".n1.p1", "cat", "/proc/net/packet").Output()
+				return err == nil && strings.Count(string(out), "\n") > 1
+			})
+		}
+		_ = c.Process.Kill()
+		<-c.done
+		until(t, "the programs are gone", func() bool { return tracing(t) == 0 })
+		unchanged(backend + ", killed")
+	}
+}
+
+// BenchmarkTrace follows packets, in a small lab and in a large one: the median of twenty.
+func BenchmarkTrace(b *testing.B) {
+	for _, lab := range []struct {
+		name, file, from, to string
+		vars                 []string
+	}{
+		{"three-node", "three-node", "master/p1", "worker1/p1", nil},
+		{"100x10", "scale", "node1/p1", "node100/p1", []string{"--var", "nodes=100", "--var", "pods=10"}},
+	} {
+		b.Run(lab.name, func(b *testing.B) {
+			instance := "faults-tracebench"
+			call := func(args ...string) {
+				b.Helper()
+				if out, err := again(asLab+"=1", args...).CombinedOutput(); err != nil {
+					b.Fatalf("lab %s: %v\n%s", strings.Join(args, " "), err, out)
+				}
+			}
+			call(append([]string{"up", lab.file, "--name", instance}, lab.vars...)...)
+			b.Cleanup(func() { call("down", instance) })
+			var spent []time.Duration
+			for b.Loop() {
+				for range 20 {
+					start := time.Now()
+					call("trace", "-l", instance, lab.from, lab.to)
+					spent = append(spent, time.Since(start))
+				}
+			}
+			slices.Sort(spent)
+			b.ReportMetric(float64(spent[len(spent)/2].Microseconds())/1000, "median-ms")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

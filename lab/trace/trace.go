@@ -3,6 +3,8 @@ package trace
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -91,10 +93,15 @@ func (w Walk) mirrors(o Walk) bool {
 	return slices.Equal(w.devices(), reversed(o.devices()))
 }
 
-// devices are those that a walk goes by.
+// devices are those that a walk goes by, without a VLAN's beside the one that it stands on: where eBPF programs take its place,
+// what goes out does not pass it.
 func (w Walk) devices() []At {
 	var all []At
 	for _, h := range w.Hops {
+		lower, id, ok := strings.Cut(h.Device, ".")
+		if _, err := strconv.Atoi(id); ok && err == nil && slices.ContainsFunc(w.Hops, func(o Hop) bool { return o.Namespace == h.Namespace && o.Device == lower }) {
+			continue
+		}
 		all = append(all, At{h.Namespace, h.Device})
 	}
 	return all
