@@ -37,6 +37,7 @@ const (
 
 func (c *command) capture() *cobra.Command {
 	var ask captured
+	install := false
 	cmd := &cobra.Command{
 		Use:   "capture TARGET[:IF]… [-w FILE] [-- FILTER…]",
 		Short: "Show packets at any devices, or write them for Wireshark",
@@ -54,17 +55,25 @@ It ends with Ctrl-C, after --count packets or --for a time, and says how many pa
   lab capture worker1:flannel.1 worker1:eth0 -- icmp or inner icmp
   lab capture all -w walk.pcapng -- host worker1 and not tcp port 179
   lab capture all --for 10s -- inner host worker1/p1
-  ssh box sudo lab capture worker1 -w - | wireshark -k -i -`,
+  ssh box sudo lab capture worker1 -w - | wireshark -k -i -
+  lab capture --extcap-install           # from then on Wireshark lists the machines of running labs`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if targets, _ := captureWords(cmd, args); len(targets) == 0 {
+			if targets, _ := captureWords(cmd, args); len(targets) == 0 && !install {
 				return refuse("say where: lab capture worker1, lab capture worker1:eth0, or lab capture all")
 			}
 			return nil
 		},
 		ValidArgsFunction: c.completeCapture(&ask.lab),
-		RunE:              func(cmd *cobra.Command, args []string) error { return c.runCapture(cmd, args, ask) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if install {
+				return c.installExtcap()
+			}
+			targets, filter := captureWords(cmd, args)
+			return c.runCapture(cmd, targets, filter, cmd.ArgsLenAtDash() >= 0, ask)
+		},
 	}
 	flags := cmd.Flags()
+	flags.BoolVar(&install, "extcap-install", false, "put the machines of running labs into the list of interfaces of your Wireshark")
 	flags.StringVarP(&ask.path, "write", "w", "", "write pcapng to this `file`, - is standard output")
 	flags.IntVar(&ask.count, "count", 0, "end after so many packets")
 	flags.DurationVar(&ask.length, "for", 0, "end after this time")
@@ -84,8 +93,7 @@ func captureWords(cmd *cobra.Command, args []string) (targets []string, filter s
 	return args, ""
 }
 
-func (c *command) runCapture(cmd *cobra.Command, args []string, ask captured) error {
-	targets, filter := captureWords(cmd, args)
+func (c *command) runCapture(cmd *cobra.Command, targets []string, filter string, filtered bool, ask captured) error {
 	most, err := ask.sound(c.json())
 	if err != nil {
 		return err
@@ -105,7 +113,7 @@ func (c *command) runCapture(cmd *cobra.Command, args []string, ask captured) er
 	if err != nil {
 		return err
 	}
-	choose, err := filterOf(cmd, filter, known.names)
+	choose, err := filterOf(filter, filtered, known.names)
 	if err != nil {
 		return err
 	}
@@ -200,8 +208,8 @@ func (ask captured) sound(json bool) (most int64, err error) {
 }
 
 // filterOf is the filter, or nil where all packets are wanted.
-func filterOf(cmd *cobra.Command, text string, names map[string][]netip.Addr) (packet.Filter, error) {
-	if text == "" && cmd.ArgsLenAtDash() < 0 {
+func filterOf(text string, filtered bool, names map[string][]netip.Addr) (packet.Filter, error) {
+	if text == "" && !filtered {
 		return nil, nil
 	}
 	f, err := packet.ParseFilter(text, names)

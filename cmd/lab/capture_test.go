@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -427,5 +428,77 @@ func TestCaptureRefuses(t *testing.T) {
 	}
 	if got := complete(t, "capture", "n1", "--", "por"); !slices.Equal(got, []string{"port", "portrange"}) {
 		t.Errorf("a shell offers %q", got)
+	}
+}
+
+// TestExtcap: Wireshark's own program finds the machines of a running lab among its interfaces, captures at one, by a filter, and
+// refuses what is none.
+func TestExtcap(t *testing.T) {
+	needRoot(t)
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Skip("tshark is not installed")
+	}
+	const name = "faults-extcap"
+	must(t, "up", tinyFile(t), "--name", name, "--mode", "vxlan")
+	t.Cleanup(func() { must(t, "down", name) })
+	home := t.TempDir()
+	folders, err := exec.Command("tshark", "-G", "folders").Output()
+	of := regexp.MustCompile(`(?i)extcap path:\s+(\S+)`).FindAllStringSubmatch(string(folders), -1)
+	if err != nil || len(of) == 0 {
+		t.Fatalf("%v: %s", err, folders)
+	}
+	folder := of[len(of)-1][1] // a user's own comes first
+	wireshark := func(args ...string) *exec.Cmd { // with ours in place of its own programs for extcap
+		cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" "$1" && shift && exec tshark "$@"`, filepath.Join(home, ".local/lib/wireshark/extcap"), folder}, args...)...)
+		cmd.Env = append(os.Environ(), asLab+"=1", "HOME="+home)
+		return cmd
+	}
+	install := again(asLab+"=1", "capture", "--extcap-install")
+	install.Env = append(install.Env, "HOME="+home)
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	list, err := wireshark("-D").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{name + "/n1 (" + name + ": n1)", name + "/n2/p1 (", name + "/all ("} {
+		if !strings.Contains(string(list), want) {
+			t.Errorf("%s is not among\n%s", want, list)
+		}
+	}
+	send := sender(t, name+".n1.p1", "10.9.1.2")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // until enough is seen
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				send(1)
+			}
+		}
+	}()
+	out, err := wireshark("-i", name+"/n1", "-c", "4", "-a", "duration:30", "-f", fmt.Sprintf("dst port %d", exchangePort), "-T", "fields", "-e", "frame.interface_name", "-e", "udp.dstport").Output()
+	close(stop)
+	<-stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != 4 {
+		t.Fatalf("%q", lines)
+	}
+	for _, line := range lines {
+		if !strings.HasPrefix(line, "n1/") || !strings.HasSuffix(line, strconv.Itoa(exchangePort)) {
+			t.Errorf("%q", lines)
+		}
+	}
+	if code, out, _ := labRun(t, "extcap", "--extcap-interface", name+"/n1", "--extcap-capture-filter", "hots n1"); code != 0 || !strings.Contains(out, "hots") {
+		t.Errorf("exit status %d: %s", code, out)
+	}
+	if code, out, _ := labRun(t, "extcap", "--extcap-interface", name+"/n1", "--extcap-capture-filter", "host n1"); code != 0 || out != "" {
+		t.Errorf("exit status %d: %s", code, out)
 	}
 }

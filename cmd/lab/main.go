@@ -216,7 +216,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 		c.compare(), c.bench(), c.report(),
 		c.drill(), c.faults(), c.breaks(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
-		c.byHand("agent"), c.byHand("program"),
+		c.extcap(), c.byHand("agent"), c.byHand("program"),
 	)
 	return root
 }

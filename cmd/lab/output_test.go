@@ -51,6 +51,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab doctor":      {args: []string{}},
 		"lab version":     {args: []string{}},
 		"lab help":        {args: []string{"up"}, once: true},
+		"lab extcap":      {args: []string{"--extcap-dlts"}, once: true},
 		"lab agent":       {silent: true, once: true},
 		"lab program":     {silent: true, once: true},
 

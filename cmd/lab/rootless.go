@@ -17,7 +17,7 @@ import (
 var (
 	staysOutside = []string{"help", "completion", "report", "faults", "drill list", "drill report", "validate", "fmt", "modes", "version"}
 	// These look at what is running, and else say what can be said without it.
-	entersIfThere = []string{"plan", "graph", "__complete", "__completeNoDesc"}
+	entersIfThere = []string{"plan", "graph", "extcap", "__complete", "__completeNoDesc"}
 	// This one would look at a world, and else says why there is none.
 	entersIfItCan = []string{"doctor"}
 )
