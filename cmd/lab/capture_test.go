@@ -447,7 +447,7 @@ func TestExtcap(t *testing.T) {
 	if err != nil || len(of) == 0 {
 		t.Fatalf("%v: %s", err, folders)
 	}
-	folder := of[len(of)-1][1] // a user's own comes first
+	folder := of[len(of)-1][1]                    // a user's own comes first
 	wireshark := func(args ...string) *exec.Cmd { // with ours in place of its own programs for extcap
 		cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" "$1" && shift && exec tshark "$@"`, filepath.Join(home, ".local/lib/wireshark/extcap"), folder}, args...)...)
 		cmd.Env = append(os.Environ(), asLab+"=1", "HOME="+home)
