@@ -68,7 +68,9 @@ func (hybridnet) plan(m Mode, c *plan.Net, s *plan.State) hcl.Diagnostics {
 		attach.NoReturn(s, n, n.Uplink().Name, subnet)
 		attach.Hybridnet(c, s, n, podMTU(c, n.Node))
 	}
-	tor.Learns++ // the subnet
+	if len(c.Nodes) > 0 {
+		tor.Learns++ // the subnet
+	}
 	s.Add(plan.Agent{Namespace: c.NamespaceOf(router.Name), Name: agent, On: uplink.Name, Config: plan.Config(tor), Protocol: plan.ProtocolBGP})
 	return nil
 }
