@@ -2,10 +2,12 @@ package suite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"labnet/faults"
 	"labnet/lab/plan"
 	"labnet/lab/trace"
 	kernel "labnet/testbed/trace"
@@ -159,6 +161,7 @@ func TestTraceNamesTheFault(t *testing.T) {
 		{name: "a VNI is another", mode: "vxlan", damage: "m=" + mac + "; ip -n %s.worker1 link del flannel.1; ip -n %s.worker1 link add flannel.1 address $m type vxlan id 9 local W1 dev eth0 dstport 8472 nolearning; ip -n %s.worker1 link set flannel.1 up", machine: "worker1", device: "eth0", reason: "VXLAN_VNI_NOT_FOUND", says: "VNI"},
 		{name: "a VXLAN port is another", mode: "vxlan", damage: "m=" + mac + "; ip -n %s.worker1 link del flannel.1; ip -n %s.worker1 link add flannel.1 address $m type vxlan id 1 local W1 dev eth0 dstport 4789 nolearning; ip -n %s.worker1 link set flannel.1 up", machine: "worker1", device: "eth0", reason: "NO_SOCKET", says: "no tunnel of worker1"},
 		{name: "an MTU is too high", mode: "vxlan", damage: "v=$(ip -n %s.master -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); for d in $v cni0; do ip -n %s.master link set $d mtu 1500; done; ip -n %s.master.p1 link set eth0 mtu 1500", machine: "master", device: "cni0", reason: "PKT_TOO_BIG", says: "by flannel.1, which carries 1450", set: large},
+		{name: "an MTU is too high, and no ICMP error gets out", mode: "vxlan", damage: "v=$(ip -n %s.master -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); for d in $v cni0; do ip -n %s.master link set $d mtu 1500; done; ip -n %s.master.p1 link set eth0 mtu 1500; ip netns exec %s.master nft 'add table inet fw; add chain inet fw out { type filter hook output priority 0; }; add rule inet fw out icmp type destination-unreachable drop'", machine: "master", device: "cni0", reason: "PKT_TOO_BIG", says: "by flannel.1, which carries 1450", set: large},
 		{name: "a firewall drops the underlay", mode: "vxlan", damage: "ip netns exec %s.worker1 nft 'add table inet fw; add chain inet fw in { type filter hook input priority 0; }; add rule inet fw in udp dport 8472 drop'", machine: "worker1", device: "eth0", reason: "NETFILTER_DROP", says: "firewall of worker1"},
 		{name: "a firewall drops at the sender", mode: "host-gw", damage: "ip netns exec %s.master.p1 nft 'add table inet fw; add chain inet fw out { type filter hook output priority 0; }; add rule inet fw out ip protocol icmp drop'", machine: "master/p1", reason: "NETFILTER_DROP", says: "firewall of master/p1"},
 		{name: "proxy ARP is off", mode: "bgp", damage: "for f in $(ip netns exec %s.master sh -c 'ls /proc/sys/net/ipv4/conf/cali*/proxy_arp'); do ip netns exec %s.master sh -c \"echo 0 > $f\"; done; ip -n %s.master.p1 neigh flush all", machine: "master/p1", device: "eth0", reason: "NEIGH_FAILED", says: "proxy_arp is 0"},
@@ -202,6 +205,50 @@ func TestTraceNamesTheFault(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTraceShowsTheDetour: a packet that goes by a third node arrives, and is seen there; its answer comes another way.
+func TestTraceShowsTheDetour(t *testing.T) {
+	p := planned(t, load(t, "three-node"), "detour", "host-gw")
+	up(t, p)
+	sh(t, p, "ip -n %s.master route replace 10.42.1.0/24 via "+endpoint(t, p, "worker2", false).Address.String())
+	for _, backend := range []string{kernel.Tracepoint, kernel.Packet} {
+		tr := traced(t, p, endpoint(t, p, "master/p1", false), endpoint(t, p, "worker1/p1", false), func(o *kernel.Options) { o.Backend = backend })
+		there := slices.ContainsFunc(tr.There.Hops, func(h trace.Hop) bool { return h.Machine == "worker2" })
+		if !tr.OK() || !there || tr.Mirrored() || tr.Verdict() != "As predicted" {
+			t.Errorf("by %s: %s", backend, shown(tr))
+		}
+	}
+}
+
+// TestTraceNamesWhatBGPLost: where a speaker withdraws its node's pods, the others have no route.
+func TestTraceNamesWhatBGPLost(t *testing.T) {
+	p := planned(t, load(t, "three-node"), "withdrawn", "bgp")
+	up(t, p)
+	f := faults.All[slices.IndexFunc(faults.All, func(f *faults.Fault) bool { return f.Name == "bgp-not-announced" })]
+	strike, ok := f.Pick(p, 1)
+	if !ok {
+		t.Fatal("it cannot be had")
+	}
+	apply(t, plan.Diff(p.State, faults.On(p.State, strike)))
+	var from, to plan.Endpoint
+	for _, e := range p.Cluster.Endpoints() {
+		switch {
+		case e.Pod != nil && e.Node.Name == strike.Machine:
+			to = e
+		case e.Pod != nil:
+			from = e
+		}
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) { // until it has been withdrawn
+		tr := traced(t, p, from, to, func(o *kernel.Options) { o.Wait = time.Second })
+		if d := tr.There.Drop; d != nil && d.Machine == from.Node.Name && d.Reason == "IP_INNOROUTES" && strings.Contains(d.Sentence, "no route to "+to.Address.String()) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(shown(tr))
+		}
 	}
 }
 
