@@ -59,7 +59,13 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 			for _, out := range []struct {
 				path string
 				to   func(io.Writer) error
-			}{{page, t.Page}, {pcap, func(w io.Writer) error { return t.File(w, about) }}} {
+			}{{page, func(w io.Writer) error {
+				lab, err := c.pictureOf(cmd.Context(), p.Cluster.Name)
+				if err != nil {
+					return err
+				}
+				return t.Page(w, lab.SVG())
+			}}, {pcap, func(w io.Writer) error { return t.File(w, about) }}} {
 				if err := written(out.path, out.to); err != nil {
 					return err
 				}

@@ -2,6 +2,7 @@ package trace
 
 import (
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -14,8 +15,8 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// Page writes the trace as a page: one file that needs no other.
-func (t *Trace) Page(out io.Writer) error {
+// Page writes the trace as a page: one file that needs no other. The lab is its picture, as SVG.
+func (t *Trace) Page(out io.Writer, lab []byte) error {
 	var machines []string
 	add := func(w *Walk) {
 		if w == nil {
@@ -44,6 +45,7 @@ func (t *Trace) Page(out io.Writer) error {
 		Sentences      []string
 		Verdict        string
 		Pictures       []picture
+		Lab            template.URL
 	}{
 		Title: t.From + " → " + t.To, Address: t.Address, OK: t.OK(), Sentences: t.Sentences(), Verdict: t.Verdict(),
 		Pictures: []picture{draw("there", fmt.Sprintf("The way there: %s to %s", t.From, t.To), &t.There, there, machines)},
@@ -54,6 +56,9 @@ func (t *Trace) Page(out io.Writer) error {
 			title, back = "The ICMP message about it", nil
 		}
 		data.Pictures = append(data.Pictures, draw("back", title, t.Back, back, machines))
+	}
+	if len(lab) > 0 { // as an image, so that the styles of the two do not meet
+		data.Lab = template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(lab))
 	}
 	var b strings.Builder
 	if err := pageTemplate.Execute(&b, data); err != nil {

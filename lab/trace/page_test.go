@@ -84,7 +84,7 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var text strings.Builder
-			if err := tt.trace.Page(&text); err != nil {
+			if err := tt.trace.Page(&text, []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="300" height="80"><text y="20">lab</text></svg>`)); err != nil {
 				t.Fatal(err)
 			}
 			for _, said := range append(tt.trace.Sentences(), tt.trace.Verdict(), "ip -n lab.a route get 10.42.1.9", "vxlan-source-3") {
@@ -98,6 +98,7 @@ func TestPage(t *testing.T) {
 			}
 			address := (&url.URL{Scheme: "file", Path: file}).String()
 			b := browser.Open(t, address)
+			b.Asked = slices.DeleteFunc(b.Asked, func(a string) bool { return strings.HasPrefix(a, "data:") })
 			if !slices.Equal(b.Asked, []string{address}) || len(b.Faults) > 0 {
 				t.Errorf("loaded %v; complaints: %v", b.Asked, b.Faults)
 			}
@@ -111,6 +112,10 @@ func TestPage(t *testing.T) {
 			count("a.card:not(.ghost)", tt.cards)
 			count("a.card.ghost", tt.ghosts)
 			count(".cross", tt.crosses)
+			var drawn bool
+			if b.Eval(`document.querySelector("img.lab").naturalWidth == 300`, &drawn); !drawn {
+				t.Error("the lab is not drawn")
+			}
 			count("path.wire", tt.wires)
 			for _, look := range []struct {
 				width         int
