@@ -42,7 +42,7 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 		if err != nil {
 			return err
 		}
-		return own(v.Handle, n)
+		return mark(v.Handle, n)
 	}
 	if len(a.fresh) == 0 {
 		if err := mountPoint(); err != nil {
@@ -54,7 +54,7 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 		if h, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}
-		if err = own(h, n); err != nil {
+		if err = mark(h, n); err != nil {
 			h.Close()
 		}
 		return err
@@ -72,8 +72,8 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 	return nil
 }
 
-// own writes into a namespace whose it is, and sets its loopback device up.
-func own(h *netlink.Handle, n plan.Namespace) error {
+// mark writes into a namespace which lab it belongs to, and sets its loopback device up.
+func mark(h *netlink.Handle, n plan.Namespace) error {
 	lo := device(loopback)
 	if err := h.LinkSetAlias(lo, n.Alias); err != nil {
 		return fmt.Errorf("alias of lo: %w", err)

@@ -133,7 +133,7 @@ func (c *command) stands(ctx context.Context, p *plan.Plan, cfg compare.Config, 
 	}
 	cfg.Keep = func(r *report.Results) error {
 		r.Tool = "lab " + version()
-		return errors.Join(r.Save(out), own(out))
+		return errors.Join(r.Save(out), giveToCaller(out))
 	}
 	steps := newProgress(c.err)
 	results, err := compare.Run(ctx, cfg, steps.follow())

@@ -158,7 +158,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 	if _, err := os.Stat(filepath.Join(out, requestName)); err == nil {
 		return refuse("%s already holds a comparison; choose another folder, or resume it: lab compare --resume %[1]s", out)
 	}
-	return c.contest(ctx, want, nil, out, strict)
+	return c.runComparison(ctx, want, nil, out, strict)
 }
 
 // resume goes on with a comparison that ended before it was finished.
@@ -178,7 +178,7 @@ func (c *command) resume(ctx context.Context, dir string, strict bool) error {
 	if err != nil {
 		return status{refused, err}
 	}
-	return c.contest(ctx, want, prior, dir, strict)
+	return c.runComparison(ctx, want, prior, dir, strict)
 }
 
 func or(a, b []string) []string {

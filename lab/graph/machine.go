@@ -223,11 +223,11 @@ func (d Device) describe() string {
 	if m := worst(d.Mark, d.Link); m != Fine {
 		words = append(words, string(m))
 	}
-	return told(strings.Join(words, ", "), d.Drift)
+	return withRepair(strings.Join(words, ", "), d.Drift)
 }
 
-// told is a text with the commands that would repair what it is about.
-func told(text string, drift []string) string {
+// withRepair is a text with the commands that would repair what it is about.
+func withRepair(text string, drift []string) string {
 	if len(drift) == 0 {
 		return text
 	}
@@ -353,7 +353,7 @@ func (p Pod) describe() string {
 	if m := p.worst(); m != Fine {
 		words = append(words, string(m))
 	}
-	return told(strings.Join(words, ", "), append(slices.Clone(p.Drift), drift...))
+	return withRepair(strings.Join(words, ", "), append(slices.Clone(p.Drift), drift...))
 }
 
 // describe is a machine in words.
@@ -365,7 +365,7 @@ func (m Machine) describe() string {
 	if m.Mark != Fine {
 		text += ", " + string(m.Mark)
 	}
-	return told(text, m.Drift)
+	return withRepair(text, m.Drift)
 }
 
 // box lays a machine out at the origin.

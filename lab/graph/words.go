@@ -111,7 +111,7 @@ func (s Switch) describe() string {
 	if s.Mark != Fine {
 		text += ", " + string(s.Mark)
 	}
-	return told(text, s.Drift)
+	return withRepair(text, s.Drift)
 }
 
 func (n Net) describe() string {

@@ -45,7 +45,7 @@ type Change struct {
 	A       Summary  `json:"a"`
 	B       Summary  `json:"b"`
 	Change  *float64 `json:"change"` // of the median, from A to B
-	// Of the ratio to the baseline, or the difference from it, in which the mood of the machine on that day has no part:
+	// Of the ratio to the baseline, or the difference from it, which does not depend on how fast the machine was on that day:
 	// P is the rank sum test's, corrected over the modes of a kind. The baseline itself has none: rounds of one day have
 	// more in common than the modes, so that any two days differ. Overlap is of the two intervals, the baseline's of the value.
 	Overlap *bool    `json:"overlap"`

@@ -14,13 +14,13 @@ func recorded(n noise, rng *rand.Rand, factors ...float64) *Results {
 	return r
 }
 
-// Two recordings of the same differ in at most five of a hundred pairs, whatever the mood of the machine on either day; a
+// Two recordings of the same differ in at most five of a hundred pairs, however fast the machine was on either day; a
 // mode that became twice as dear is found, and found in that mode alone.
 func TestDiff(t *testing.T) {
 	all := noises(t)
 	for _, tt := range []struct {
 		name        string
-		mood, after float64
+		pace, after float64
 		low, high   float64 // share of the pairs in which m1 differs
 	}{
 		{"the same", 1, 1, 0, allowed},
@@ -32,7 +32,7 @@ func TestDiff(t *testing.T) {
 			found := 0
 			for trial := range trials {
 				n := all[trial%len(all)]
-				d := Compare(recorded(n, rng, 1, 1), recorded(n, rng, tt.mood, tt.mood*tt.after))
+				d := Compare(recorded(n, rng, 1, 1), recorded(n, rng, tt.pace, tt.pace*tt.after))
 				if len(d.Changes) != 2 || len(d.Disagreements) > 0 {
 					t.Fatalf("%+v", d)
 				}

@@ -49,7 +49,7 @@ func full() *Results {
 			rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			at := begin.Add(time.Duration(round)*3*time.Minute + time.Duration(len(r.Passes)%3)*time.Minute)
 			r.Passes = append(r.Passes, Pass{Round: round, Wire: w.Name, Order: order, Start: at, Seconds: 60, Steal: 0.8 * rng.Float64(), Load: 1.5 + rng.Float64()})
-			mood := 0.1 * rng.NormFloat64()
+			pace := 0.1 * rng.NormFloat64()
 			for _, path := range []string{"host-host", "same-node", "cross-node"} {
 				if w.Name == "shaped" && path != "cross-node" {
 					continue
@@ -59,7 +59,7 @@ func full() *Results {
 					if path == "cross-node" {
 						f = speed[mode]
 					}
-					noise := func(of float64) float64 { return math.Exp(mood + of*rng.NormFloat64()) }
+					noise := func(of float64) float64 { return math.Exp(pace + of*rng.NormFloat64()) }
 					sample := func(measure, metric, params string, v float64, unit string) {
 						r.Samples = append(r.Samples, Sample{
 							Mode: mode, Datapath: "kernel", Wire: w.Name, Path: path, Measure: measure, Metric: metric, Params: params, Round: round,
@@ -108,7 +108,7 @@ func full() *Results {
 			if w.Name == "nic" {
 				for _, mode := range all {
 					for _, s := range []Sample{
-						{Measure: "build", Metric: "time", Value: 50 * math.Exp(mood+0.05*rng.NormFloat64()) / math.Sqrt(speed[mode]), Unit: "ms"},
+						{Measure: "build", Metric: "time", Value: 50 * math.Exp(pace+0.05*rng.NormFloat64()) / math.Sqrt(speed[mode]), Unit: "ms"},
 						{Measure: "objects", Metric: "routes", Params: "nodes=3", Value: map[bool]float64{true: 1, false: 3}[mode == "macvlan"]},
 					} {
 						s.Mode, s.Datapath, s.Wire, s.Path, s.Round = mode, "kernel", w.Name, "-", round

@@ -27,7 +27,7 @@ func withCost(r *Results, generations int) *Results {
 	points := map[string][]int{"tcp": {1, 64, 1398, 1399, 1420, 1421, 1428, 1429, 1448, 1449, 16384, 65536}, "udp": {8, 512, 1400, 1473, 4096, 16384}}
 	for g := 1; g <= generations; g++ {
 		r.PathCost.Passes = append(r.PathCost.Passes, Generation{Number: g, Start: r.Start.Add(time.Duration(g) * 20 * time.Second), Seconds: 18, Steal: 0.3, Load: 1.1})
-		mood := 0.02 * rng.NormFloat64()
+		pace := 0.02 * rng.NormFloat64()
 		for _, variant := range append([]string{"host-host", r.Twin.Mode, free}, r.Modes...) {
 			instance := 0.008 * rng.NormFloat64()
 			sample := func(q request, words string) {
@@ -47,7 +47,7 @@ func withCost(r *Results, generations int) *Results {
 				if q.connect {
 					v *= 3.4
 				}
-				v *= math.Exp(mood + instance + 0.004*rng.NormFloat64())
+				v *= math.Exp(pace + instance + 0.004*rng.NormFloat64())
 				s := Sample{Mode: mode, Datapath: "kernel", Wire: costWire, Path: path, Measure: costMeasure, Metric: costMetric, Params: words, Round: g, Value: math.Round(v), Unit: "ns"}
 				if mode == "ipip" {
 					s.Datapath = "ebpf"

@@ -167,7 +167,7 @@ func (s section) numbers() grid {
 	for i, m := range s.Modes {
 		if column := slices.Index(s.Header, s.contrast); column >= 0 {
 			at := &g.Rows[i][column]
-			at.Good, at.Bad = s.told(m)
+			at.Good, at.Bad = s.side(m)
 		}
 	}
 	g.draw("every round", s.rounds)
@@ -177,13 +177,13 @@ func (s section) numbers() grid {
 // drawRanking adds to the verdict's table what each mode adds, from zero, with intervals. One mode far above all others would
 // leave nothing to be seen of them: it is drawn as beyond the axis.
 func (r *Results) drawRanking(g *grid) {
-	var readings []reading
+	var readings []stripRow
 	var ends []float64
 	for _, k := range r.Verdict.Ranks {
 		if k.Added == nil || k.AddedHigh == nil {
 			return
 		}
-		readings = append(readings, reading{name: k.Mode + ", ns added", line: *k.Added, low: k.AddedLow, high: k.AddedHigh})
+		readings = append(readings, stripRow{name: k.Mode + ", ns added", line: *k.Added, low: k.AddedLow, high: k.AddedHigh})
 		ends = append(ends, *k.AddedHigh)
 	}
 	if len(readings) < 2 {

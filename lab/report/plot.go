@@ -94,8 +94,8 @@ type dot struct {
 	Title string
 }
 
-// reading is what a strip shows, before it has an axis.
-type reading struct {
+// stripRow is what a strip shows, before it has an axis.
+type stripRow struct {
 	name      string
 	line      float64
 	low, high *float64
@@ -108,7 +108,7 @@ type value struct {
 }
 
 // strips draws readings upon a common axis.
-func strips(readings []reading, base *float64, zero bool, number func(float64) string) ([]strip, *axis) {
+func strips(readings []stripRow, base *float64, zero bool, number func(float64) string) ([]strip, *axis) {
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, r := range readings {
 		for _, v := range r.values {
@@ -158,10 +158,10 @@ func strips(readings []reading, base *float64, zero bool, number func(float64) s
 
 // rounds draws every round of a section's modes.
 func (s section) rounds() ([]strip, *axis) {
-	var readings []reading
+	var readings []stripRow
 	var base *float64
 	for _, m := range s.Modes {
-		of := reading{name: m.Mode + ", every round", line: m.Median, low: m.Low, high: m.High}
+		of := stripRow{name: m.Mode + ", every round", line: m.Median, low: m.Low, high: m.High}
 		for _, round := range rounds(s.measured.values[m.Mode]) {
 			of.values = append(of.values, value{round, s.measured.values[m.Mode][round]})
 		}
@@ -175,9 +175,9 @@ func (s section) rounds() ([]strip, *axis) {
 
 // expectation draws what was measured beside what arithmetic says.
 func (r *Results) expectation() ([]strip, *axis) {
-	var readings []reading
+	var readings []stripRow
 	for _, e := range r.Expected {
-		of := reading{name: e.Mode + ", measured", line: e.Ratio}
+		of := stripRow{name: e.Mode + ", measured", line: e.Ratio}
 		for _, s := range r.Summary {
 			if s.Mode == e.Mode && s.kind() == (kind{e.Wire, e.Path, e.Measure, e.Metric, e.Params}) && s.Ratio != nil {
 				of.low, of.high = s.RatioLow, s.RatioHigh

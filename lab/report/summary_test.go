@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// numbers makes samples of modes whose rounds are a common mood times a factor and a little noise of their own.
+// numbers makes samples of modes whose rounds are a common pace times a factor and a little noise of their own.
 func numbers(metric string, rounds int, factors ...float64) []Sample {
 	var samples []Sample
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -59,10 +59,10 @@ func TestTiers(t *testing.T) {
 // A ratio is made within a round: what slows a whole round down does not show.
 func TestRatiosArePaired(t *testing.T) {
 	var samples []Sample
-	for round, mood := range []float64{1, 5, 2, 9, 3, 7, 4} {
+	for round, pace := range []float64{1, 5, 2, 9, 3, 7, 4} {
 		samples = append(samples,
-			Sample{Mode: "a", Metric: "goodput", Round: round + 1, Value: mood},
-			Sample{Mode: "b", Metric: "goodput", Round: round + 1, Value: mood * (0.9 + 0.001*float64(round))})
+			Sample{Mode: "a", Metric: "goodput", Round: round + 1, Value: pace},
+			Sample{Mode: "b", Metric: "goodput", Round: round + 1, Value: pace * (0.9 + 0.001*float64(round))})
 	}
 	s := Summarise(samples, "a", nil)[1]
 	if !near(*s.Ratio, 0.903) || !near(*s.RatioLow, 0.9) || !near(*s.RatioHigh, 0.906) || !near(*s.P, 2./128) {

@@ -209,8 +209,8 @@ func (s *section) verdict(m Summary) string {
 	return fmt.Sprintf("%.3f", *m.Ratio)
 }
 
-// told reports whether a mode was told apart from its baseline, and on which side.
-func (s *section) told(m Summary) (better, worse bool) {
+// side reports whether a mode was told apart from its baseline, and on which side.
+func (s *section) side(m Summary) (better, worse bool) {
 	if !m.Differs() || m.Tier == nil || m.effect() == 0 { // the twin has no tier
 		return false, false
 	}
@@ -376,7 +376,7 @@ func (r *Results) column(s section) column {
 			text += " (" + t + ")"
 		}
 		shown := cell{Text: text}
-		shown.Good, shown.Bad = s.told(m)
+		shown.Good, shown.Bad = s.side(m)
 		c.Cells = append(c.Cells, shown)
 	}
 	return c

@@ -317,9 +317,9 @@ func TestGrid(t *testing.T) {
 
 // TestPooled: slices make one measurement, whose percentiles are those of all that was seen.
 func TestPooled(t *testing.T) {
-	slow, fast := taken{readings: []reading{{"goodput", 1, "Gbit/s"}, {"cpu", 4, "s/Gbit"}, {"drops", 3, "packets"}}}, taken{readings: []reading{{"goodput", 3, "Gbit/s"}, {"cpu", 2, "s/Gbit"}, {"drops", 1, "packets"}}}
+	slow, fast := taken{readings: []measured{{"goodput", 1, "Gbit/s"}, {"cpu", 4, "s/Gbit"}, {"drops", 3, "packets"}}}, taken{readings: []measured{{"goodput", 3, "Gbit/s"}, {"cpu", 2, "s/Gbit"}, {"drops", 1, "packets"}}}
 	all := pooled([]taken{slow, fast})
-	for _, want := range []reading{{"goodput", 2, "Gbit/s"}, {"cpu", 2.5, "s/Gbit"}, {"drops", 2, "packets"}} {
+	for _, want := range []measured{{"goodput", 2, "Gbit/s"}, {"cpu", 2.5, "s/Gbit"}, {"drops", 2, "packets"}} {
 		if !slices.Contains(all.readings, want) {
 			t.Errorf("%+v is not among %+v", want, all.readings)
 		}

@@ -105,7 +105,7 @@ func (r *run) iperf3(s *subject, way route, x cell) func(context.Context, traffi
 		}
 		gbit := (answer.End.Received.Bytes + answer.End.Back.Bytes) * 8 / 1e9
 		return taken{
-			readings: []reading{inItsUnit("goodput", gbit/answer.End.Received.Seconds)},
+			readings: []measured{inItsUnit("goodput", gbit/answer.End.Received.Seconds)},
 			socket:   traffic.Socket{Congestion: answer.End.Used, MSS: answer.Start.MSS, Retransmits: answer.End.Sent.Retransmits},
 		}, nil
 	}

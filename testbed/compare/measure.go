@@ -20,7 +20,7 @@ type measure struct {
 
 // taken is what one measurement gave: numbers, the first of which is what it was made for.
 type taken struct {
-	readings []reading
+	readings []measured
 	socket   traffic.Socket
 	latency  *traffic.Histogram
 	series   traffic.Series
@@ -39,7 +39,7 @@ func pooled(slices []taken) taken {
 	all.readings, all.latency, all.series.Counts = nil, nil, nil
 	all.socket.Retransmits = 0
 	type sum struct{ value, weight float64 }
-	sums, units := map[string]sum{}, []reading(nil)
+	sums, units := map[string]sum{}, []measured(nil)
 	for _, t := range slices {
 		all.socket.Retransmits += t.socket.Retransmits
 		all.series.Counts = append(all.series.Counts, t.series.Counts...)
@@ -75,21 +75,21 @@ func pooled(slices []taken) taken {
 			continue
 		}
 		if s := sums[n.metric]; s.weight > 0 {
-			all.readings = append(all.readings, reading{n.metric, s.value / s.weight, n.unit})
+			all.readings = append(all.readings, measured{n.metric, s.value / s.weight, n.unit})
 		}
 	}
 	return all
 }
 
-type reading struct {
+type measured struct {
 	metric string
 	value  float64
 	unit   string
 }
 
-// inItsUnit is a reading of a metric that has one unit.
-func inItsUnit(metric string, value float64) reading {
-	return reading{metric, value, report.Unit(metric)}
+// inItsUnit is a value of a metric that has one unit.
+func inItsUnit(metric string, value float64) measured {
+	return measured{metric, value, report.Unit(metric)}
 }
 
 // step is that of the time series.
@@ -111,9 +111,9 @@ func stream(params string, what traffic.Streams) measure {
 			return taken{socket: s.Socket}, err
 		}
 		t := taken{socket: s.Socket, series: s.Series, metric: "goodput", unit: report.Unit("goodput"), scale: 8 / 1e9}
-		t.readings = []reading{inItsUnit("goodput", s.Goodput())}
+		t.readings = []measured{inItsUnit("goodput", s.Goodput())}
 		if s.Bytes > 0 {
-			t.readings = append(t.readings, reading{"cpu", s.CPU.Per(s.Gbit()), "s/Gbit"}, reading{"retransmits", s.RetransmitsPerGB(), "1/GB"})
+			t.readings = append(t.readings, measured{"cpu", s.CPU.Per(s.Gbit()), "s/Gbit"}, measured{"retransmits", s.RetransmitsPerGB(), "1/GB"})
 		}
 		return t, nil
 	}}
@@ -129,7 +129,7 @@ func requests(name, params string, what traffic.Requests) measure {
 		}
 		t := transactions(r)
 		if what.Protocol == traffic.UDP {
-			t.readings = append(t.readings, reading{"lost", float64(r.Lost), "requests"})
+			t.readings = append(t.readings, measured{"lost", float64(r.Lost), "requests"})
 		}
 		return t, nil
 	}}
@@ -139,14 +139,14 @@ func transactions(r traffic.Transactions) taken {
 	t := taken{socket: r.Socket, latency: r.Latency, series: r.Series, metric: "rate", unit: report.Unit("rate"), scale: 1}
 	t.readings = append(percentiles(r.Latency), inItsUnit("rate", r.Rate()))
 	if r.Count > 0 {
-		t.readings = append(t.readings, reading{"cpu", r.CPU.Per(r.Millions()), "s/million"})
+		t.readings = append(t.readings, measured{"cpu", r.CPU.Per(r.Millions()), "s/million"})
 	}
 	return t
 }
 
 // percentiles are those that a single run can tell. The tail beyond is read off the merged histograms.
-func percentiles(h *traffic.Histogram) []reading {
-	var all []reading
+func percentiles(h *traffic.Histogram) []measured {
+	var all []measured
 	if n := h.Count(); n > 0 {
 		all = append(all, inItsUnit("p50", micros(h.Percentile(50))))
 		if n >= 100 {
@@ -203,7 +203,7 @@ func scheduled(perSecond float64) measure {
 		if err != nil {
 			return taken{}, err
 		}
-		return taken{latency: r.Latency, readings: append(percentiles(r.Latency), reading{"lost", float64(r.Lost()), "requests"})}, nil
+		return taken{latency: r.Latency, readings: append(percentiles(r.Latency), measured{"lost", float64(r.Lost()), "requests"})}, nil
 	}}
 }
 
@@ -214,7 +214,7 @@ func offered(size int, perSecond float64) measure {
 		if err != nil {
 			return taken{}, err
 		}
-		t := taken{latency: d.Delay, readings: []reading{inItsUnit("loss", 100*d.Loss()), inItsUnit("delivered", d.Rate())}}
+		t := taken{latency: d.Delay, readings: []measured{inItsUnit("loss", 100*d.Loss()), inItsUnit("delivered", d.Rate())}}
 		t.readings = append(t.readings, spent(d)...)
 		return t, nil
 	}}
@@ -227,7 +227,7 @@ func oneWay(size int, perSecond float64) measure {
 		if err != nil {
 			return taken{}, err
 		}
-		return taken{latency: d.Delay, readings: append(percentiles(d.Delay), reading{"jitter", micros(d.Jitter), "µs"})}, nil
+		return taken{latency: d.Delay, readings: append(percentiles(d.Delay), measured{"jitter", micros(d.Jitter), "µs"})}, nil
 	}}
 }
 
@@ -252,16 +252,16 @@ func highest(size int) measure {
 		case f.Window == 0 && f.Limit == traffic.LimitedBySender:
 			return taken{}, nil // the machine had no time to send, which tells nothing of the path
 		case f.Window == 0:
-			return taken{readings: []reading{inItsUnit("packets", 0), inItsUnit("loss", 100)}}, nil // not even the lowest rate
+			return taken{readings: []measured{inItsUnit("packets", 0), inItsUnit("loss", 100)}}, nil // not even the lowest rate
 		}
-		return taken{latency: f.Delay, readings: append([]reading{inItsUnit("packets", f.Rate()), inItsUnit("loss", 100*f.Loss())}, spent(f.Delivery)...)}, nil
+		return taken{latency: f.Delay, readings: append([]measured{inItsUnit("packets", f.Rate()), inItsUnit("loss", 100*f.Loss())}, spent(f.Delivery)...)}, nil
 	}}
 }
 
 // spent is the CPU time of datagrams, without what the sender spent on waiting for their time.
-func spent(d traffic.Delivery) []reading {
+func spent(d traffic.Delivery) []measured {
 	if d.Received == 0 {
 		return nil
 	}
-	return []reading{{"cpu", (d.CPU.Busy() - d.Spun).Seconds() / (float64(d.Received) / 1e6), "s/million"}}
+	return []measured{{"cpu", (d.CPU.Busy() - d.Spun).Seconds() / (float64(d.Received) / 1e6), "s/million"}}
 }

@@ -133,7 +133,7 @@ func (r *run) sizes(ctx context.Context, s *subject, proof *report.Proof, want p
 			}
 		}
 	}
-	proof.Detail = stray(s.Plan.State, way.from.Node.Namespace, want, busy)
+	proof.Detail = misplaced(s.Plan.State, way.from.Node.Namespace, want, busy)
 	return nil
 }
 
@@ -169,9 +169,9 @@ const (
 	rest     = 64 // of a packet that is full but for what does not divide
 )
 
-// stray says which device was at work that has no part in what the mode promises, or was not and has one. A device made of
+// misplaced says which device was at work that has no part in what the mode promises, or was not and has one. A device made of
 // eBPF programs counts nothing: what it does is seen on the frames alone.
-func stray(s *plan.State, namespace string, want plan.Expectation, busy []string) string {
+func misplaced(s *plan.State, namespace string, want plan.Expectation, busy []string) string {
 	worked := want.Encap.Type == "" || s.Datapaths()[namespace] == plan.EBPF
 	for _, name := range busy {
 		l, _ := s.Get(plan.Key{Namespace: namespace, Kind: plan.KindLink, Name: name}).(plan.Link)

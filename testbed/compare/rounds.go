@@ -133,11 +133,11 @@ func (r *run) attempt(ctx context.Context, s *subject, x cell) (taken, error) {
 	if err != nil {
 		return taken{}, err
 	}
-	measured := x.run
+	run := x.run
 	if r.cfg.Engine == iperf3 {
-		measured = r.iperf3(s, s.routes[x.path], x)
+		run = r.iperf3(s, s.routes[x.path], x)
 	}
-	t, err := measured(ctx, cfg)
+	t, err := run(ctx, cfg)
 	if err != nil {
 		return taken{}, err
 	}
@@ -145,6 +145,6 @@ func (r *run) attempt(ctx context.Context, s *subject, x cell) (taken, error) {
 	if err != nil {
 		return taken{}, err
 	}
-	t.readings = append(t.readings, reading{"drops", float64(after - before), "packets"})
+	t.readings = append(t.readings, measured{"drops", float64(after - before), "packets"})
 	return t, nil
 }

@@ -24,8 +24,8 @@ import (
 	"labnet/testbed/compare"
 )
 
-// contest plans the instances of a comparison, and lets them be measured.
-func (c *command) contest(ctx context.Context, want request, prior *report.Results, out string, strict bool) error {
+// runComparison plans the instances of a comparison, and lets them be measured.
+func (c *command) runComparison(ctx context.Context, want request, prior *report.Results, out string, strict bool) error {
 	f, err := features("compare", false)
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (c *command) measure(ctx context.Context, s *source, of func(*plan.Plan) *s
 				r.Traits = append(r.Traits, traits.Of(v.Plans[0]))
 			}
 		}
-		return errors.Join(r.Save(out), own(out))
+		return errors.Join(r.Save(out), giveToCaller(out))
 	}
 	steps := newProgress(c.err)
 	defer c.working()()
@@ -244,7 +244,7 @@ func (p *progress) follow() compare.Progress {
 
 // present leaves the page in the folder of the results, and reports them.
 func (c *command) present(r *report.Results, out string) error {
-	if err := errors.Join(r.SavePage(out), own(out)); err != nil {
+	if err := errors.Join(r.SavePage(out), giveToCaller(out)); err != nil {
 		return err
 	}
 	if err := r.Write(c.out, c.format, width(c.out), colour(c.out)); err != nil {
@@ -263,11 +263,11 @@ func keep(want request, out string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.WriteFile(filepath.Join(out, requestName), append(text, '\n'), 0o644), own(out))
+	return errors.Join(os.WriteFile(filepath.Join(out, requestName), append(text, '\n'), 0o644), giveToCaller(out))
 }
 
-// own gives what root wrote to the user who called sudo.
-func own(dir string) error {
+// giveToCaller gives what root wrote to the user who called sudo.
+func giveToCaller(dir string) error {
 	uid, err := strconv.Atoi(os.Getenv("SUDO_UID"))
 	if err != nil || os.Geteuid() != 0 {
 		return nil
