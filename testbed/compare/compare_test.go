@@ -407,13 +407,13 @@ func TestResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rest.Rounds != 5 || len(rest.Resumed) != 1 || measured(rest) != 5*2 || measured(whole) != 5*2 || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
-		t.Errorf("%d rounds, resumed %v, %d measurements instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, measured(rest), measured(whole), rest.Order, whole.Order)
+	if rest.Rounds != 5 || len(rest.Resumed) != 1 || measuredIn(rest) != 5*2 || measuredIn(whole) != 5*2 || fmt.Sprint(rest.Order) != fmt.Sprint(whole.Order) {
+		t.Errorf("%d rounds, resumed %v, %d measurements instead of %d, order %v instead of %v", rest.Rounds, rest.Resumed, measuredIn(rest), measuredIn(whole), rest.Order, whole.Order)
 	}
 }
 
 // measured counts what was measured, by the one number that every measurement of round trips gives.
-func measured(r *report.Results) (n int) {
+func measuredIn(r *report.Results) (n int) {
 	for _, s := range r.Samples {
 		if s.Metric == "rate" {
 			n++
