@@ -248,8 +248,15 @@ type Compare struct {
 	Paths    []string
 	Measures []string
 	Rounds   int // 0: left out
+	Sweeps   []Sweep
 	Range    hcl.Range
 	At       Ranges
+}
+
+// Sweep compares every mode at several values of a variable, of an attribute of every switch, or with the firewall and without.
+type Sweep struct {
+	Name   string
+	Values []string
 }
 
 // Mode returns the settings block of that name, or nil.

@@ -5,6 +5,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // DefaultMode is the mode of a network that names none: the one that adds nothing but routes.
@@ -97,7 +99,7 @@ var (
 	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "path-cost", "lifecycle"}
 )
 
-func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {
+func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {
 	if len(blocks) == 0 {
 		return nil
 	}
@@ -109,7 +111,56 @@ func (l *loader) compare(blocks []*hclsyntax.Block) *Compare {
 	c.Paths, _ = f.words("paths", "path", paths)
 	c.Measures, _ = f.words("measures", "measure", measures)
 	c.Rounds, _, _ = f.integer("rounds", 1, maxRounds, "")
+	first := map[string]hcl.Range{}
+	for _, sw := range b.Body.Blocks {
+		if sw.Type != "sweep" || len(sw.Labels) != 1 {
+			continue // which its shape says
+		}
+		name := sw.Labels[0]
+		if at, ok := first[name]; ok {
+			l.clash(sw.LabelRanges[0], at, "Duplicate sweep", "%q is already swept, at %s. Put all values into one block.", shorten(name))
+			continue
+		}
+		first[name] = sw.LabelRanges[0]
+		c.Sweeps = append(c.Sweeps, l.sweep(sw, name, variables))
+	}
 	return c
+}
+
+// What can be swept besides the variables: attributes of the switches, and whether there are netfilter rules.
+const Firewall = "firewall"
+
+var swept = []string{"mtu", "rate", "delay", "jitter", "loss", Firewall}
+
+// sweep reads a block of compare.
+func (l *loader) sweep(b *hclsyntax.Block, name string, variables []*hclsyntax.Block) Sweep {
+	known := slices.Clone(swept)
+	for _, v := range variables {
+		known = append(known, v.Labels...)
+	}
+	if !slices.Contains(known, name) {
+		l.errorf(b.LabelRanges[0], "Nothing to sweep", "There is neither a variable nor an attribute of switches %q.%s", shorten(name), Suggest(name, known, "There are"))
+	}
+	s := Sweep{Name: name}
+	f := l.fields(file.blocks["compare"].blocks["sweep"], b.Body, l.eval)
+	elements, ok := f.elements("values")
+	if at, given := f.at["values"]; ok && given && len(elements) < 2 {
+		l.errorf(at, "Too few values", "One value is no sweep. Give two or more.")
+	}
+	for _, e := range elements {
+		v, err := convert.Convert(e.value, cty.String)
+		switch {
+		case err != nil || !v.IsKnown() || v.IsNull():
+			l.errorf(e.at, "Wrong type", "A value must be a string, a number or a boolean, not %s.", kindOf(e.value))
+		case slices.Contains(s.Values, v.AsString()):
+			l.errorf(e.at, "Duplicate value", "%q is already among the values.", shorten(v.AsString()))
+		case name == Firewall && v.AsString() != "on" && v.AsString() != "off":
+			l.errorf(e.at, "Wrong value", "The firewall is \"on\" or \"off\", not %q.", shorten(v.AsString()))
+		default:
+			s.Values = append(s.Values, v.AsString())
+		}
+	}
+	return s
 }
 
 // words reads a list of different words out of those that are known.

@@ -95,7 +95,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 				if out == "" {
 					out = "results"
 				}
-				return c.begin(cmd.Context(), first(args), ch, want, out, !cmd.Flags().Changed("out"), strict)
+				return c.begin(cmd.Context(), first(args), ch, want, out, !cmd.Flags().Changed("out"), cmd.Flags().Changed("sweep"), strict)
 			}
 			if len(args) > 0 {
 				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
@@ -114,7 +114,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
-	flags.StringArrayVar(&sweeps, "sweep", nil, "compare every mode at several values: `name=value,value` of a variable or of the switches' attributes, or firewall=on,off")
+	flags.StringArrayVar(&sweeps, "sweep", nil, "compare every mode at several values: `name=value,value` of a variable or of the switches' attributes, or firewall=on,off; none: not even those of the definition")
 	flags.IntVar(&want.Rounds, "rounds", 0, "measure this many rounds, and generations of path cost (default 8 and 14)")
 	flags.BoolVar(&quick, "quick", false, "a first look within two minutes; too short to rank modes")
 	flags.BoolVar(&thorough, "thorough", false, "rank capacity as well: more measures and longer ones, in about an hour")
@@ -136,7 +136,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 }
 
 // begin starts a comparison. What the command line leaves open the definition says, and what both leave open the defaults.
-func (c *command) begin(ctx context.Context, arg string, ch choice, want request, out string, dated, strict bool) error {
+func (c *command) begin(ctx context.Context, arg string, ch choice, want request, out string, dated, swept, strict bool) error {
 	s, err := c.find(arg, ch)
 	if err != nil {
 		return err
@@ -147,6 +147,11 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 	}
 	if given := l.Compare; given != nil {
 		want.Modes, want.Paths, want.Measures = or(want.Modes, given.Modes), or(want.Paths, given.Paths), or(want.Measures, given.Measures)
+		for _, s := range given.Sweeps {
+			if !swept {
+				want.Sweeps = append(want.Sweeps, sweep(s))
+			}
+		}
 		if want.Rounds == 0 && want.Set != compare.Quick {
 			want.Rounds = given.Rounds
 		}

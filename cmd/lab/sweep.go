@@ -22,12 +22,12 @@ type sweep struct {
 	Values []string `json:"values"`
 }
 
-// firewall is what can be swept besides what stands in a definition: whether there are netfilter rules.
-const firewall = "firewall"
-
 // parseSweeps reads --sweep name=value,value.
 func parseSweeps(words []string) ([]sweep, error) {
-	var all []sweep
+	all := []sweep{}
+	if slices.Equal(words, []string{"none"}) {
+		return all, nil
+	}
 	for _, word := range words {
 		name, values, ok := strings.Cut(word, "=")
 		s := sweep{name, strings.Split(values, ",")}
@@ -43,7 +43,7 @@ func parseSweeps(words []string) ([]sweep, error) {
 			if slices.Contains(s.Values[:i], v) {
 				return nil, refuse("--sweep %s: %s is there twice", word, v)
 			}
-			if name == firewall && v != "on" && v != "off" {
+			if name == lab.Firewall && v != "on" && v != "off" {
 				return nil, refuse("--sweep %s: the firewall is on or off", word)
 			}
 		}
@@ -99,7 +99,7 @@ func (c *command) settings(s *source, sweeps []sweep) ([]setting, error) {
 
 // set gives one of the swept a value: a variable of that name, or else the attribute of every switch.
 func (at *setting) set(name, value string) error {
-	if name == firewall {
+	if name == lab.Firewall {
 		at.bare = value == "off"
 		return nil
 	}

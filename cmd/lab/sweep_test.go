@@ -54,7 +54,7 @@ network "pods" { cidr = "10.42.0.0/16" }
 	c := &command{err: &output{Writer: &said}}
 	s := &source{name: "swept.hcl", files: []lab.Source{{Name: "swept.hcl", Text: []byte(text)}}}
 	s.inputs.Vars = map[string]string{"pods": "2"}
-	all, err := c.settings(s, []sweep{{"count", []string{"2", "3"}}, {"mtu", []string{"1500", "9000"}}, {firewall, []string{"on", "off"}}})
+	all, err := c.settings(s, []sweep{{"count", []string{"2", "3"}}, {"mtu", []string{"1500", "9000"}}, {lab.Firewall, []string{"on", "off"}}})
 	if err != nil || len(all) != 8 {
 		t.Fatalf("%v, %d settings\n%s", err, len(all), said.String())
 	}
@@ -107,5 +107,38 @@ func TestSweep(t *testing.T) {
 	}
 	if r.RuleFree == nil || r.RuleFree.Of != want[0] {
 		t.Errorf("the control without rules is %+v", r.RuleFree)
+	}
+}
+
+// TestSweepOfDefinition: a comparison sweeps what its definition says, or what the command line does instead.
+func TestSweepOfDefinition(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "swept.hcl")
+	text := tiny + `
+compare {
+  modes = ["host-gw"]
+  sweep "mtu" {
+    values = [1500, 1400]
+  }
+}
+`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"host-gw mtu=1500", "host-gw mtu=1400"}},
+		{[]string{"--sweep", "none"}, []string{"host-gw"}},
+		{[]string{"--sweep", "firewall=on,off"}, []string{"host-gw firewall=on", "host-gw firewall=off"}},
+	} {
+		out := filepath.Join(dir, fmt.Sprint(i))
+		must(t, append([]string{"compare", file, "--measures", "tcp-rr", "--paths", "cross-node", "--wire", "bare", "--rounds", "1", "--window", "20ms", "--out", out}, tt.args...)...)
+		r, err := report.Read(out)
+		if err != nil || !slices.Equal(r.Modes, tt.want) {
+			t.Errorf("%v: %v, %v", tt.args, r.Modes, err)
+		}
 	}
 }

@@ -77,19 +77,22 @@ func (r *run) cost(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	for _, sw := range r.cfg.Variants[0].Plans[0].Cluster.Lab.Switches {
-		if sw.Impair != (lab.Impairment{}) {
-			r.warn("path cost: switch %s limits, delays or loses packets, so that a round trip is not the kernel's work alone", sw.Name)
-		}
-	}
 	variants, free, err := r.cfg.costly()
 	if err != nil {
 		return err
 	}
+	impaired := ""
+	for _, v := range r.cfg.Variants {
+		for _, sw := range v.Plans[0].Cluster.Lab.Switches {
+			if sw.Impair != (lab.Impairment{}) {
+				impaired = sw.Name
+			}
+		}
+	}
 	cpu := traffic.First()
 	if r.results.PathCost == nil {
 		r.results.RuleFree = free
-		r.results.PathCost = &report.PathCost{Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
+		r.results.PathCost = &report.PathCost{Impaired: impaired, Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
 	}
 	if r.results.PathCost.CPU, r.results.PathCost.Before = cpu, traffic.MayGoBefore(); !r.results.PathCost.Before {
 		r.warn("path cost: the threads that are measured may not go before others (that needs CAP_SYS_NICE), so these interrupt them")
