@@ -147,7 +147,7 @@ func (b *Page) receive() message {
 			return m
 		}
 		b.t.Fatal("the browser has gone")
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute): // axe-core takes ten seconds on a machine with nothing else to do
 		b.t.Fatal("the browser does not answer")
 	}
 	return message{}
