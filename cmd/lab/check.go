@@ -16,12 +16,12 @@ func (c *command) check() *cobra.Command {
 		Long: `Sends real packets through a running lab and holds them against what its definition and its mode promise: every
 machine and pod reaches every address that they connect it with, by all gateways and static routes; the receiver sees
 the sender's own address; a packet of exactly the promised MTU passes whole and one byte more does not; and what is on
-the underlay is the promised encapsulation. What the definition does not connect is apart, and is named with -v. A
-static route that leads nowhere, in circles or to where no way back is fails. The rules of the Kubernetes network model
-are kept, broken by design of the mode, or violated.
-What fails is put together by its cause, as the tables of the kernels on the way tell it: machine, device, reason, the
-command that shows it, and how many pairs suffer.
-Every pair is tried up to --pairs; above that a sample, and the report says so. Exit status 3 when a check fails.`,
+the underlay is the promised encapsulation. Pairs that the definition does not connect are not tested; -v lists them. A
+static route fails if it leads nowhere, loops, or has no way back. Each rule of the Kubernetes network model
+is kept, broken by design of the mode, or violated.
+Failures are grouped by cause, as the tables of the kernels on the path show it: machine, device, reason, the
+command that shows it, and how many pairs are affected.
+Up to --pairs, every pair is tested; above that a sample, and the report says so. Exit status 3 when a check fails.`,
 		Example: `  lab check three-node
   lab check three-node -o json`,
 		Args:              atMost(1),

@@ -259,7 +259,7 @@ func list(prefix string, names []string) string {
 
 func demandRoot(verb string) error {
 	if os.Geteuid() != 0 {
-		return status{failed, fmt.Errorf("%s works on network namespaces, which takes root, or namespaces of your own: see \"lab doctor\"", verb)}
+		return status{failed, fmt.Errorf("%s needs root, or your own namespaces: see \"lab doctor\"", verb)}
 	}
 	return nil
 }

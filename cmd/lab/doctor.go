@@ -78,7 +78,7 @@ own, it says what forbids them.`,
 			case root:
 				who = "root"
 			case holder.Inside():
-				who = "without root: in namespaces of your own"
+				who = "without root, in your own namespaces"
 			case os.Geteuid() == 0:
 				who = "root of a user namespace, not of the machine"
 			}

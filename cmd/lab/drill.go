@@ -41,10 +41,10 @@ type drillDocument struct {
 func (c *command) drill() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drill",
-		Short: "Find and mend a fault: exercises for a class, or for oneself",
+		Short: "Find and fix a fault: exercises for a class or for yourself",
 		Long: `A drill breaks the running lab, or one of its own where none is running, and tells what a user would report. The
-learner finds the cause with lab check, trace, capture and exec, or any tool they know, and mends it. "lab drill
-check" judges by state and by packets. While a drill is on, status and plan do not give its answer away.`,
+learner finds the cause with lab check, trace, capture and exec, or any tool they know, and fixes it. "lab drill
+check" judges by state and by packets. During a drill, status and plan do not reveal the answer.`,
 		Example: `  lab drill start --random --level 1
   lab drill hint
   lab drill check`,
@@ -129,7 +129,7 @@ func (c *command) drillStart() *cobra.Command {
 				name = "Drill " + d.Title()
 			}
 			c.tell(doc.Story, fmt.Sprintf("%s of level %d is on in lab %s, mode %s (seed %d).", name, d.Level, doc.Lab, d.Mode, d.Seed), symptom(r))
-			c.say("Try: lab check %s · lab trace FROM TO · lab drill hint · lab drill check, when you have mended it", doc.Lab)
+			c.say("Try: lab check %s · lab trace FROM TO · lab drill hint · lab drill check, when you have fixed it", doc.Lab)
 			return nil
 		},
 	}
@@ -158,7 +158,7 @@ func (c *command) begins(ctx context.Context, p *plan.Plan, d faults.Drill, stri
 		return testbed.Keep(name, drillName, d.Seal())
 	})
 	if err == nil && r.OK {
-		err = errors.Join(fmt.Errorf("no check fails: the fault is not felt in this lab"), c.mend(ctx, p))
+		err = errors.Join(fmt.Errorf("no check fails: the fault has no effect in this lab"), c.mend(ctx, p))
 	}
 	return d, r, err
 }
@@ -202,7 +202,7 @@ func (c *command) ground(cmd *cobra.Command, w chosen, name string) (*plan.Plan,
 	if missing != nil {
 		return nil, missing
 	}
-	return nil, refuse("%s cannot strike on this kernel: \"lab doctor\" says which modes there are", name)
+	return nil, refuse("%s cannot be injected on this kernel: \"lab doctor\" says which modes there are", name)
 }
 
 // drillIn finds the drill that is on: in the lab named, or in the only one that has one.
@@ -293,7 +293,7 @@ func spent(d faults.Drill) string { return time.Since(d.Started).Round(time.Seco
 
 func (c *command) drillHint() *cobra.Command {
 	return c.during("hint", "Give the next hint: the machine, then the layer, then the command", `Gives the next of the three hints of each fault: which machine, which layer, which command shows it. Hints are
-counted. Where you have changed something that has nothing to do with the fault, a hint says so.`, "  lab drill hint",
+counted. A hint also says when you have changed something unrelated to the fault.`, "  lab drill hint",
 		func(cmd *cobra.Command, name string, d faults.Drill) error {
 			p, strikes, err := c.planned(name, d)
 			if err != nil {
@@ -319,7 +319,7 @@ counted. Where you have changed something that has nothing to do with the fault,
 			}
 			c.tell(nil, fmt.Sprintf("Hint %d of %d: %s", d.Hints, len(all), hint))
 			if len(turns) > 0 {
-				c.tell(nil, "You have also changed what was in order: "+strings.Join(turns, "; ")+".")
+				c.tell(nil, "You have also changed something that was correct: "+strings.Join(turns, "; ")+".")
 			}
 			return nil
 		})
@@ -339,9 +339,9 @@ func titles(p *plan.Plan, keys []plan.Key) []string {
 
 func (c *command) drillCheck() *cobra.Command {
 	wait := 15 * time.Second
-	cmd := c.during("check", "Judge what you have mended, by state and by packets", `Judges by the state of the kernel and by packets. Exit status 0: solved, and the drill is over. 3: unsolved, or only the
-symptom is gone: all checks are green, but what was broken is not as it was. Where the cause is mended and packets
-still get lost, it waits for protocols to converge.`, "  lab drill check\n  lab drill check --wait 1m -o json",
+	cmd := c.during("check", "Judge your fix by kernel state and by packets", `Judges by the state of the kernel and by packets. Exit status 0: solved, and the drill is over. 3: unsolved, or only the
+symptom is gone: all checks are green, but what was broken is not as it was. When the cause is fixed and packets
+are still lost, it waits for protocols to converge.`, "  lab drill check\n  lab drill check --wait 1m -o json",
 		func(cmd *cobra.Command, name string, d faults.Drill) error {
 			p, strikes, err := c.planned(name, d)
 			if err != nil {
@@ -375,7 +375,7 @@ still get lost, it waits for protocols to converge.`, "  lab drill check\n  lab 
 			}
 			return err
 		})
-	cmd.Flags().DurationVar(&wait, "wait", wait, "wait at most so `long` for protocols to converge")
+	cmd.Flags().DurationVar(&wait, "wait", wait, "wait at most this `long` for protocols to converge")
 	return cmd
 }
 
@@ -466,7 +466,7 @@ func symptom(r *check.Report) string {
 }
 
 func (c *command) drillReveal() *cobra.Command {
-	return c.during("reveal", "Show the answer: what is wrong, why, and the commands that mend it", "", "  lab drill reveal", func(cmd *cobra.Command, name string, d faults.Drill) error {
+	return c.during("reveal", "Show the answer: what is wrong, why, and the commands that fix it", "", "  lab drill reveal", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		p, strikes, err := c.planned(name, d)
 		if err != nil {
 			return err
@@ -488,7 +488,7 @@ func (c *command) drillReveal() *cobra.Command {
 		}
 		c.tell(nil, fmt.Sprintf("It is %s.", strings.Join(d.Names, " and ")))
 		c.tell(nil, explained...)
-		fmt.Fprintln(c.out, "\nThis mends it:")
+		fmt.Fprintln(c.out, "\nThis fixes it:")
 		for _, line := range solution {
 			fmt.Fprintln(c.out, "  "+line)
 		}
@@ -498,7 +498,7 @@ func (c *command) drillReveal() *cobra.Command {
 }
 
 func (c *command) drillStop() *cobra.Command {
-	return c.during("stop", "End the drill, and mend the lab", "", "  lab drill stop", func(cmd *cobra.Command, name string, d faults.Drill) error {
+	return c.during("stop", "End the drill and repair the lab", "", "  lab drill stop", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		f, err := features("drill", false)
 		if err != nil {
 			return err
@@ -531,7 +531,7 @@ func (c *command) mend(ctx context.Context, p *plan.Plan) error {
 func (c *command) drillReport() *cobra.Command {
 	return &cobra.Command{
 		Use:   "report FILE…",
-		Short: "Make the trainer's table of what learners wrote",
+		Short: "Summarise learners' results in a table",
 		Long:  `Makes a table of files that "lab drill check -o json" wrote, one for each learner.`,
 		Example: `  lab drill check -o json > anna.json        # each learner
   lab drill report *.json                    # the trainer`,

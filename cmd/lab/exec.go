@@ -66,7 +66,7 @@ func (c *command) shell() *cobra.Command {
 		Long: `Opens a shell in the namespace of a machine (node1) or a pod (node1/p1). The prompt says where you are, the lab's
 names resolve, and the hostname is the machine's.
 
-Without root and without TARGET it opens beside your labs, where the commands that lab prints work as they stand.`,
+Without root and without TARGET it opens beside your labs, where the commands that lab prints work unchanged.`,
 		Example: `  lab shell worker1/p1
   lab shell                # without root: then "ip -n three-node.worker1 route"`,
 		Args:              atMost(1),

@@ -64,12 +64,12 @@ type chosen struct {
 }
 
 func (w *chosen) flags(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&w.random, "random", false, "choose a fault that this lab can have")
+	cmd.Flags().BoolVar(&w.random, "random", false, "choose a fault that applies to this lab")
 	cmd.Flags().IntVar(&w.level, "level", 0, "choose at random among those of this `level`, 1 to 3")
 	cmd.Flags().Int64Var(&w.seed, "seed", -1, "choose fault and place by this `number`: the same for a whole class")
-	cmd.Flags().IntVar(&w.count, "count", 1, "choose so many faults at random, on different machines")
+	cmd.Flags().IntVar(&w.count, "count", 1, "choose this `number` of faults at random, on different machines")
 	cmd.Flags().StringVarP(&w.lab, "lab", "l", "", "the `lab`, where several are running")
-	cmd.Flags().BoolVar(&w.mend, "mend", false, "mend first what has drifted already")
+	cmd.Flags().BoolVar(&w.mend, "mend", false, "repair drift first")
 	completeFlag(cmd, "lab", runningLabs)
 	completeFlag(cmd, "level", func(*cobra.Command) []string { return []string{"1", "2", "3"} })
 }
@@ -113,7 +113,7 @@ func (w *chosen) strikes(p *plan.Plan, name string) ([]faults.Strike, error) {
 	f := faults.Get(name)
 	s, ok := f.Pick(p, uint64(w.seed))
 	if !ok {
-		return nil, refuse("%s cannot strike lab %s in mode %s. It can in mode %s; \"lab drill start %[1]s\" without a running lab builds one of its own.",
+		return nil, refuse("%s does not apply to lab %s in mode %s. It applies in mode %s; \"lab drill start %[1]s\" without a running lab builds one of its own.",
 			name, p.Cluster.Name, p.ModeName, lab.Enumerate(f.Modes, "or"))
 	}
 	return []faults.Strike{s}, nil
@@ -125,7 +125,7 @@ func (c *command) breaks() *cobra.Command {
 		Use:   "break FAULT|--random",
 		Short: "Break the running lab by a fault",
 		Long: `Changes the running lab as a fault does. "lab check" shows what it does to packets, "lab status" and "lab plan" what
-is different, and "lab up" mends it. For a fault whose answer is hidden: "lab drill start".`,
+is different, and "lab up" repairs it. For a fault whose answer is hidden: "lab drill start".`,
 		Example: `  lab break fdb-missing
   lab break --random --level 2 --seed 7`,
 		Args:              atMost(1),
@@ -150,7 +150,7 @@ is different, and "lab up" mends it. For a fault whose answer is hidden: "lab dr
 				docs = append(docs, map[string]any{"fault": s.Name, "machine": s.Machine, "about": s.About})
 				c.say("%s at %s: %s.", s.Name, s.Machine, s.About)
 			}
-			c.say("Try: lab check %s · lab status %[1]s · lab up mends it", p.Cluster.Name)
+			c.say("Try: lab check %s · lab status %[1]s · lab up repairs it", p.Cluster.Name)
 			if c.json() {
 				return c.document(map[string]any{"schema": schema, "lab": p.Cluster.Name, "mode": p.ModeName, "seed": w.seed, "faults": docs})
 			}
@@ -188,7 +188,7 @@ func (c *command) whole(ctx context.Context, name string, f plan.Features, mend 
 		return nil, err
 	}
 	if p.Mode == nil {
-		return nil, refuse("lab %s has no pod network, and faults strike where pods are", name)
+		return nil, refuse("lab %s has no pod network, and faults need pods", name)
 	}
 	if d, err := drillOf(name); err == nil {
 		return nil, refuse("a drill is on in lab %s (%s); \"lab drill stop\" ends it", name, d.Title())
@@ -198,7 +198,7 @@ func (c *command) whole(ctx context.Context, name string, f plan.Features, mend 
 	case err != nil:
 		return nil, err
 	case len(pending) > 0 && !mend:
-		return nil, refuse("lab %s has drifted already: %s would mend it (\"lab status %[1]s\" shows it). Mend it first: lab up, or --mend", name, count(len(pending), "change"))
+		return nil, refuse("lab %s has drifted already: %s would repair it (\"lab status %[1]s\" shows it). Repair it first: lab up, or --mend", name, count(len(pending), "change"))
 	case len(pending) > 0:
 		return p, c.mend(ctx, p)
 	}

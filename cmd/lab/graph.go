@@ -156,7 +156,7 @@ func (c *command) pictureOf(ctx context.Context, name string) (*graph.Picture, e
 	case err == nil:
 		want = p.State
 	case errors.As(err, &status{}):
-		note = "its definition, as recorded below /run/lab, is not right; " + writesAgain
+		note = "its definition, as recorded below /run/lab, is no longer valid; " + writesAgain
 	case r == nil:
 		note = unrecorded(err)
 	default:

@@ -171,8 +171,8 @@ FILE is the path of a file, a folder whose *.hcl files are one lab, "-" for stan
 that ships with the program; if left out, it is the only *.hcl file of this folder. A machine is written node1, a
 pod node1/p1.
 
-Called by root, lab works on the machine's network namespaces. Called by anybody else it works in namespaces of this user's
-own, without sudo; what the kernel reserves for root, eBPF above all, is not to be had there.
+Run by root, lab works on the machine's network namespaces. Run by any other user it works in that user's own namespaces,
+without sudo; what the kernel reserves for root, eBPF above all, is not available there.
 
 Exit status: 0 done; 1 it failed; 2 the request or the definition is wrong and nothing was touched; 3 the
 answer is no (check failed, plan --exit-code found something to do); 70 an internal error, to be reported.`,

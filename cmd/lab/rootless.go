@@ -50,7 +50,7 @@ func (c *command) goThere(cmd *cobra.Command) error {
 		c.outside = err
 		return nil
 	}
-	c.say("lab %s works on network namespaces, which takes root, or namespaces of your own.", cmd.Name())
+	c.say("lab %s needs root, or your own namespaces.", cmd.Name())
 	return status{failed, err}
 }
 
@@ -59,7 +59,7 @@ func unprivileged(err error) error {
 	if !errors.Is(err, os.ErrPermission) || !testbed.InUserNamespace() {
 		return err
 	}
-	return fmt.Errorf("the kernel's tracepoints are for root alone, also where users may have namespaces of their own (%w); as root: \"sudo lab up\" and \"sudo lab trace\"", err)
+	return fmt.Errorf("the kernel's tracepoints need root, even where users may have their own namespaces (%w); as root: \"sudo lab up\" and \"sudo lab trace\"", err)
 }
 
 // privilege says what a lab was built with, where that is not root.

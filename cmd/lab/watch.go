@@ -16,10 +16,10 @@ import (
 )
 
 func (c *command) drillWatch() *cobra.Command {
-	return c.during("watch", "Redraw the state of the drill as you mend it", `Shows the story and the checks, and redraws them as things change, until the drill is solved.
+	return c.during("watch", "Redraw the state of the drill as you fix it", `Shows the story and the checks, and redraws them as things change, until the drill is solved.
 
   h  the next hint
-  r  break it anew, as it was when the drill began
+  r  break it again, as it was when the drill began
   n  another drill, once this one is solved
   q  quit; the drill stays on`, "  sudo lab drill watch", func(cmd *cobra.Command, name string, d faults.Drill) error {
 		in, ok := c.in.(*os.File)
@@ -72,7 +72,7 @@ func (c *command) watches(ctx context.Context, name string, d faults.Drill, keys
 		drawn.tell(nil, "", fmt.Sprintf("Drill %s of level %d in lab %s, mode %s: %s", doc.Drill, d.Level, name, d.Mode, spent(d)))
 		drawn.verdict(d, doc, r, strikes)
 		drawn.tell(nil, hints...)
-		help := "h hint · r break it anew · q quit"
+		help := "h hint · r break it again · q quit"
 		if solved {
 			help = "n another drill · q quit"
 		}
