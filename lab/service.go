@@ -231,7 +231,7 @@ func (l *loader) serviceAddresses(all *Services) {
 		}
 		taken[s.Address] = at
 	}
-	next := first(all.CIDR).Next()
+	next := first(all.CIDR)
 	for _, s := range all.All {
 		if _, given := s.At["address"]; given {
 			continue
@@ -239,7 +239,7 @@ func (l *loader) serviceAddresses(all *Services) {
 		for _, used := taken[next]; used; _, used = taken[next] {
 			next = next.Next()
 		}
-		if next.Compare(last(all.CIDR)) >= 0 {
+		if next.Compare(last(all.CIDR)) > 0 {
 			l.errorf(s.Range, "No address left", "All addresses of %s, the range of the services, are taken. Use a larger one: services { cidr = \"…\" }.", all.CIDR)
 			return
 		}

@@ -42,15 +42,17 @@ host "laptop" {
 
 node "master" {
   on "lan" { address = "192.168.205.4" }
-  gateway = "192.168.205.1"
-  pods    = 2
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.0.0/24"
+  pods     = 2
   pod "p1" { address = "10.42.0.65" }
 }
 
 node "worker" {
   on "lan" { address = "192.168.205.3" }
-  gateway = "192.168.205.1"
-  pods    = 2
+  gateway  = "192.168.205.1"
+  pod_cidr = "10.42.1.0/24"
+  pods     = 2
   pod "p1" { address = "10.42.1.9" }
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -41,6 +42,9 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			Detail: "The pods have no addresses of IPv4, so that no service can lead to them. Give the network a CIDR of IPv4 too.",
 		}}
 	}
+	if d := l.bridged(c, s); d != nil {
+		return hcl.Diagnostics{d}
+	}
 	ports := c.ServicePorts()
 	for _, n := range c.Nodes {
 		local := map[netip.Addr]bool{}
@@ -54,6 +58,27 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		s.AddRuleset(n.Namespace, kubeproxy.NFTables(kubeproxy.Node{Family: nft.IPv6, Local: isLocal}, nil))
 	}
 	return nil
+}
+
+// bridged says what is missing where pods share a bridge: packets between them pass the firewall only with br_netfilter, and
+// without it the answer of a pod of the same node comes from an address that nobody asked.
+func (l services) bridged(c *Cluster, s *State) *hcl.Diagnostic {
+	if c.Features[FeatureBridgeNetfilter] {
+		return nil
+	}
+	bridges := false
+	s.Each(func(o Object) {
+		link, ok := o.(Link)
+		_, isBridge := link.Device.(Bridge)
+		bridges = bridges || ok && isBridge && slices.ContainsFunc(c.Nodes, func(n *Node) bool { return n.Namespace == link.Namespace })
+	})
+	if !bridges {
+		return nil
+	}
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: fmt.Sprintf("The kernel has no %s", FeatureBridgeNetfilter), Subject: c.Lab.Services.Range.Ptr(),
+		Detail: fmt.Sprintf("It is needed for services in mode %s, where the pods of a node share a bridge. %s Or use a mode that routes to its pods, like bgp.", l.plan.ModeName, FeatureBridgeNetfilter.remedy()),
+	}
 }
 
 // Expect: services have addresses of their own, and change nothing of what becomes of other packets.
