@@ -72,6 +72,9 @@ func (l *loader) subnets(lab *Lab) {
 			}
 		}
 	}
+	if s := lab.Services; s != nil && s.CIDR.IsValid() {
+		all = append(all, claimed{s.CIDR, "the services", s.At.Of("cidr", s.Range)})
+	}
 	l.overlaps(all)
 	for _, b := range lab.Modes {
 		l.variant(lab, b)
@@ -84,6 +87,9 @@ func (l *loader) variant(lab *Lab, b *ModeBlock) {
 	for _, p := range b.CIDRs {
 		if _, inside := lab.Joined(p); inside {
 			continue
+		}
+		if s := lab.Services; s != nil && s.CIDR.IsValid() && s.CIDR.Overlaps(p) {
+			l.clash(b.At.Of("cidr", b.Range), s.At.Of("cidr", s.Range), "Overlapping networks", "%s of mode %q shares addresses with %s of the services. Give one of them another range; the other is at %s.", p, b.Name, s.CIDR)
 		}
 		for _, s := range lab.Segments() {
 			block, at := s.At()

@@ -26,6 +26,7 @@ type Lab struct {
 	Machines []*Machine // nodes, routers and hosts, in the order of the file
 	Network  *Network   // nil where the lab has no pod network
 	Modes    []*ModeBlock
+	Services *Services         // nil where the lab has none
 	Compare  *Compare          // nil where the file has no compare block
 	Outputs  []Output          // in the order of the file
 	Vars     map[string]string // the value of every variable, as Inputs.Vars would take it

@@ -245,6 +245,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	lab.Network = l.network(blocks["network"])
 	lab.Modes = l.modes(blocks["mode"])
 	lab.Compare = l.compare(blocks["compare"], blocks["variable"])
+	l.services(lab, blocks["services"], blocks["service"])
 
 	l.allocate(lab)
 	l.check(lab)

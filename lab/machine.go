@@ -25,7 +25,7 @@ func (l *loader) claim(what, name string, at hcl.Range) bool {
 		return false
 	}
 	if first, ok := l.names[name]; ok {
-		l.clash(at, first, "Duplicate name", "The name %q is used twice; switches, nodes, routers and hosts share one set of names. Rename one of them; the other is at %s.", name)
+		l.clash(at, first, "Duplicate name", "The name %q is used twice; switches, nodes, routers, hosts and services share one set of names. Rename one of them; the other is at %s.", name)
 		return false
 	}
 	l.names[name] = at

@@ -39,10 +39,14 @@ var (
 				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pods"},
 				blocks: map[string]*shape{"on": on, "route": route, "pod": pod},
 			},
-			"router":  {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
-			"host":    {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
-			"network": {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
-			"mode":    {a: "a mode", label: "name", open: true},
+			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
+			"mode":     {a: "a mode", label: "name", open: true},
+			"services": {a: "a services block", attrs: []string{"cidr"}, required: []string{"cidr"}},
+			"service": {a: "a service", label: "name", attrs: []string{"address", "endpoints", "type"}, blocks: map[string]*shape{
+				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
+			}},
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},
 		},
 	}

@@ -59,6 +59,14 @@ type agentDocument struct {
 	State   json.RawMessage `json:"state,omitempty"` // as the agent says it
 }
 
+type serviceDocument struct {
+	Name      string   `json:"name"`
+	Type      string   `json:"type"`
+	Addresses []string `json:"addresses"`
+	Ports     []string `json:"ports"`
+	Endpoints []string `json:"endpoints"`
+}
+
 type labDocument struct {
 	Name     string            `json:"name"`
 	Mode     string            `json:"mode"`
@@ -67,6 +75,7 @@ type labDocument struct {
 	Agents   []agentDocument   `json:"agents"`
 	Drift    []driftDocument   `json:"drift"`
 	Impaired []impairDocument  `json:"impaired"`
+	Services []serviceDocument `json:"services"`
 	Note     string            `json:"note,omitempty"`
 
 	Outputs map[string]json.RawMessage `json:"outputs"`
@@ -146,6 +155,31 @@ lists all running labs. With a machine or a pod it shows that alone, a node with
 	return cmd
 }
 
+// serviceDocuments lists the services as they are wanted; drift says where a node does not have them so.
+func serviceDocuments(c *plan.Cluster) []serviceDocument {
+	docs := []serviceDocument{}
+	if c.Lab.Services == nil {
+		return docs
+	}
+	ports := c.ServicePorts()
+	for _, s := range c.Lab.Services.All {
+		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{s.Address.String()}, Ports: []string{}, Endpoints: []string{}}
+		for _, p := range ports[:len(s.Ports)] {
+			text := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
+			if p.NodePort != 0 {
+				text = fmt.Sprintf("%d:%d/%s", p.Port, p.NodePort, p.Protocol)
+			}
+			doc.Ports = append(doc.Ports, text)
+			for _, e := range p.Endpoints {
+				doc.Endpoints = append(doc.Endpoints, e.String())
+			}
+		}
+		ports = ports[len(s.Ports):]
+		docs = append(docs, doc)
+	}
+	return docs
+}
+
 // machine returns the namespaces of a machine and its pods, or of a pod.
 func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string, error) {
 	place, err := testbed.OpenTarget(labName, target)
@@ -163,7 +197,7 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 // inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer valid,
 // only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
-	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}}
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}, Services: []serviceDocument{}}
 	want := &plan.State{}
 	if r, err := testbed.Load(name); err != nil {
 		doc.Note = unrecorded(err)
@@ -180,6 +214,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		default:
 			want = p.State
 			if only == nil {
+				doc.Services = serviceDocuments(p.Cluster)
 				doc.outputs = p.Cluster.Lab.Outputs
 				if doc.Outputs, err = outputValues(doc.outputs); err != nil {
 					return doc, err
@@ -396,6 +431,10 @@ func (c *command) show(d labDocument, whole bool) {
 			}
 		}
 		fmt.Fprint(c.out, columns(rows, room))
+	}
+	for _, s := range d.Services {
+		fmt.Fprintf(c.out, "  service %s  %s  %s  %s → %s\n", s.Name, s.Type, strings.Join(s.Addresses, " "), strings.Join(s.Ports, " "),
+			cmp.Or(strings.Join(s.Endpoints, " "), "no endpoints"))
 	}
 	showOutputs(c.out, d.outputs)
 	if d.Drill {

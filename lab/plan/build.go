@@ -119,6 +119,9 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 			return nil, diags
 		}
 		p.layers = append(p.layers, pods)
+		if l.Services != nil {
+			p.layers = append(p.layers, services{p, pods.net})
+		}
 	}
 	p.layers = append(p.layers, wires{})
 	if diags = append(diags, p.needs()...); diags.HasErrors() {

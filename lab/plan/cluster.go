@@ -177,7 +177,7 @@ func (c *Cluster) Everyone() []Endpoint {
 }
 
 // Names returns the addresses that the lab's names stand for: of a machine, one of each family, and of a pod likewise, which
-// is named as Kubernetes would, p1.node1.
+// is named as Kubernetes would, p1.node1; of a service its address, as web and web.svc.
 func (c *Cluster) Names() map[string][]netip.Addr {
 	names := map[string][]netip.Addr{}
 	add := func(name string, addresses []netip.Prefix) {
@@ -196,6 +196,12 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 	for _, n := range c.Nodes {
 		for _, p := range n.Pods {
 			add(p.Pod.Name+"."+n.Name, p.Addresses())
+		}
+	}
+	if c.Lab.Services != nil {
+		for _, s := range c.Lab.Services.All {
+			names[s.Name] = []netip.Addr{s.Address}
+			names[s.Name+".svc"] = names[s.Name]
 		}
 	}
 	return names

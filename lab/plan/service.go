@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+	"labnet/lab/kubeproxy"
+	"labnet/lab/nft"
+)
+
+// services is the layer of kube-proxy: each node translates what is sent to a service.
+type services struct {
+	plan *Plan
+	net  *Net
+}
+
+func (l services) Needs(c *Cluster) []Need {
+	return []Need{{Feature: FeatureNFTables, By: "services", At: c.Lab.Services.Range}}
+}
+
+// Plan gives each node the table that kube-proxy would make there, in both families: also that of IPv6, which is empty.
+func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
+	if _, joins := l.plan.Mode.(Joiner); joins {
+		return hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Services in mode " + l.plan.ModeName, Subject: c.Lab.Services.Range.Ptr(),
+			Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that what they send passes no firewall of their node, where services are translated. Use a mode whose pods are behind their node, like host-gw or vxlan, or remove the services.", l.plan.ModeName),
+		}}
+	}
+	var pods netip.Prefix
+	for _, cidr := range l.net.CIDRs() {
+		if cidr.Addr().Is4() {
+			pods = cidr
+		}
+	}
+	if !pods.IsValid() {
+		return hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Services have IPv4 addresses", Subject: l.net.Def.At.Of("cidr", l.net.Def.Range).Ptr(),
+			Detail: "The pods have no addresses of IPv4, so that no service can lead to them. Give the network a CIDR of IPv4 too.",
+		}}
+	}
+	if d := l.bridged(c, s); d != nil {
+		return hcl.Diagnostics{d}
+	}
+	ports := c.ServicePorts()
+	for _, n := range c.Nodes {
+		local := map[netip.Addr]bool{}
+		for _, p := range n.Pods {
+			local[p.Address(false)] = true
+		}
+		isLocal := func(a netip.Addr) bool { return local[a] }
+		s.AddRuleset(n.Namespace, kubeproxy.NFTables(kubeproxy.Node{
+			Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), Local: isLocal,
+		}, ports))
+		s.AddRuleset(n.Namespace, kubeproxy.NFTables(kubeproxy.Node{Family: nft.IPv6, Local: isLocal}, nil))
+	}
+	return nil
+}
+
+// bridged says what is missing where pods share a bridge: packets between them pass the firewall only with br_netfilter, and
+// without it the answer of a pod of the same node comes from an address that nobody asked.
+func (l services) bridged(c *Cluster, s *State) *hcl.Diagnostic {
+	if c.Features[FeatureBridgeNetfilter] {
+		return nil
+	}
+	bridges := false
+	s.Each(func(o Object) {
+		link, ok := o.(Link)
+		_, isBridge := link.Device.(Bridge)
+		bridges = bridges || ok && isBridge && slices.ContainsFunc(c.Nodes, func(n *Node) bool { return n.Namespace == link.Namespace })
+	})
+	if !bridges {
+		return nil
+	}
+	return &hcl.Diagnostic{
+		Severity: hcl.DiagError, Summary: fmt.Sprintf("The kernel has no %s", FeatureBridgeNetfilter), Subject: c.Lab.Services.Range.Ptr(),
+		Detail: fmt.Sprintf("It is needed for services in mode %s, where the pods of a node share a bridge. %s Or use a mode that routes to its pods, like bgp.", l.plan.ModeName, FeatureBridgeNetfilter.remedy()),
+	}
+}
+
+// Expect: services have addresses of their own, and change nothing of what becomes of other packets.
+func (services) Expect(_ Flow, e Expectation) Expectation { return e }
+
+// ServicePorts are the ports of all services with the addresses of their endpoints, in the order of the file.
+func (c *Cluster) ServicePorts() []kubeproxy.Port {
+	if c.Lab.Services == nil {
+		return nil
+	}
+	pods := map[lab.Backend]netip.Addr{}
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			pods[lab.Backend{Node: n.Name, Pod: p.Pod.Name}] = p.Address(false)
+		}
+	}
+	var ports []kubeproxy.Port
+	for _, s := range c.Lab.Services.All {
+		for _, p := range s.Ports {
+			port := kubeproxy.Port{
+				Service: "default/" + s.Name, Name: p.Name, Protocol: p.Protocol,
+				Address: s.Address, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
+			}
+			for _, b := range s.Endpoints {
+				a := b.Address
+				if b.Pod != "" {
+					a = pods[b]
+				}
+				if a.IsValid() { // else its node is not part of this plan
+					port.Endpoints = append(port.Endpoints, netip.AddrPortFrom(a, uint16(p.Target)))
+				}
+			}
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}

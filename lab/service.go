@@ -1,0 +1,283 @@
+package lab
+
+import (
+	"cmp"
+	"net/netip"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// Services are the services of a cluster.
+type Services struct {
+	CIDR  netip.Prefix // that their addresses are of; IPv4
+	All   []*Service   // in the order of the file
+	Range hcl.Range
+	At    Ranges
+}
+
+// Service is one address for several endpoints.
+type Service struct {
+	Name      string
+	Type      string     // one of [ServiceTypes]
+	Address   netip.Addr // allocated where it was left out
+	Ports     []*ServicePort
+	Endpoints []Backend
+	Range     hcl.Range
+	At        Ranges
+}
+
+// ServicePort is a port of a service.
+type ServicePort struct {
+	Name     string
+	Port     int
+	Target   int    // the endpoints' port
+	Protocol string // tcp, udp
+	NodePort int    // 0: it has none
+	Range    hcl.Range
+	At       Ranges
+}
+
+// socket is a port of a protocol.
+type socket struct {
+	protocol string
+	port     int
+}
+
+// Backend is what answers for a service: a pod of a node, or whoever has an address.
+type Backend struct {
+	Node, Pod string
+	Address   netip.Addr // of one that is no pod
+}
+
+// Types of services.
+const (
+	ClusterIP = "ClusterIP"
+	NodePort  = "NodePort"
+)
+
+// ServiceTypes lists the types of services.
+var ServiceTypes = []string{ClusterIP, NodePort}
+
+const (
+	defaultServices = "10.96.0.0/16"
+	minServiceBits  = 12 // the kube-apiserver takes no more than 20 bits for services
+	firstNodePort   = 30000
+	lastNodePort    = 32767
+)
+
+// services decodes what a lab says of its services, and gives them addresses and node ports.
+func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
+	if len(settings) == 0 && len(blocks) == 0 {
+		return
+	}
+	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), At: Ranges{}}
+	lab.Services = all
+	if len(settings) > 0 {
+		l.once(settings)
+		f := l.fields(file.blocks["services"], settings[0].Body, l.eval)
+		all.CIDR, all.Range, all.At = f.serviceCIDR(), settings[0].DefRange(), f.at
+	} else {
+		all.Range = blocks[0].DefRange()
+	}
+	for _, b := range blocks {
+		if s := l.service(lab, b); s != nil {
+			all.All = append(all.All, s)
+		}
+	}
+	if len(blocks) > 0 && lab.Network == nil {
+		l.errorf(blocks[0].DefRange(), "Services without a network", "Services lead to pods, and the file has no pod network. Add one:\n\n  network \"pods\" {\n    cidr = \"10.42.0.0/16\"\n  }")
+	}
+	l.serviceAddresses(all)
+	l.nodePorts(all)
+}
+
+// serviceCIDR returns the zero Prefix where it is wrong.
+func (f *fields) serviceCIDR() netip.Prefix {
+	prefixes, places, ok := f.prefixes("cidr")
+	for i, p := range prefixes {
+		switch {
+		case p.Addr().Is6():
+			f.l.errorf(places[i], "Services have IPv4 addresses", "%s is a range of IPv6. Give the services one of IPv4, like %s.", p, defaultServices)
+			ok = false
+		case p.Bits() < minServiceBits || p.Bits() > 30:
+			f.l.errorf(places[i], "Range out of bounds", "A range for services has from 2 to 20 bits for them, a /%d to a /30; %s is a /%d.", minServiceBits, p, p.Bits())
+			ok = false
+		}
+	}
+	if !ok {
+		return netip.Prefix{}
+	}
+	return prefixes[0]
+}
+
+// service returns nil where the service has no valid name.
+func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
+	shape := file.blocks["service"]
+	f := l.fields(shape, b.Body, l.eval)
+	s := &Service{Type: cmp.Or(f.word("type", "type of service", ServiceTypes), ClusterIP), Range: b.DefRange(), At: f.at}
+	if text, at, ok := f.text("address"); ok {
+		if a, ok := l.address(item{text, at}); ok {
+			s.Address = a
+		}
+	}
+	l.backends(lab, s, f)
+	names, numbers := map[string]hcl.Range{}, map[socket]hcl.Range{}
+	inners := l.blocks(shape, "port", b.Body, l.eval)
+	for _, inner := range inners {
+		p := l.servicePort(s, inner)
+		if p == nil {
+			continue
+		}
+		if first, ok := names[p.Name]; ok {
+			l.clash(p.Range, first, "Duplicate port", "The service already has a port %q, at %s. Rename one of the two, or remove it.", p.Name)
+			continue
+		}
+		if first, ok := numbers[socket{p.Protocol, p.Port}]; ok && p.Port != 0 {
+			l.clash(p.At.Of("port", p.Range), first, "Duplicate port", "The service already has port %d of %s, at %s. Give one of the two another number.", p.Port, p.Protocol)
+			continue
+		}
+		names[p.Name], numbers[socket{p.Protocol, p.Port}] = p.Range, p.At.Of("port", p.Range)
+		s.Ports = append(s.Ports, p)
+	}
+	if len(inners) == 0 {
+		l.errorf(missing(b.Body), "No port", "A service needs a port:\n\n  port \"http\" {\n    port   = 80\n    target = 8080\n  }")
+	}
+	if len(b.Labels) == 0 || !l.claim("service", b.Labels[0], b.LabelRanges[0]) {
+		return nil
+	}
+	s.Name = b.Labels[0]
+	return s
+}
+
+func (l *loader) servicePort(s *Service, b inner) *ServicePort {
+	if len(b.Labels) == 0 || !l.checkName("port", b.Labels[0], b.LabelRanges[0]) {
+		return nil
+	}
+	f := l.fields(file.blocks["service"].blocks["port"], b.Body, b.ctx)
+	p := &ServicePort{Name: b.Labels[0], Range: b.DefRange(), At: f.at}
+	const most = 65535
+	p.Port, _, _ = f.integer("port", 1, most, "")
+	p.Target, _, _ = f.integer("target", 1, most, "")
+	p.Target = cmp.Or(p.Target, p.Port)
+	p.Protocol = cmp.Or(f.word("protocol", "protocol", []string{"tcp", "udp"}), "tcp")
+	node, at, ok := f.integer("node_port", firstNodePort, lastNodePort, "")
+	if ok && s.Type != NodePort {
+		l.errorf(at, "Node port without the type", "Only a service with type = %q has node ports. Give it that type, or remove this.", NodePort)
+	}
+	p.NodePort = node
+	return p
+}
+
+// backends reads the endpoints: node1/p1, or an address.
+func (l *loader) backends(lab *Lab, s *Service, f *fields) {
+	var pods []string
+	known := map[string]Backend{}
+	for _, m := range lab.Machines {
+		for _, p := range m.Pods {
+			title := m.Name + "/" + p.Name
+			pods, known[title] = append(pods, title), Backend{Node: m.Name, Pod: p.Name}
+		}
+	}
+	items, _ := f.list("endpoints")
+	first := map[string]hcl.Range{}
+	for _, it := range items {
+		if at, ok := first[it.text]; ok {
+			l.clash(it.at, at, "Duplicate endpoint", "%q is already in the list, at %s. Remove one of the two.", shorten(it.text))
+			continue
+		}
+		first[it.text] = it.at
+		b, ok := known[it.text]
+		switch {
+		case ok:
+		case strings.Contains(it.text, "/") || !strings.ContainsAny(it.text, ".:"):
+			l.errorf(it.at, "Unknown pod", "There is no pod %q.%s An endpoint is a pod, as node1/p1, or an IPv4 address.", shorten(it.text), Suggest(it.text, pods, "The pods are"))
+			continue
+		default:
+			a, valid := l.address(it)
+			if valid && a.Is6() {
+				l.errorf(it.at, "Services have IPv4 addresses", "%s is an address of IPv6. An endpoint is a pod, or has an address of IPv4.", a)
+				valid = false
+			}
+			if !valid {
+				continue
+			}
+			b = Backend{Address: a}
+		}
+		s.Endpoints = append(s.Endpoints, b)
+	}
+}
+
+// serviceAddresses gives those without an address the first that is free.
+func (l *loader) serviceAddresses(all *Services) {
+	if !all.CIDR.IsValid() {
+		return
+	}
+	taken := map[netip.Addr]hcl.Range{}
+	for _, s := range all.All {
+		at := s.At.Of("address", s.Range)
+		switch other, ok := taken[s.Address]; {
+		case !s.Address.IsValid():
+			continue
+		case !all.CIDR.Contains(s.Address):
+			l.errorf(at, "Outside the services' range", "%s is not in %s, the range of the services. Use an address of it, or leave it out to have one allocated; services { cidr = \"…\" } sets the range.", s.Address, all.CIDR)
+			continue
+		case !l.host(s.Address, all.CIDR, all.CIDR.String(), at):
+			continue
+		case ok:
+			l.clash(at, other, "Duplicate address", "Another service has %s already, at %s. Give one of them another address, or leave it out to have one allocated.", s.Address)
+			continue
+		}
+		taken[s.Address] = at
+	}
+	next := first(all.CIDR)
+	for _, s := range all.All {
+		if _, given := s.At["address"]; given {
+			continue
+		}
+		for _, used := taken[next]; used; _, used = taken[next] {
+			next = next.Next()
+		}
+		if next.Compare(last(all.CIDR)) > 0 {
+			l.errorf(s.Range, "No address left", "All addresses of %s, the range of the services, are taken. Use a larger one: services { cidr = \"…\" }.", all.CIDR)
+			return
+		}
+		s.Address, taken[next] = next, s.Range
+	}
+}
+
+// nodePorts gives the ports of services that have node ports the first that are free.
+func (l *loader) nodePorts(all *Services) {
+	taken := map[socket]hcl.Range{}
+	var without []*ServicePort
+	for _, s := range all.All {
+		if s.Type != NodePort {
+			continue
+		}
+		for _, p := range s.Ports {
+			k := socket{p.Protocol, p.NodePort}
+			at, given := p.At["node_port"]
+			switch first, ok := taken[k]; {
+			case !given:
+				without = append(without, p)
+			case ok && p.NodePort != 0:
+				l.clash(at, first, "Duplicate node port", "Another port has node port %d of %s already, at %s. Give one of them another, or leave it out to have one allocated.", p.NodePort, p.Protocol)
+			default:
+				taken[k] = at
+			}
+		}
+	}
+	next := map[string]int{"tcp": firstNodePort, "udp": firstNodePort}
+	for _, p := range without {
+		n := next[p.Protocol]
+		for _, used := taken[socket{p.Protocol, n}]; used; _, used = taken[socket{p.Protocol, n}] {
+			n++
+		}
+		if n > lastNodePort {
+			l.errorf(p.Range, "No node port left", "All node ports of %s, from %d to %d, are taken.", p.Protocol, firstNodePort, lastNodePort)
+			return
+		}
+		p.NodePort, next[p.Protocol] = n, n+1
+	}
+}

@@ -1,0 +1,49 @@
+package lab_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"labnet/lab"
+)
+
+// TestServicesAreAllocated: what is given stays, what is left out is the first that is free, and no two are the same.
+func TestServicesAreAllocated(t *testing.T) {
+	var src strings.Builder
+	src.WriteString("lab \"l\" {}\nswitch \"s\" { subnet = \"192.168.205.0/24\" }\nnode \"n\" {\n  on \"s\" {}\n}\nnetwork \"pods\" { cidr = \"10.42.0.0/16\" }\nservices { cidr = \"10.96.0.0/28\" }\n")
+	for i := range 14 {
+		given := ""
+		if i == 3 {
+			given = "  address = \"10.96.0.1\"\n"
+		}
+		fmt.Fprintf(&src, "service \"s%d\" {\n  type = \"NodePort\"\n%s  port \"a\" { port = 80 }\n  port \"b\" {\n    port = 80\n    protocol = \"udp\"\n  }\n}\n", i, given)
+	}
+	l, _, diags := lab.Load("l.hcl", []byte(src.String()), lab.Inputs{})
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	seen := map[string]bool{}
+	for i, s := range l.Services.All {
+		keys := []string{s.Address.String()}
+		for _, p := range s.Ports {
+			keys = append(keys, fmt.Sprint(p.Protocol, p.NodePort))
+			if want := 30000 + i; p.NodePort != want || p.Target != 80 {
+				t.Errorf("%s has node port %d for %d, want %d for 80", s.Name, p.NodePort, p.Target, want)
+			}
+		}
+		for _, k := range keys {
+			if seen[k] {
+				t.Errorf("%s is given twice", k)
+			}
+			seen[k] = true
+		}
+	}
+	if a, b := l.Services.All[0].Address.String(), l.Services.All[3].Address.String(); a != "10.96.0.2" || b != "10.96.0.1" {
+		t.Errorf("the first has %s, the one that asks for 10.96.0.1 has %s", a, b)
+	}
+	src.WriteString("service \"more\" {\n  port \"a\" { port = 80 }\n}\n")
+	if _, _, diags := lab.Load("l.hcl", []byte(src.String()), lab.Inputs{}); len(diags) != 1 || diags[0].Summary != "No address left" {
+		t.Errorf("one more than there are addresses: %v", diags)
+	}
+}

@@ -1,0 +1,51 @@
+package modes
+
+import (
+	"strings"
+	"testing"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/labs"
+)
+
+// TestServicesAreRefused: where what pods send passes no firewall of their node, and where it is bridged past it, a lab with
+// services has no plan; everywhere else each node has the table.
+func TestServicesAreRefused(t *testing.T) {
+	text, _ := labs.Read("services")
+	l, _, diags := lab.Load("services.hcl", text, lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	unbridged := plan.AllFeatures()
+	delete(unbridged, plan.FeatureBridgeNetfilter)
+	joined := map[string]bool{"macvlan": true, "ipvlan": true, "vlan": true}
+	bridged := map[string]bool{"host-gw": true, "vxlan": true, "udp": true, "ipip": true, "bgp": false}
+	for _, mode := range All.Names() {
+		_, joins := All.Get(mode).(plan.Joiner)
+		if joins != joined[mode] {
+			t.Errorf("mode %s puts its pods on a segment: %v", mode, joins)
+		}
+		for _, f := range []plan.Features{plan.AllFeatures(), unbridged} {
+			p, diags := plan.Build(l, plan.Options{Mode: mode, Modes: All, Features: f})
+			switch lacks := !f[plan.FeatureBridgeNetfilter]; {
+			case mode == "vlan": // which also wants a VLAN that the lab does not have
+				if p != nil {
+					t.Error("mode vlan has services")
+				}
+			case joins || lacks && bridged[mode]:
+				if p != nil || diags[0].Subject == nil || diags[0].Subject.Start.Line == 0 || !strings.Contains(diags.Error(), "ervices in mode "+mode) {
+					t.Errorf("%s, without br_netfilter %v: %v", mode, lacks, diags)
+				}
+			case p == nil:
+				t.Errorf("%s, without br_netfilter %v: %v", mode, lacks, diags)
+			default:
+				for _, n := range p.Cluster.Nodes {
+					if !strings.Contains(planned(l, mode, f), "ip netns exec "+n.Namespace+" nft -f - <<'EOF'\ntable ip kube-proxy {") {
+						t.Errorf("%s: node %s has no table", mode, n.Name)
+					}
+				}
+			}
+		}
+	}
+}

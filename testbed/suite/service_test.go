@@ -1,0 +1,230 @@
+package suite
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+// answer is what an endpoint of a service says to each that asks: who it is, and where the question came from.
+type answer struct {
+	pod    string
+	source netip.Addr
+}
+
+// serve answers in a pod, over TCP and UDP, until the test ends.
+func serve(t *testing.T, p *plan.Pod) {
+	t.Helper()
+	var tcp net.Listener
+	var udp net.PacketConn
+	if err := place(t, p.Namespace).Do(func() (err error) {
+		if tcp, err = net.Listen("tcp4", ":8080"); err != nil {
+			return err
+		}
+		udp, err = net.ListenPacket("udp4", ":53")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close(); udp.Close() })
+	go func() {
+		for {
+			c, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				b := make([]byte, 1)
+				for {
+					if _, err := c.Read(b); err != nil {
+						return
+					}
+					_, _ = fmt.Fprintf(c, "%s %s", p.Title(), c.RemoteAddr())
+				}
+			}()
+		}
+	}()
+	go func() {
+		b := make([]byte, 1)
+		for {
+			_, from, err := udp.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteTo(fmt.Appendf(nil, "%s %s", p.Title(), from), from)
+		}
+	}()
+}
+
+// dial connects from a namespace.
+func dial(t *testing.T, from *testbed.Place, network, to string, wait time.Duration) (c net.Conn, err error) {
+	t.Helper()
+	return c, from.Do(func() (err error) { c, err = net.DialTimeout(network, to, wait); return err })
+}
+
+const patience = 20 * time.Second
+
+func said(t *testing.T, c net.Conn) answer {
+	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	b := make([]byte, 100)
+	_, err := c.Write([]byte("?"))
+	n := 0
+	if err == nil {
+		n, err = c.Read(b)
+	}
+	pod, source, _ := strings.Cut(string(b[:n]), " ")
+	at, parsed := netip.ParseAddrPort(source)
+	if err := errors.Join(err, parsed); err != nil {
+		t.Fatalf("no answer from %s: %v", c.RemoteAddr(), err)
+	}
+	return answer{pod, at.Addr()}
+}
+
+func ask(t *testing.T, from *testbed.Place, network, to string) answer {
+	t.Helper()
+	c, err := dial(t, from, network, to, patience)
+	if err != nil {
+		t.Fatalf("%s does not reach %s: %v", from.Name, to, err)
+	}
+	defer c.Close()
+	return said(t, c)
+}
+
+// TestServices: pods on a bridge and routed ones reach services from everywhere, as kube-proxy would let them. What an endpoint
+// sees as the source is the client, where that is a pod and asks for a cluster IP, and else a node.
+func TestServices(t *testing.T) {
+	for _, mode := range []string{"vxlan", "bgp"} {
+		t.Run(mode, func(t *testing.T) {
+			p := planned(t, load(t, "services"), "svc", mode)
+			up(t, p)
+			pods := map[string]*plan.Pod{}
+			podAddresses := map[netip.Addr]bool{}
+			for _, n := range p.Cluster.Nodes {
+				for _, pod := range n.Pods {
+					pods[pod.Title()] = pod
+					podAddresses[pod.Address(false)] = true
+					serve(t, pod)
+				}
+			}
+			for _, from := range p.Cluster.Everyone() {
+				if from.Also || from.Title == "gw" {
+					continue
+				}
+				client := place(t, from.Namespace)
+				for _, to := range []string{"10.43.6.58:80", "192.168.205.3:32506", "192.168.205.4:32506"} {
+					answered := map[string]bool{}
+					for range 64 {
+						a := ask(t, client, "tcp4", to)
+						answered[a.pod] = true
+						itself := from.Title == a.pod
+						kept := from.Pod != nil && !itself && strings.HasPrefix(to, "10.43.")
+						if kept && a.source != from.Address || !kept && podAddresses[a.source] || from.Title == "laptop" && a.source == from.Address {
+							t.Fatalf("%s asks %s, and %s sees %s", from.Title, to, a.pod, a.source)
+						}
+					}
+					if !answered["master/p1"] || !answered["worker/p1"] || len(answered) != 2 {
+						t.Errorf("%s asks %s, and of the endpoints there answer %v", from.Title, to, answered)
+					}
+				}
+				if a := ask(t, client, "udp4", "10.43.0.10:53"); a.pod != "worker/p2" {
+					t.Errorf("%s asks for dns, and %s answers", from.Title, a.pod)
+				}
+			}
+			client := place(t, pods["master/p2"].Namespace)
+			// "nobody" has no endpoints, and 81 is no port of "web".
+			nobody := p.Cluster.Names()["nobody"][0].String()
+			for _, to := range []string{nobody + ":80", "10.43.6.58:81"} {
+				if _, err := dial(t, client, "tcp4", to, patience); !errors.Is(err, unix.ECONNREFUSED) {
+					t.Errorf("%s is not refused: %v", to, err)
+				}
+			}
+			var lost net.Error
+			if _, err := dial(t, client, "tcp4", "10.43.99.99:80", time.Second/4); !errors.As(err, &lost) || !lost.Timeout() {
+				t.Errorf("an address of no service is not lost: %v", err)
+			}
+			balanced(t, client)
+			servicesAreRepaired(t, p, client)
+		})
+	}
+}
+
+// balanced: 1,000 connections are spread over two endpoints by lot. By luck it fails once in a million times.
+func balanced(t *testing.T, client *testbed.Place) {
+	t.Helper()
+	const n, critical = 1000, 23.93 // χ² of one degree of freedom at 10⁻⁶
+	count := map[string]float64{}
+	for range n {
+		count[ask(t, client, "tcp4", "10.43.6.58:80").pod]++
+	}
+	chi := 0.0
+	for _, pod := range []string{"master/p1", "worker/p1"} {
+		chi += (count[pod] - n/2) * (count[pod] - n/2) / (n / 2)
+	}
+	if chi > critical {
+		t.Errorf("connections are spread as %v, χ² is %.1f", count, chi)
+	}
+}
+
+// servicesAreRepaired: what somebody takes away, adds or writes otherwise is one line each, and connections live on, while
+// everything else stays as it is.
+func servicesAreRepaired(t *testing.T, p *plan.Plan, client *testbed.Place) {
+	t.Helper()
+	c, err := dial(t, client, "tcp4", "10.43.6.58:80", patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before := said(t, c)
+	for _, damage := range []string{
+		"delete element ip kube-proxy service-ips { 10.43.6.58 . tcp . 80 }",
+		"add element ip kube-proxy cluster-ips { 10.43.7.7 }",
+		"flush chain ip kube-proxy reject-chain",
+		"add rule ip kube-proxy services counter drop",
+	} {
+		sh(t, p, "ip netns exec %s.master nft '"+damage+"'")
+		changes := pending(t, p)
+		if len(changes) != 1 || len(changes[0].Lines()) != 1 {
+			t.Errorf("after %q up would make %d changes: %v", damage, len(changes), changes)
+		}
+		up(t, p)
+	}
+	if after := said(t, c); after != before {
+		t.Errorf("a connection went to %v, and goes to %v", before, after)
+	}
+	ask(t, client, "tcp4", "10.43.6.58:80")
+}
+
+// TestEndpointGoes: with one endpoint less only what names it is changed.
+func TestEndpointGoes(t *testing.T) {
+	l := load(t, "services")
+	p := planned(t, l, "svcless", "vxlan")
+	up(t, p)
+	web := l.Services.All[0]
+	web.Endpoints = slices.Clone(web.Endpoints[:1])
+	less := built(t, l, "svcless", "vxlan")
+	var lines []string
+	for _, c := range pending(t, less) {
+		lines = append(lines, c.Lines()...)
+	}
+	if len(lines) != 3 {
+		t.Errorf("up would write %d lines, not a rule on each node and the hairpin element of one:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+	for _, line := range lines {
+		if !strings.Contains(line, "/web/tcp/http") && !strings.Contains(line, "10.42.1.9 . 10.42.1.9") {
+			t.Errorf("this is not the endpoint's: %s", line)
+		}
+	}
+	up(t, less)
+}
