@@ -25,6 +25,7 @@ var other = map[string]string{
 	"modes/bgp/hybridnet.go": "hybridnet-bgp",
 	"modes/vlan/vlan.go":     "hybridnet-vlan",
 	"modes/macvlan/":         "bifrost-macvlan",
+	"docs/services.md":       "services",
 }
 
 var (
