@@ -229,6 +229,25 @@ func TestRootlessTrace(t *testing.T) {
 	s.awaitNobody()
 }
 
+// TestRootlessCulprit: a check names what is to blame from the kernel's tables, also for who is not root.
+func TestRootlessCulprit(t *testing.T) {
+	s := asSomebody(t)
+	s.must("up", "three-node", "--mode", "host-gw")
+	s.must("exec", "--", "ip", "-n", "three-node.lan", "link", "set", "worker1", "down")
+	code, out, stderr := s.run("check", "three-node", "-o", "json")
+	var says struct {
+		Culprits []struct{ Machine, Device, Command string }
+	}
+	if err := json.Unmarshal([]byte(out), &says); err != nil {
+		t.Fatalf("%v: %s%s", err, out, stderr)
+	}
+	if c := says.Culprits; code != answer || len(c) == 0 || c[0].Machine != "lan" || c[0].Device != "worker1" || c[0].Command != "ip -n three-node.lan link show dev worker1" {
+		t.Errorf("exit status %d, culprits %+v\n%s", code, c, stderr)
+	}
+	s.must("down", "three-node")
+	s.awaitNobody()
+}
+
 // TestRootlessDrill: a learner needs no root: a drill is begun, is wrong, and is over.
 func TestRootlessDrill(t *testing.T) {
 	s := asSomebody(t)

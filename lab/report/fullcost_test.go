@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -108,18 +107,5 @@ func TestUnfilledRate(t *testing.T) {
 				t.Errorf("%v: %s, not %s: %s", tt, c.State, tt.want, c.Detail)
 			}
 		}
-	}
-}
-
-// TestImpairedRanksNothing: where a switch delays or limits packets, a round trip is not the kernel's work, and no rank is made of it.
-func TestImpairedRanksNothing(t *testing.T) {
-	r := withCost(full(), 14)
-	if !r.Verdict.Decided {
-		t.Fatal(r.Verdict.Sentences)
-	}
-	r.PathCost.Impaired = "lan"
-	r.Derive()
-	if v := r.Verdict; v.Decided || len(v.Ranks) > 0 || !strings.Contains(v.Sentences[0], "switch lan limits, delays or loses packets") {
-		t.Errorf("%+v", v)
 	}
 }

@@ -88,7 +88,8 @@ type costs struct {
 	tiers       map[string]int
 	generations int // that all of the ranked have
 	needed      int
-	tests       int // in the family
+	tests       int  // in the family
+	impaired    bool // a switch limits, delays or loses packets
 	margin      float64
 	pairs       map[[2]string]pair
 	host        map[int]float64
@@ -127,7 +128,7 @@ func (r *Results) costs(params string) *costs {
 	if s == nil {
 		return nil
 	}
-	c := &costs{series: s, tiers: map[string]int{}, margin: margin, pairs: map[[2]string]pair{}, host: map[int]float64{}}
+	c := &costs{series: s, tiers: map[string]int{}, margin: margin, pairs: map[[2]string]pair{}, host: map[int]float64{}, impaired: r.PathCost.Impaired != ""}
 	if host := r.cell("host-host", params); host != nil {
 		for _, of := range host.values {
 			c.host = of
@@ -160,8 +161,10 @@ func (r *Results) costs(params string) *costs {
 	return c
 }
 
-// decides reports whether there are generations enough for anything to be told apart.
-func (c *costs) decides() bool { return len(c.ranked) > 1 && c.generations >= c.needed }
+// decides reports whether the numbers are the kernel's work alone, of generations enough for anything to be told apart.
+func (c *costs) decides() bool {
+	return !c.impaired && len(c.ranked) > 1 && c.generations >= c.needed
+}
 
 // compare tests all pairs as one family.
 func (c *costs) compare(variants []string, twin *Twin) {

@@ -94,10 +94,10 @@ func (r *Results) undecided(c *costs) string {
 		return fmt.Sprintf("Nothing is ranked: %s was not on the underlay what it says it is.", r.Proof[failed].Mode)
 	case c == nil && r.PathCost == nil:
 		return "Nothing is ranked: this recording has no path cost, the measure that ranks. Its numbers are of capacity, and stand below."
-	case r.PathCost != nil && r.PathCost.Impaired != "":
-		return fmt.Sprintf("Nothing is ranked: switch %s limits, delays or loses packets, so that a round trip is not the kernel's work alone. Its time stands below.", r.PathCost.Impaired)
 	case c == nil || len(c.ranked) == 0:
 		return "Nothing is ranked: no generation of path cost was finished."
+	case c.impaired:
+		return fmt.Sprintf("Nothing is ranked: switch %s limits, delays or loses packets, so that a round trip is not the kernel's work alone. Path cost is shown; for ranks, compare without rate, delay, jitter and loss.", r.PathCost.Impaired)
 	case len(c.ranked) == 1:
 		return fmt.Sprintf("Nothing is ranked: the path cost of %s has no other to be held against.", c.ranked[0])
 	case !c.decides():
