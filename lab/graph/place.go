@@ -164,7 +164,7 @@ func (l *layout) settle() {
 		right = max(right, at-gap)
 	}
 	y += high
-	l.wire(cores, shelves, bottoms)
+	l.lines(cores, shelves, bottoms)
 	for _, r := range l.racks {
 		if r.net >= 0 {
 			l.scene.boxes = append(l.scene.boxes, r.bar)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// wire draws all lines.
-func (l *layout) wire(cores, shelves, bottoms []*channel) {
+// lines draws all lines.
+func (l *layout) lines(cores, shelves, bottoms []*channel) {
 	for i, row := range l.core {
 		for _, m := range row {
 			for _, p := range m.plugs {

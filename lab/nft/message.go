@@ -86,7 +86,7 @@ type ruleAttrs struct {
 	Table    string       `nft:"1"`
 	Chain    string       `nft:"2,opt"`
 	Handle   uint64       `nft:"3,opt"`
-	Exprs    wire         `nft:"4,opt"`
+	Exprs    packed         `nft:"4,opt"`
 	Compat   *compatAttrs `nft:"5"`
 	Position uint64       `nft:"6,opt"`
 	Userdata []byte       `nft:"7,opt"`
@@ -229,7 +229,7 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 		list[i] = l
 		id++
 	}
-	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: wireOf(list), Compat: compat(list), Userdata: note(nil, noteComment, r.Comment)}
+	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: packedOf(list), Compat: compat(list), Userdata: note(nil, noteComment, r.Comment)}
 	flags := uint16(FlagCreate | FlagAppend)
 	switch {
 	case where.Replace != 0:

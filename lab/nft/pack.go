@@ -121,16 +121,16 @@ func parseExpr(data []byte) (Expr, error) {
 	return e.Interface().(Expr), nil
 }
 
-// wire is a list of expressions as the kernel has it.
-type wire string
+// packed is a list of expressions as the kernel has it.
+type packed string
 
-// wire is the list without what its lookups have inline.
-func (x Exprs) wire() wire {
+// packed is the list without what its lookups have inline.
+func (x Exprs) packed() packed {
 	list, _ := x.List()
-	return wireOf(list)
+	return packedOf(list)
 }
 
-func wireOf(list []Expr) wire {
+func packedOf(list []Expr) packed {
 	var b []byte
 	for _, e := range list {
 		if l, ok := e.(Lookup); ok {
@@ -141,10 +141,10 @@ func wireOf(list []Expr) wire {
 		b, at = begin(b, listElem|nested)
 		b = end(appendContent(b, e), at)
 	}
-	return wire(b)
+	return packed(b)
 }
 
-func (w wire) list() ([]Expr, error) {
+func (w packed) list() ([]Expr, error) {
 	var list []Expr
 	err := each([]byte(w), func(_ uint16, data []byte) error {
 		e, err := parseExpr(data)
@@ -157,17 +157,17 @@ func (w wire) list() ([]Expr, error) {
 }
 
 // exprs packs a list that was parsed.
-func (w wire) exprs() Exprs {
+func (w packed) exprs() Exprs {
 	list, _ := w.list()
 	return Pack(list...)
 }
 
-func (w wire) appendTo(b []byte) []byte { return append(b, w...) }
+func (w packed) appendTo(b []byte) []byte { return append(b, w...) }
 
-func (w *wire) parse(data []byte) error {
-	list, err := wire(data).list()
+func (w *packed) parse(data []byte) error {
+	list, err := packed(data).list()
 	if err == nil {
-		*w = wireOf(list)
+		*w = packedOf(list)
 	}
 	return err
 }
@@ -186,7 +186,7 @@ func (x *One) parse(data []byte) error {
 }
 
 // list is what is asked for where there may be one expression or several.
-func (x One) list(several wire) Exprs {
+func (x One) list(several packed) Exprs {
 	if x == "" {
 		return several.exprs()
 	}
@@ -198,11 +198,11 @@ func (x One) list(several wire) Exprs {
 }
 
 // oneOrList is how the kernel has several expressions: a single one stands by itself.
-func (x Exprs) oneOrList() (One, wire) {
+func (x Exprs) oneOrList() (One, packed) {
 	if list, err := x.List(); err == nil && len(list) == 1 {
 		return One(appendContent(nil, list[0])), ""
 	}
-	return "", x.wire()
+	return "", x.packed()
 }
 
 // Forget returns the list without what the kernel counts.

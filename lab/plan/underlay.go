@@ -73,7 +73,7 @@ func (u underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		ns := c.NamespaceOf(m.Name)
 		space(c, s, ns, m.Name, string(m.Kind))
 		for j, nic := range m.Interfaces {
-			wire(c, s, m, nic, portName(m, i, j))
+			plug(c, s, m, nic, portName(m, i, j))
 		}
 		for _, gw := range m.Gateways {
 			s.Add(Route{Namespace: ns, Table: TableMain, Dst: Everywhere(gw.Is6()), Via: gw, Dev: towards(m, gw), Protocol: ProtocolBoot})
@@ -145,8 +145,8 @@ func off(b bool) string {
 	return "0"
 }
 
-// wire adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
-func wire(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
+// plug adds an interface of a machine, the port of the switch it is plugged into, and the impairments of that link.
+func plug(c *Cluster, s *State, m *lab.Machine, nic *lab.Interface, port string) {
 	near := End{c.NamespaceOf(m.Name), nic.Name}
 	far := End{c.NamespaceOf(nic.Switch.Name), port}
 	sw := nic.Switch

@@ -29,7 +29,7 @@ type leg struct {
 }
 
 // wire reports whether the frame leaves the machine: between two pods on one uplink it does not.
-func (l leg) wire() bool { return l.from.on != l.to.on }
+func (l leg) between() bool { return l.from.on != l.to.on }
 
 const maxLegs = 32 // more than any lab has routers in a row: what goes further goes in circles
 
@@ -417,7 +417,7 @@ func (w *walker) expect(from, to Endpoint) Expectation {
 	if from.Pod != nil { // what comes for a pod its device takes as it is
 		e.MTU = w.Net.PodMTU(e.MTU)
 	}
-	if first := there.legs[0]; first.wire() && first.from.on == from.Node.Uplink() {
+	if first := there.legs[0]; first.between() && first.from.on == from.Node.Uplink() {
 		e.Wire = true
 		if first.from.pod && w.VLAN != 0 {
 			e.Encap = Encap{Type: "vlan", VLAN: w.VLAN}

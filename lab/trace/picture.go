@@ -100,7 +100,7 @@ func draw(id, title string, w, predicted *Walk, machines []string) picture {
 		}
 		c.Note = short(c.Decision, 40)
 		if n := len(p.Cards); n > 0 {
-			path := wire(p.Cards[n-1], c)
+			path := arrow(p.Cards[n-1], c)
 			if ghost {
 				p.Ghosts = append(p.Ghosts, path)
 			} else {
@@ -140,7 +140,7 @@ func draw(id, title string, w, predicted *Walk, machines []string) picture {
 		}
 		p.Ghosts = nil
 		for i := 1; i < len(p.Cards); i++ {
-			p.Ghosts = append(p.Ghosts, wire(p.Cards[i-1], p.Cards[i]))
+			p.Ghosts = append(p.Ghosts, arrow(p.Cards[i-1], p.Cards[i]))
 		}
 		lower = at + len(p.Cards)*rowSize
 		p.Cards = append(cards, p.Cards...)
@@ -152,8 +152,8 @@ func draw(id, title string, w, predicted *Walk, machines []string) picture {
 	return p
 }
 
-// wire is the path from one card to the next.
-func wire(from, to card) string {
+// arrow is the path from one card to the next.
+func arrow(from, to card) string {
 	x1, y1, x2, y2 := from.X+cardSize/2, from.Y+cardHeight, to.X+cardSize/2, to.Y
 	return fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, y1+16, x2, y2-16, x2, y2-3)
 }

@@ -29,7 +29,7 @@ func (r *run) pair(ctx context.Context, from, to *endpoint) []Check {
 	if p.reach(ctx, f) && p.want.Reachable && !p.want.Spread {
 		p.source(f)
 		p.mtu(ctx)
-		p.wire(f)
+		p.onUnderlay(f)
 	}
 	return p.checks
 }
@@ -194,8 +194,8 @@ func (p *probe) inOne(f *flow, length int) (seen string, ok bool) {
 	return "", true
 }
 
-// wire holds the frames of the request, and between pods those of the answer, against what is promised of them.
-func (p *probe) wire(f *flow) {
+// onUnderlay holds the frames of the request, and between pods those of the answer, against what is promised of them.
+func (p *probe) onUnderlay(f *flow) {
 	expected := underlay(p.want)
 	ok, seen, detail := p.crossed(f, p.from, p.to, request, p.want)
 	if ok && p.from.Pod != nil && p.to.Pod != nil {

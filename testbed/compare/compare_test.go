@@ -81,13 +81,13 @@ func up(t testing.TB, mode string, wires ...Wire) Variant {
 			t.Error(err)
 		}
 	})
-	if err := bring(t.Context(), v.Plans[0]); err != nil {
+	if err := buildUp(t.Context(), v.Plans[0]); err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func bring(ctx context.Context, p *plan.Plan) error {
+func buildUp(ctx context.Context, p *plan.Plan) error {
 	found, err := testbed.Read(ctx, p.Cluster.Name, p.State)
 	if err != nil {
 		return err
@@ -288,7 +288,7 @@ func TestPodsOfASmallMTU(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if err := bring(t.Context(), v.Plans[0]); err != nil {
+		if err := buildUp(t.Context(), v.Plans[0]); err != nil {
 			t.Fatal(err)
 		}
 		variants = append(variants, v)

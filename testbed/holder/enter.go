@@ -57,7 +57,7 @@ func Enter(args []string, begin bool) error {
 func join(self string, begin bool) ([]int, error) {
 	name := &unix.SockaddrUnix{Name: fmt.Sprintf("@lab/world/%d", os.Geteuid())}
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		world, err := knock(name)
+		world, err := connect(name)
 		if err == nil || !errors.Is(err, ErrNone) || !begin {
 			return world, err
 		}
@@ -70,8 +70,8 @@ func join(self string, begin bool) ([]int, error) {
 	}
 }
 
-// knock asks the holder to be let in.
-func knock(name unix.Sockaddr) (world []int, err error) {
+// connect asks the holder to be let in.
+func connect(name unix.Sockaddr) (world []int, err error) {
 	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)

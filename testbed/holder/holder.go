@@ -45,7 +45,7 @@ func Hold() int {
 	signal.Ignore(unix.SIGHUP, unix.SIGPIPE)
 	word := os.NewFile(wordFD, "word")
 	unix.CloseOnExec(socketFD)
-	err := furnish()
+	err := prepare()
 	if err == nil {
 		err = os.NewSyscallError("listen", unix.Listen(socketFD, 128)) // from now on it is this process that the name leads to
 	}
@@ -60,7 +60,7 @@ func Hold() int {
 		return 1
 	}
 	word.Close()
-	go bury()
+	go reap()
 	h := &guests{}
 	time.AfterFunc(patience, h.mayLeave)
 	for {
@@ -109,8 +109,8 @@ func (h *guests) mayLeave() {
 	}
 }
 
-// bury waits for processes whose parents have ended, as the first process of a pid namespace must.
-func bury() {
+// reap waits for processes whose parents have ended, as the first process of a pid namespace must.
+func reap() {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
 	for range children {
@@ -123,8 +123,8 @@ func bury() {
 	}
 }
 
-// furnish makes the new namespaces a world: mounts of others still come in, and none goes out.
-func furnish() error {
+// prepare makes the new namespaces a world: mounts of others still come in, and none goes out.
+func prepare() error {
 	if err := unix.Mount("", "/", "none", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("own mounts: %w", err)
 	}
