@@ -186,7 +186,7 @@ type (
 		Timeout uint64 `nft:"6,opt"` // milliseconds
 		Expr    One    `nft:"7,opt"`
 		Flags   uint32 `nft:"9,opt"`
-		List    packed   `nft:"10,opt"`
+		List    packed `nft:"10,opt"`
 	}
 	Objref struct {
 		Type    uint32 `nft:"1,opt"`

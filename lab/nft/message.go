@@ -86,7 +86,7 @@ type ruleAttrs struct {
 	Table    string       `nft:"1"`
 	Chain    string       `nft:"2,opt"`
 	Handle   uint64       `nft:"3,opt"`
-	Exprs    packed         `nft:"4,opt"`
+	Exprs    packed       `nft:"4,opt"`
 	Compat   *compatAttrs `nft:"5"`
 	Position uint64       `nft:"6,opt"`
 	Userdata []byte       `nft:"7,opt"`

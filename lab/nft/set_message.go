@@ -25,7 +25,7 @@ type setAttrs struct {
 	Userdata []byte     `nft:"13,opt"`
 	ObjType  uint32     `nft:"15,opt"`
 	Expr     One        `nft:"17,opt"`
-	List     packed       `nft:"18,opt"`
+	List     packed     `nft:"18,opt"`
 }
 
 // Elem is an element as the kernel has it.
@@ -39,7 +39,7 @@ type Elem struct {
 	Expr     One    `nft:"7,opt"`
 	Object   string `nft:"9,opt"`
 	KeyEnd   *Data  `nft:"10"`
-	List     packed   `nft:"11,opt"`
+	List     packed `nft:"11,opt"`
 }
 
 const (

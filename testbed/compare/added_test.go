@@ -61,7 +61,7 @@ func byHand(t testing.TB, variants []Variant) func(context.Context, *plan.Plan) 
 		}
 	}
 	return func(ctx context.Context, p *plan.Plan) error {
-		if err := bring(ctx, p); err != nil {
+		if err := buildUp(ctx, p); err != nil {
 			return err
 		}
 		i, ok := whose[p.Cluster.Name]
@@ -93,9 +93,9 @@ func TestAddedCostIsFound(t *testing.T) {
 	again := costly(t, "host-gw")
 	again.Mode = "host-gw again"
 	variants := []Variant{costly(t, "host-gw"), adds(t, 0), adds(t, 1), adds(t, 2), again}
-	bring := byHand(t, variants)
+	buildUp := byHand(t, variants)
 	cfg := priced(Generations, variants...)
-	cfg.Set, cfg.Twin, cfg.Bring = Default, again.Mode, bring
+	cfg.Set, cfg.Twin, cfg.Bring = Default, again.Mode, buildUp
 	r, err := Run(t.Context(), cfg, silent)
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestSockperfAgrees(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if err := bring(t.Context(), p); err != nil {
+		if err := buildUp(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 		way := routes(p.Cluster)[crossNode]

@@ -110,7 +110,7 @@ func sh(t testing.TB, script string) {
 func tiny(variants ...Variant) Config {
 	return Config{
 		Lab: "two", Variants: variants, Set: Quick, Wires: Wires[:1], Paths: []string{hostHost, sameNode, crossNode}, Measures: []string{"tcp-stream", "tcp-rr"},
-		Engine: ours, Rounds: 2, Seed: 7, Warmup: 10 * time.Millisecond, Window: 40 * time.Millisecond, Argv: []string{"lab", "compare"}, Bring: bring, Down: down,
+		Engine: ours, Rounds: 2, Seed: 7, Warmup: 10 * time.Millisecond, Window: 40 * time.Millisecond, Argv: []string{"lab", "compare"}, Bring: buildUp, Down: down,
 	}
 }
 

@@ -86,7 +86,7 @@ func TestPathCost(t *testing.T) {
 				stands[n.Namespace] = true
 			}
 		}
-		return bring(ctx, p)
+		return buildUp(ctx, p)
 	}
 	look := func(step string, _, _ int, _ time.Duration) {
 		if !strings.HasPrefix(step, "path cost, generation ") {
@@ -171,7 +171,7 @@ func TestWorkLeavesTheCPU(t *testing.T) {
 	}
 	cfg := priced(1, costly(t, "host-gw"), costly(t, "vxlan"))
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
-		if err := bring(ctx, p); err != nil || p.ModeName != "vxlan" {
+		if err := buildUp(ctx, p); err != nil || p.ModeName != "vxlan" {
 			return err
 		}
 		for _, n := range p.Cluster.Nodes {
@@ -234,7 +234,7 @@ func TestPathCostGoesOn(t *testing.T) {
 	built := map[string]bool{}
 	cfg.Bring = func(ctx context.Context, p *plan.Plan) error {
 		built[p.Cluster.Name] = true
-		return bring(ctx, p)
+		return buildUp(ctx, p)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg.Keep = func(r *report.Results) error { cancel(); return nil }
@@ -270,7 +270,7 @@ func TestInterruptedBuilding(t *testing.T) {
 			cancel()
 			return context.Canceled
 		}
-		return bring(ctx, p)
+		return buildUp(ctx, p)
 	}
 	r, err := Run(ctx, cfg, silent)
 	if r != nil || err == nil || !strings.Contains(err.Error(), "interrupted") {
