@@ -219,7 +219,7 @@ func TestRootlessTrace(t *testing.T) {
 	if out := s.must("trace", "master/p1", "worker1/p1", "-o", "json"); !strings.Contains(out, `"backend": "packet"`) || !strings.Contains(out, `"verdict": "As predicted"`) {
 		t.Error(out)
 	}
-	if code, out, stderr := s.run("trace", "master/p1", "worker1/p1", "--backend", "tracepoint"); code != failed || !strings.Contains(stderr, "for root alone") || !strings.Contains(stderr, "sudo lab trace") {
+	if code, out, stderr := s.run("trace", "master/p1", "worker1/p1", "--backend", "tracepoint"); code != failed || !strings.Contains(stderr, "tracepoints need root") || !strings.Contains(stderr, "sudo lab trace") {
 		t.Errorf("exit status %d\n%s%s", code, out, stderr)
 	}
 	if out := s.must("graph", "three-node", "--format", "mermaid"); !strings.Contains(out, "worker1") {
