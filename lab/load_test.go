@@ -330,6 +330,23 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Sweeps that a dynamic block generates count as those that are written out.
+func TestGeneratedSweeps(t *testing.T) {
+	l := load(t, `compare {
+  modes = ["host-gw"]
+  dynamic "sweep" {
+    for_each = { mtu = [1500, 9000], firewall = ["on", "off"] }
+    labels   = [sweep.key]
+    content { values = sweep.value }
+  }
+}
+`, lab.Inputs{})
+	want := []lab.Sweep{{Name: "firewall", Values: []string{"on", "off"}}, {Name: "mtu", Values: []string{"1500", "9000"}}}
+	if diff := cmp.Diff(want, l.Compare.Sweeps); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Whoever finds a problem later underlines the attribute it comes from.
 func TestRanges(t *testing.T) {
 	l := load(t, "switch \"lan\" {\n  subnet = \"10.0.0.0/24\"\n  mtu    = 1400\n}\n", lab.Inputs{})

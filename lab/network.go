@@ -112,8 +112,8 @@ func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {
 	c.Measures, _ = f.words("measures", "measure", measures)
 	c.Rounds, _, _ = f.integer("rounds", 1, maxRounds, "")
 	first := map[string]hcl.Range{}
-	for _, sw := range b.Body.Blocks {
-		if sw.Type != "sweep" || len(sw.Labels) != 1 {
+	for _, sw := range l.blocks(file.blocks["compare"], "sweep", b.Body, l.eval) {
+		if len(sw.Labels) != 1 {
 			continue // which its shape says
 		}
 		name := sw.Labels[0]
@@ -133,7 +133,7 @@ const Firewall = "firewall"
 var swept = []string{"mtu", "rate", "delay", "jitter", "loss", Firewall}
 
 // sweep reads a block of compare.
-func (l *loader) sweep(b *hclsyntax.Block, name string, variables []*hclsyntax.Block) Sweep {
+func (l *loader) sweep(b inner, name string, variables []*hclsyntax.Block) Sweep {
 	known := slices.Clone(swept)
 	for _, v := range variables {
 		known = append(known, v.Labels...)
@@ -142,7 +142,7 @@ func (l *loader) sweep(b *hclsyntax.Block, name string, variables []*hclsyntax.B
 		l.errorf(b.LabelRanges[0], "Nothing to sweep", "There is neither a variable nor an attribute of switches %q.%s", shorten(name), Suggest(name, known, "There are"))
 	}
 	s := Sweep{Name: name}
-	f := l.fields(file.blocks["compare"].blocks["sweep"], b.Body, l.eval)
+	f := l.fields(file.blocks["compare"].blocks["sweep"], b.Body, b.ctx)
 	elements, ok := f.elements("values")
 	if at, given := f.at["values"]; ok && given && len(elements) < 2 {
 		l.errorf(at, "Too few values", "One value is no sweep. Give two or more.")
