@@ -32,7 +32,7 @@ var reasons = []reason{
 	{"IP_INADDRERRORS", "", "{machine} does not forward: {destination} is none of its own addresses, and forwarding is off", "ip netns exec {ns} sysctl {forwarding}", Lost},
 	{"IP_INNOROUTES", "", "{machine} has no route to {destination}", routeGet, NoRoute},
 	{"IP_OUTNOROUTES", "", "{machine} has no route to {destination}", routeGetHere, NoRoute},
-	{"IP_RPFILTER", "", "{machine} would not send to {source} by {device}, and its rp_filter throws away what comes from where it would not answer to", "{ip} -n {ns} route get {source}", Lost},
+	{"IP_RPFILTER", "", "{machine} has no route back to {source} by {device}, where the packet arrived, and rp_filter drops it", "{ip} -n {ns} route get {source}", Lost},
 	{"IP_LOCAL_SOURCE", "", "{machine} has the address {source} itself, and takes no packet with it from outside: two have one address", "ip -n {ns} address show to {source}", Lost},
 	{"IP_INVALID_SOURCE", "", "{machine} takes no packet from {source}: no machine may have such an address", routeGet, Lost},
 	{"NETFILTER_DROP", "", "a rule of the firewall of {machine} drops it", ruleset, Refused},
