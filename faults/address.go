@@ -41,11 +41,11 @@ func (s *scene) free(like netip.Prefix) netip.Addr {
 
 var renumbered = &Fault{
 	Name: "pod-renumbered", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "macvlan"}, Red: "reach",
-	About:       "a pod has another address than everybody expects",
-	Teach:       "an address is what others know a pod by",
-	Story:       "{machine} gives no answer, although it can reach others itself.",
-	Layer:       "Is {machine} who the others take it for?",
-	Explanation: "{machine} had another address than it should. It could ask, and nobody found it under its own.",
+	About:       "a pod has an unexpected address",
+	Teach:       "other machines know a pod only by its address",
+	Story:       "{machine} does not answer, although it can reach other machines.",
+	Layer:       "Does {machine} have the address that the others use for it?",
+	Explanation: "{machine} had another address than it should. It could send requests, but nobody could reach it under the expected address.",
 	strikes: func(s *scene) []Strike {
 		return s.podAddresses(func(a plan.Address, p *plan.Pod) (Strike, bool) {
 			to := s.free(a.Prefix)
@@ -61,10 +61,10 @@ var renumbered = &Fault{
 var duplicate = &Fault{
 	Name: "duplicate-address", Level: 3, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "macvlan"}, Red: "reach",
 	About:       "two pods have the same address",
-	Teach:       "of two that answer ARP for one address the faster wins, and it need not be the same each time",
-	Story:       "Connections to {other} come and go. At times somebody else answers.",
-	Layer:       "Does nobody but {other} have its address?",
-	Explanation: "{machine} had the address of {other} besides its own. Who asks by ARP gets two answers, and {machine} takes what is for {other} for its own.",
+	Teach:       "when two machines answer ARP for one address, the faster answer wins, and that may change each time",
+	Story:       "Connections to {other} work only sometimes. Now and then another machine answers.",
+	Layer:       "Does any other machine have the address of {other}?",
+	Explanation: "{machine} had the address of {other} besides its own. An ARP request gets two answers, and {machine} accepts packets meant for {other}.",
 	strikes: func(s *scene) []Strike {
 		return s.podAddresses(func(a plan.Address, p *plan.Pod) (Strike, bool) {
 			for _, other := range p.Node.Pods {
@@ -82,9 +82,9 @@ var bridgeAddress = &Fault{
 	Name: "bridge-address-missing", Level: 1, Modes: bridged, Red: "reach",
 	About:       "a node's bridge has no address",
 	Teach:       "the gateway of a pod is the bridge of its node",
-	Story:       "The pods of {machine} talk to one another and to nobody else.",
+	Story:       "The pods of {machine} can talk only to each other.",
 	Layer:       "Who is the gateway of these pods, and does it answer?",
-	Explanation: "cni0 on {machine} had no address. The pods' gateway was nobody, and the node had no route to its own pods.",
+	Explanation: "cni0 on {machine} had no address. The pods' gateway did not exist, and the node had no route to its own pods.",
 	strikes: func(s *scene) (all []Strike) {
 		for _, a := range find(s, func(a plan.Address) bool { return a.Link == "cni0" && whole(a.Prefix) }) {
 			if n := s.nodeOf(a.Namespace); n != nil {
@@ -98,7 +98,7 @@ var bridgeAddress = &Fault{
 var masqueraded = &Fault{
 	Name: "masquerade-all", Level: 2, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "source",
 	About:       "a node translates what pods send to pods",
-	Teach:       "pods are to see one another's own addresses: no NAT between pods",
+	Teach:       "pods must see each other's own addresses: no NAT between pods",
 	Story:       "Everything works, but the access log of every server shows one and the same client for all pods of {machine}.",
 	Layer:       "Connections arrive with the node's address. Who translates them?",
 	Explanation: "A rule on {machine} masqueraded whatever leaves by its uplink or tunnel, packets between pods included.",
@@ -122,9 +122,9 @@ var policyLeft = &Fault{
 	Name: "policy-left", Level: 2, Modes: routed, Red: "reach",
 	About:       "a node's firewall drops what is for one pod",
 	Teach:       "a packet that arrives at a node may still be dropped before it is forwarded",
-	Story:       "{other} cannot be reached from other nodes. It lives, and its routes are right.",
+	Story:       "{other} cannot be reached from other nodes. It is running, and its routes are correct.",
 	Layer:       "The packets arrive at {machine} and do not leave it towards {other}. Routes are not the only thing that decides.",
-	Explanation: "An nftables rule on {machine} dropped what is forwarded to {other}: a policy of a program that is long gone.",
+	Explanation: "An nftables rule on {machine} dropped what is forwarded to {other}: a policy left by a program that no longer runs.",
 	strikes: func(s *scene) (all []Strike) {
 		for _, n := range s.carriers() {
 			for _, p := range n.Pods {

@@ -38,7 +38,7 @@ var podMTULow = &Fault{
 	Teach:       "an MTU is a property of each device, and large packets show it",
 	Story:       "{machine} is slow with large answers. Ping works.",
 	Layer:       "How large are the packets that {machine} can send?",
-	Explanation: "eth0 of {machine} had an MTU of 900. It worked, with more packets than need be, and what needs larger ones failed.",
+	Explanation: "eth0 of {machine} had an MTU of 900. Traffic passed in smaller packets than necessary, and anything that needs larger ones failed.",
 	strikes: func(s *scene) []Strike {
 		return s.podLinks(func(l plan.Link, _ *plan.Pod) (Strike, bool) {
 			l.MTU = 900
@@ -68,7 +68,7 @@ var uplinkMTULow = &Fault{
 var switchMTULow = &Fault{
 	Name: "switch-port-mtu", Level: 3, Modes: []string{"host-gw", "vxlan", "ipip", "bgp", "macvlan"}, Red: "mtu",
 	About:       "a switch port drops large frames",
-	Teach:       "a switch says nothing when a frame is too large: nobody hears that it was dropped",
+	Teach:       "a switch drops a frame that is too large without telling anyone",
 	Story:       "Everything that {other} sends in large packets disappears. Nothing in the cluster reports an error.",
 	Layer:       "The packets leave {other} and do not arrive. What lies in between has an MTU as well.",
 	Explanation: "The port of {other} on switch {machine} had an MTU of 1300. A switch does not cut frames, and sends no ICMP message.",
@@ -87,8 +87,8 @@ var switchMTULow = &Fault{
 var offBridge = &Fault{
 	Name: "off-bridge", Level: 1, Modes: bridged, Red: "reach",
 	About:       "a pod's veth is not on the bridge",
-	Teach:       "a pod hangs on its node's bridge by the other end of its eth0",
-	Story:       "{other} on {machine} reaches nobody. Its addresses and routes are right.",
+	Teach:       "a pod is connected to its node's bridge by the other end of its eth0",
+	Story:       "{other} on {machine} cannot reach anything. Its addresses and routes are correct.",
 	Layer:       "Follow the wire from eth0 of {other}: where does its other end go?",
 	Explanation: "{device}, the node's end of {other}'s veth pair, was no port of the bridge.",
 	strikes: func(s *scene) (all []Strike) {
@@ -108,7 +108,7 @@ var macvlanPrivate = &Fault{
 	Name: "macvlan-private", Level: 3, Modes: []string{"macvlan"}, Red: "reach",
 	About:       "a pod's macvlan device is private",
 	Teach:       "whether macvlan devices on one uplink hear each other is decided by their mode",
-	Story:       "{machine} talks to pods of all nodes but those of its own.",
+	Story:       "{machine} can talk to pods on every node except its own.",
 	Layer:       "Between pods of one node no packet touches the switch. What decides whether they may?",
 	Explanation: "eth0 of {machine} was a macvlan device in mode private: it exchanges no frames with others on the same uplink.",
 	strikes: func(s *scene) []Strike {
@@ -125,7 +125,7 @@ var vlanWrong = &Fault{
 	Name: "vlan-mismatch", Level: 1, Modes: withVLAN, Red: "reach", Lab: "hybridnet-vlan",
 	About:       "a node's device is in the wrong VLAN",
 	Teach:       "a VLAN is a number in the frame, and both ends must have the same",
-	Story:       "The pods of {machine} reach nobody outside the node.",
+	Story:       "The pods of {machine} cannot reach anything outside the node.",
 	Layer:       "Capture on the uplink of {machine}: which tag do its frames have?",
 	Explanation: "{device} on {machine} tagged frames with another VLAN than the switch carries there.",
 	strikes: func(s *scene) (all []Strike) {
@@ -145,8 +145,8 @@ var vlanWrong = &Fault{
 var trunkMissing = &Fault{
 	Name: "trunk-missing", Level: 2, Modes: withVLAN, Red: "reach", Lab: "hybridnet-vlan",
 	About:       "a switch port does not carry the pods' VLAN",
-	Teach:       "a trunk carries the VLANs that it lists, and drops others without a word",
-	Story:       "The pods of {other} are cut off. {other} itself is well, and so is everything on it.",
+	Teach:       "a trunk carries the VLANs that it lists, and silently drops all others",
+	Story:       "The pods of {other} are cut off. {other} itself is fine, and so is everything running on it.",
 	Layer:       "Tagged frames leave {other}. Which VLANs does its port on switch {machine} carry?",
 	Explanation: "The port of {other} on switch {machine} was in no VLAN but the untagged one.",
 	strikes: func(s *scene) (all []Strike) {
@@ -165,7 +165,7 @@ var trunkMissing = &Fault{
 var arpStuck = &Fault{
 	Name: "arp-stuck", Level: 2, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach",
 	About:       "a node has a wrong MAC address for a neighbour, and keeps it",
-	Teach:       "a permanent neighbour entry is never asked for again, also when it is wrong",
+	Teach:       "a permanent neighbour entry is never resolved again, even when it is wrong",
 	Story:       "Since {other} got a new network card {machine} cannot reach it. Everybody else can.",
 	Layer:       "Frames leave {machine} and {other} does not take them. To which MAC address do they go?",
 	Explanation: "{machine} had a permanent neighbour entry for {other} with a MAC address that nobody has any more.",
@@ -190,7 +190,7 @@ var podARPStuck = &Fault{
 	Name: "pod-arp-stuck", Level: 2, Modes: bridged, Red: "reach",
 	About:       "a pod has a wrong MAC address for its gateway",
 	Teach:       "a pod has a neighbour table of its own",
-	Story:       "{machine} reaches the other pods of its node and nobody else.",
+	Story:       "{machine} can reach only the other pods of its node.",
 	Layer:       "The gateway is there. Which MAC address does {machine} have for it?",
 	Explanation: "{machine} had a permanent neighbour entry for its gateway with a MAC address that nobody has.",
 	strikes: func(s *scene) (all []Strike) {
@@ -209,7 +209,7 @@ var podARPStuck = &Fault{
 var hostGatewayMissing = &Fault{
 	Name: "host-gateway-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach", Lab: "office",
 	About:       "a host outside of the cluster has no default route",
-	Teach:       "an answer needs a way back, and that is the other side's routing table",
+	Teach:       "an answer needs a way back, which is the other side's routing table",
 	Story:       "{machine} cannot reach the cluster, and says so at once.",
 	Layer:       "\"Network is unreachable\" comes from {machine} itself.",
 	Explanation: "{machine} had no default route.",

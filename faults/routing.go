@@ -15,7 +15,7 @@ var forwardingOff = &Fault{
 	Name: "forwarding-off", Level: 1, Modes: routed, Red: "reach",
 	About:       "a node does not forward",
 	Teach:       "a node is a router for its pods",
-	Story:       "After an update of {machine} its pods reach nobody outside the node, and nobody there reaches them.",
+	Story:       "After an update of {machine} its pods cannot reach anything outside the node, and nothing outside can reach them.",
 	Layer:       "The packets come to {machine} and do not leave it. What makes a machine a router?",
 	Explanation: "net.ipv4.ip_forward was 0 on {machine}. A node hands packets from its pods on to other devices only if the kernel may forward.",
 	strikes: func(s *scene) (all []Strike) {
@@ -53,7 +53,7 @@ var routeMissing = &Fault{
 	Teach:       "every node needs a route to every other node's pods, and the answer needs one too",
 	Story:       "Pods on {machine} and pods on {other} do not reach each other. All else works.",
 	Layer:       "Where does {machine} send packets for the pods of {other}?",
-	Explanation: "{machine} had no route to the block of {other}. Without one the packet is refused, or follows the default route to where nobody knows the pods.",
+	Explanation: "{machine} had no route to the block of {other}. Without one the packet is refused, or follows the default route to a router that does not know the pods.",
 	strikes: func(s *scene) []Strike {
 		return s.toBlocks(func(r plan.Route, _, _ *plan.Node) (Strike, bool) {
 			return Strike{Lacks: r.Dst.String(), remove: []plan.Key{r.Key()}}, true
@@ -80,7 +80,7 @@ var routeMTU = &Fault{
 	Name: "route-mtu", Level: 3, Modes: []string{"host-gw", "vxlan", "ipip"}, Red: "mtu",
 	About:       "a route has an MTU of its own",
 	Teach:       "a route may carry an MTU, and the smallest on the way counts",
-	Story:       "Downloads from pods of {other} to pods of {machine} are well, the other way they crawl. Ping works.",
+	Story:       "Downloads from pods of {other} to pods of {machine} are fast; in the other direction they are very slow. Ping works.",
 	Layer:       "Something on {machine} makes packets to {other} smaller than its devices do. Devices are not all that has an MTU.",
 	Explanation: "The route to the block of {other} had an MTU of 1000. Packets above it are refused with \"fragmentation needed\", whatever the devices could carry.",
 	strikes: func(s *scene) []Strike {
@@ -139,9 +139,9 @@ var podGatewayMissing = &Fault{
 	Name: "pod-gateway-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach",
 	About:       "a pod has no default route",
 	Teach:       "a pod has a routing table of its own",
-	Story:       "{machine} cannot talk to machines, and they get no answer from it.",
+	Story:       "{machine} cannot talk to machines, and does not answer them.",
 	Layer:       "Which routes has {machine} itself?",
-	Explanation: "{machine} had no default route. What its other routes do not cover it cannot send, and cannot answer.",
+	Explanation: "{machine} had no default route. It could neither send nor answer beyond its other routes.",
 	strikes: func(s *scene) (all []Strike) {
 		for _, r := range find(s, func(r plan.Route) bool { return r.Dst == plan.Everywhere(false) }) {
 			if p := s.podOf(r.Namespace); p != nil {
@@ -156,7 +156,7 @@ var nodeGatewayMissing = &Fault{
 	Name: "node-gateway-missing", Level: 1, Modes: []string{"host-gw", "vxlan", "ipip", "udp", "bgp"}, Red: "reach", Lab: "office",
 	About:       "a node has no default route",
 	Teach:       "the way out of the cluster, and the answer to it, is the node's default route",
-	Story:       "From the office {machine} gives no answer. Inside the cluster all is well.",
+	Story:       "{machine} does not answer the office. Inside the cluster everything works.",
 	Layer:       "Where does {machine} send what is for another network?",
 	Explanation: "{machine} had no default route, so that it could not answer beyond its own segment.",
 	strikes: func(s *scene) (all []Strike) {
@@ -195,9 +195,9 @@ var ruleMissing = &Fault{
 	Name: "rule-missing", Level: 2, Modes: []string{"vxlan", "vlan", "bgp"}, Red: "reach", Lab: "hybridnet-vxlan",
 	About:       "a rule of policy routing is missing",
 	Teach:       "which routing table a packet meets is decided by rules, in their order",
-	Story:       "On {machine} pods are as good as gone. The routes to them are all there.",
+	Story:       "Nothing reaches the pods of {machine}. The routes to them are all there.",
 	Layer:       "A routing table is of no use if no rule leads to it.",
-	Explanation: "The rule that sends packets into the table of {machine}'s own pods was gone, so that its routes were never asked.",
+	Explanation: "The rule that sends packets into the table of {machine}'s own pods was gone, so its routes were never used.",
 	strikes: func(s *scene) (all []Strike) {
 		for _, r := range find(s, func(r plan.Rule) bool { return r.Table == 39999 }) {
 			if n := s.nodeOf(r.Namespace); n != nil {
@@ -211,8 +211,8 @@ var ruleMissing = &Fault{
 var forwardingOff6 = &Fault{
 	Name: "ipv6-forwarding-off", Level: 2, Modes: []string{"host-gw", "vxlan", "bgp"}, Red: "reach", Lab: "dual-stack",
 	About:       "a node forwards IPv4 and not IPv6",
-	Teach:       "the two families are switched on apart",
-	Story:       "Half of the requests to pods on {machine} hang, and nobody sees which half.",
+	Teach:       "IPv4 and IPv6 forwarding are switched on separately",
+	Story:       "Half of the requests to pods on {machine} hang, and nobody can tell which half.",
 	Layer:       "Try both families, each by itself.",
 	Explanation: "net.ipv6.conf.all.forwarding was 0 on {machine}: IPv4 passed, IPv6 did not.",
 	strikes: func(s *scene) (all []Strike) {
@@ -233,8 +233,8 @@ var nodeMask = &Fault{
 	About:       "a node's prefix is too long for its segment",
 	Teach:       "which addresses are neighbours is decided by the prefix length of one's own",
 	Story:       "{machine} and {other} are on one switch, and {machine} says that there is no route to {other}.",
-	Layer:       "Which of its neighbours does {machine} take for neighbours?",
-	Explanation: "The address of {machine} had a prefix so long that {other} lay outside of it. What is outside of all routes is not sent, tunnels' packets neither.",
+	Layer:       "Which addresses does {machine} consider to be on its own segment?",
+	Explanation: "The address of {machine} had a prefix so long that {other} lay outside of it. Without a matching route nothing is sent, not even the tunnel's packets.",
 	strikes: func(s *scene) (all []Strike) {
 		for _, n := range s.carriers() {
 			own := n.Uplink().Address(false)

@@ -36,7 +36,7 @@ var fdbMissing = &Fault{
 	Teach:       "the forwarding table says to which node a tunnel sends a frame",
 	Story:       "From {machine} the pods of {other} are dead, and not one packet for them leaves the node.",
 	Layer:       "The route is there, the neighbour is there. Who tells {device} the address of the other node?",
-	Explanation: "{device} on {machine} had no forwarding entry for the VTEP of {other}. It floods nothing, so that the frame ends there.",
+	Explanation: "{device} on {machine} had no forwarding entry for the VTEP of {other}. It does not flood, so the frame was dropped there.",
 	strikes: func(s *scene) []Strike {
 		return s.forwards(func(f plan.FDB, _, _ *plan.Node) (Strike, bool) {
 			return Strike{Lacks: f.Dst.String(), remove: []plan.Key{f.Key()}}, true
@@ -50,7 +50,7 @@ var fdbWrong = &Fault{
 	Teach:       "the outer address comes from the forwarding table, whatever the inner packet says",
 	Story:       "Packets from {machine} to pods of {other} leave the node, and {other} never sees them.",
 	Layer:       "Capture on the uplink of {machine}: to which node do the outer packets go, and why?",
-	Explanation: "The forwarding entry for the VTEP of {other} on {machine} had another address. Whoever gets such a frame drops it, since the inner MAC address is not its own.",
+	Explanation: "The forwarding entry for the VTEP of {other} on {machine} had another address. The node that receives such a frame drops it, since the inner MAC address is not its own.",
 	strikes: func(s *scene) []Strike {
 		return s.forwards(func(f plan.FDB, from, _ *plan.Node) (Strike, bool) {
 			wrong := f
@@ -83,7 +83,7 @@ var neighbourMissing = &Fault{
 	Teach:       "on an overlay nobody answers ARP: the entries are written, not learnt",
 	Story:       "From {machine} the pods of {other} are dead. The route looks right.",
 	Layer:       "The route has a next hop. Whose MAC address does {device} put into the frame?",
-	Explanation: "{machine} had no neighbour entry for the VTEP of {other}. ARP has nobody to ask on this overlay, so that the entry must be there.",
+	Explanation: "{machine} had no neighbour entry for the VTEP of {other}. Nobody answers ARP on this overlay, so the entry must exist.",
 	strikes: func(s *scene) []Strike {
 		return s.inTunnels(func(n plan.Neighbour, _, _ *plan.Node) (Strike, bool) {
 			return Strike{Lacks: n.MAC, remove: []plan.Key{n.Key()}}, true
@@ -127,7 +127,7 @@ func (s *scene) tunnels(use func(l plan.Link, d plan.VXLAN) (Strike, bool)) (all
 var vniWrong = &Fault{
 	Name: "vni-mismatch", Level: 2, Modes: vxlanOnly, Red: "reach",
 	About:       "one node's tunnel has another VNI",
-	Teach:       "VXLAN packets of another network identifier are for nobody",
+	Teach:       "VXLAN packets with an unknown network identifier are dropped",
 	Story:       "{machine} is cut off from the pods of all other nodes, in both directions. The outer packets arrive.",
 	Layer:       "Both ends of a tunnel have to agree in more than their addresses.",
 	Explanation: "{device} on {machine} had another VNI than those of the other nodes. What arrives with an unknown VNI is dropped.",
@@ -213,7 +213,7 @@ var proxyPort = &Fault{
 var notAnnounced = &Fault{
 	Name: "bgp-not-announced", Level: 2, Modes: []string{"bgp"}, Red: "reach", Lab: "three-node",
 	About:       "a node's speaker does not announce its pods",
-	Teach:       "a session that is up says nothing of what is said in it",
+	Teach:       "an established session says nothing about the routes in it",
 	Story:       "The pods of {machine} are dead for all other nodes. Every BGP session is established.",
 	Layer:       "The sessions are up. Which prefixes do the others hear from {machine}?",
 	Explanation: "The speaker of {machine} announced nothing. The other nodes had no route to its block, and an established session does not promise one.",

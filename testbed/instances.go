@@ -56,7 +56,7 @@ func sortedNames(owners map[string]plan.Owner) []string {
 	return names
 }
 
-// census asks every named namespace that begins with the prefix whose it is. One that belongs to no lab has the zero Owner.
+// census reads the owner of every named namespace that begins with the prefix. One that belongs to no lab has the zero Owner.
 func census(ctx context.Context, prefix string) (map[string]plan.Owner, error) {
 	names, err := Named(prefix)
 	if err != nil {

@@ -177,7 +177,7 @@ func (t *thread) leave() error {
 	return unix.Unshare(unix.CLONE_NEWNET)
 }
 
-// create makes a namespace that says whose it is before anybody can see it: sign does that, inside.
+// create makes a namespace that records its owner before it becomes visible: sign does that, inside.
 func (t *thread) create(name string, sign func() error) error {
 	path := filepath.Join(NetnsDir, name)
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)

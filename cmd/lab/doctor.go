@@ -40,9 +40,9 @@ func (c *command) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Show what this kernel supports, mode by mode",
 		Long: `Shows what this kernel and user can do, mode by mode, and the remedy for what they cannot: ✓ it works, ✗ it does not,
-? unknown, because the kernel cannot be asked. Nothing is loaded or created in your own network for it. What root can do
-and what anybody can are not the same: ask as the one who is to build labs. Where users may not have namespaces of their
-own, it says what forbids them.`,
+? unknown, because the kernel cannot be asked. Nothing is loaded or created in your own network for it. Root can do more
+than other users: run it as the user who will build labs. Where users may not have their own namespaces, it says what
+forbids them.`,
 		Example: `  lab doctor                             # what you can do without root
   sudo lab doctor                        # what root can`,
 		Args: atMost(0),
@@ -130,7 +130,7 @@ func (d *modeDocument) judge(needs []plan.Need, f plan.Features) {
 	}
 }
 
-// mute says why the kernel cannot be asked what it has, where that is for want of rights.
+// mute says why the kernel cannot be probed, where permissions are missing.
 func mute(err error) string {
 	switch {
 	case errors.Is(err, testbed.ErrNotRoot):

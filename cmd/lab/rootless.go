@@ -54,7 +54,7 @@ func (c *command) goThere(cmd *cobra.Command) error {
 	return status{failed, err}
 }
 
-// unprivileged says of an error that tracing ended with whether it is for want of root.
+// unprivileged adds to an error that ended tracing whether root was missing.
 func unprivileged(err error) error {
 	if !errors.Is(err, os.ErrPermission) || !testbed.InUserNamespace() {
 		return err

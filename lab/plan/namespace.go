@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Namespace is a network namespace of the lab. It says itself whose it is: the alias of its loopback device is all that
+// Namespace is a network namespace of the lab. Its owner is recorded in the alias of its loopback device, which is all that
 // is needed to find and remove a lab.
 type Namespace struct {
 	Name  string

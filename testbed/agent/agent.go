@@ -120,7 +120,7 @@ func stay(ctx context.Context, end context.CancelCauseFunc, namespace string) {
 	}
 }
 
-// answer tells everyone who asks what the agent says of itself.
+// answer serves the agent's status to every client.
 func answer(socket *net.UnixListener, a agent) {
 	for {
 		conn, err := socket.Accept()

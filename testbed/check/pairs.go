@@ -68,7 +68,7 @@ func choose(ends []plan.Endpoint, limit int) (chosen []pair, total int) {
 
 // cover takes, for every node, pairs of each kind: to the next node and on the node itself, between pods, from a node and
 // to a node; and in turn with these, for every address of a machine, the pair from the machine before it and the one back. The
-// most telling kind comes first, in case that not all can be had.
+// most telling kind comes first, in case not all fit.
 func cover(ends []plan.Endpoint, families [][]int, take func(from, to int)) {
 	type place struct {
 		node int

@@ -39,7 +39,7 @@ func TestBrokenPromise(t *testing.T) {
 		{"other overhead", func(e *plan.Expectation) { e.Encap.Overhead = 20 }, MTU, "1450 bytes are 1500 on the underlay"},
 		{"other VNI", func(e *plan.Expectation) { e.Encap.VNI = 2 }, Wire, "has VNI 1 instead of 2"},
 		{"other port", func(e *plan.Expectation) { e.Encap.Port = 4789 }, Wire, "goes to UDP port 8472 instead of 4789"},
-		{"no encapsulation", func(e *plan.Expectation) { e.Encap = plan.Encap{} }, Wire, "though nothing is to be"},
+		{"no encapsulation", func(e *plan.Expectation) { e.Encap = plan.Encap{} }, Wire, "and must not be"},
 		{"nothing on the wire", func(e *plan.Expectation) { e.Wire = false }, Wire, "is on the underlay"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

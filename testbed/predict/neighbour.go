@@ -109,7 +109,7 @@ func (p *Predictor) owner(a netip.Addr) string {
 	return p.owners[a]
 }
 
-// answers reports whether a machine answers for an address when it hears who is asked for at a device.
+// answers reports whether a machine answers an ARP request or neighbour solicitation for an address at a device.
 func (w *walker) answers(p place, a, sender netip.Addr) (bool, error) {
 	if a.Is6() {
 		return w.answersIPv6(p, a)

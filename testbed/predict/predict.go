@@ -121,7 +121,7 @@ type walker struct {
 	routes    []taken
 
 	unanswered netip.Addr // for which nobody answers
-	ears       []place    // of those that hear who is asked for
+	ears       []place    // that receive the request for a neighbour
 }
 
 // link is a connection whose packets are translated: what its first packet was, and became.

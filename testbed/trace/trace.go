@@ -114,7 +114,7 @@ func devices(s *plan.State) *trace.Map {
 	return m
 }
 
-// look opens eyes: the kernel's tracepoints, or where these are not to be had packet sockets.
+// look attaches to the kernel's tracepoints, or where they are not available opens packet sockets.
 func look(m mark, opt Options, spaces map[uint32]space, known *trace.Map, expected trace.Prediction) (eyes, string, error) {
 	if opt.Backend != Packet {
 		points, err := attach(m, spaces)

@@ -81,7 +81,7 @@ func (g *Group) Lost() (lost uint64, err error) {
 }
 
 // Each calls f with every frame and the number of its source, in the order of time, until the context ends: then with all that
-// have passed until then. idle is called whenever there is none to be had. An error of theirs ends it.
+// have passed until then. idle is called whenever none is waiting. An error of theirs ends it.
 func (g *Group) Each(ctx context.Context, f func(source int, r Raw) error, idle func() error) error {
 	stop := context.AfterFunc(ctx, func() { _, _ = unix.Write(g.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) })
 	defer stop()

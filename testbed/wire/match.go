@@ -16,7 +16,7 @@ func Matches(f Frame, e plan.Expectation) (ok bool, why string) {
 	case f.Outer.Fragment:
 		return false, fmt.Sprintf("is a fragment of %d bytes", f.Length)
 	case seen.Type != want.Type && want.Type == "":
-		return false, fmt.Sprintf("is encapsulated (%s), though nothing is to be", seen)
+		return false, fmt.Sprintf("is encapsulated (%s), and must not be", seen)
 	case seen.Type != want.Type && seen.Type == "":
 		return false, fmt.Sprintf("is not encapsulated (%s > %s)", f.Outer.Src, f.Outer.Dst)
 	case seen.Type != want.Type:

@@ -129,7 +129,7 @@ func TestMatches(t *testing.T) {
 		{"vxlan", tunnelled, plan.Expectation{Wire: true, Encap: flannelVNI}, ""},
 		{"not on the wire", direct, plan.Expectation{}, "is on the underlay"},
 		{"not encapsulated", direct, plan.Expectation{Wire: true, Encap: flannelVNI}, "is not encapsulated (10.42.0.2 > 10.42.1.2)"},
-		{"encapsulated", tunnelled, plan.Expectation{Wire: true}, "though nothing is to be"},
+		{"encapsulated", tunnelled, plan.Expectation{Wire: true}, "and must not be"},
 		{"other VNI", tunnelled, plan.Expectation{Wire: true, Encap: with(flannelVNI, func(e *plan.Encap) { e.VNI = 2 })}, "has VNI 1 instead of 2"},
 		{"other port", tunnelled, plan.Expectation{Wire: true, Encap: with(flannelVNI, func(e *plan.Encap) { e.Port = 4789 })}, "port 8472 instead of 4789"},
 		{"other sender", tunnelled, plan.Expectation{Wire: true, Encap: with(flannelVNI, func(e *plan.Encap) { e.Src = addr("192.168.205.9") })}, "comes from 192.168.205.3"},

@@ -25,7 +25,7 @@ type router struct {
 	ask  func(question string) *exec.Cmd
 }
 
-// need skips a test for want of a program.
+// need skips a test when a program is missing.
 func need(t testing.TB, program, pkg string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
