@@ -59,14 +59,6 @@ type agentDocument struct {
 	State   json.RawMessage `json:"state,omitempty"` // as the agent says it
 }
 
-type serviceDocument struct {
-	Name      string   `json:"name"`
-	Type      string   `json:"type"`
-	Addresses []string `json:"addresses"`
-	Ports     []string `json:"ports"`
-	Endpoints []string `json:"endpoints"`
-}
-
 type labDocument struct {
 	Name     string            `json:"name"`
 	Mode     string            `json:"mode"`
@@ -153,31 +145,6 @@ lists all running labs. With a machine or a pod it shows that alone, a node with
 	completeFlag(cmd, "name", runningLabs)
 	ch.inputFlags(cmd)
 	return cmd
-}
-
-// serviceDocuments lists the services as they are wanted; drift says where a node does not have them so.
-func serviceDocuments(c *plan.Cluster) []serviceDocument {
-	docs := []serviceDocument{}
-	if c.Lab.Services == nil {
-		return docs
-	}
-	ports := c.ServicePorts()
-	for _, s := range c.Lab.Services.All {
-		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{s.Address.String()}, Ports: []string{}, Endpoints: []string{}}
-		for _, p := range ports[:len(s.Ports)] {
-			text := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
-			if p.NodePort != 0 {
-				text = fmt.Sprintf("%d:%d/%s", p.Port, p.NodePort, p.Protocol)
-			}
-			doc.Ports = append(doc.Ports, text)
-			for _, e := range p.Endpoints {
-				doc.Endpoints = append(doc.Endpoints, e.String())
-			}
-		}
-		ports = ports[len(s.Ports):]
-		docs = append(docs, doc)
-	}
-	return docs
 }
 
 // machine returns the namespaces of a machine and its pods, or of a pod.
@@ -432,10 +399,7 @@ func (c *command) show(d labDocument, whole bool) {
 		}
 		fmt.Fprint(c.out, columns(rows, room))
 	}
-	for _, s := range d.Services {
-		fmt.Fprintf(c.out, "  service %s  %s  %s  %s → %s\n", s.Name, s.Type, strings.Join(s.Addresses, " "), strings.Join(s.Ports, " "),
-			cmp.Or(strings.Join(s.Endpoints, " "), "no endpoints"))
-	}
+	showServices(c.out, d.Services)
 	showOutputs(c.out, d.outputs)
 	if d.Drill {
 		fmt.Fprintln(c.out, hang("A drill is on: what has drifted is its answer, and not shown.", room, 2))

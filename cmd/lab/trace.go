@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
@@ -104,16 +104,16 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 	return cmd
 }
 
-// written writes a file, if one is asked for.
+// written writes a file, if one is asked for. What was there stays until all of the new text is known.
 func written(path string, to func(io.Writer) error) error {
 	if path == "" {
 		return nil
 	}
-	f, err := os.Create(path)
-	if err != nil {
+	var text bytes.Buffer
+	if err := to(&text); err != nil {
 		return err
 	}
-	return errors.Join(to(f), f.Close())
+	return os.WriteFile(path, text.Bytes(), 0o644)
 }
 
 // follow checks what is asked for, and traces.

@@ -325,7 +325,7 @@ func (d *Diff) sentences() []string {
 	if len(said) == 0 {
 		said = append(said, "Nothing is slower or faster beyond the noise of both")
 	}
-	return append(said, fmt.Sprintf("%d of %s differ beyond the noise of both", differ, plural(tested, "number")))
+	return append(said, fmt.Sprintf("Beyond the noise of both: %d of %s", differ, plural(tested, "number")))
 }
 
 func (d *Diff) text(out io.Writer, columns int, color bool) error {

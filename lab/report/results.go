@@ -141,7 +141,7 @@ type PathCost struct {
 	Brief  float64        `json:"brief"`  // seconds, of points of the curve
 	MSS    map[string]int `json:"mss"`    // by mode: the payload of a full TCP segment between pods of different nodes
 	Passes []Generation   `json:"passes"` // as they were measured
-	// Impaired is a switch that limits, delays or loses packets: a round trip is not the kernel's work alone then, and ranks nothing.
+	// Impaired are the switches that limit, delay or lose packets, as "lan, wan": a round trip is not the kernel's work alone then, and ranks nothing.
 	Impaired string `json:"impaired,omitempty"`
 	Left     []Left `json:"left"` // modes whose work leaves the CPU: their numbers are latencies, and no cost
 }

@@ -97,7 +97,7 @@ func (r *Results) undecided(c *costs) string {
 	case c == nil || len(c.ranked) == 0:
 		return "Nothing is ranked: no generation of path cost was finished."
 	case c.impaired:
-		return fmt.Sprintf("Nothing is ranked: switch %s limits, delays or loses packets, so that a round trip is not the kernel's work alone. Path cost is shown; for ranks, compare without rate, delay, jitter and loss.", r.PathCost.Impaired)
+		return fmt.Sprintf("Nothing is ranked: packets are limited, delayed or lost at %s, so that a round trip is not the kernel's work alone. Path cost is shown; for ranks, compare without rate, delay, jitter and loss.", r.PathCost.Impaired)
 	case len(c.ranked) == 1:
 		return fmt.Sprintf("Nothing is ranked: the path cost of %s has no other to be held against.", c.ranked[0])
 	case !c.decides():

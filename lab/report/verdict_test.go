@@ -76,7 +76,7 @@ func TestUndecided(t *testing.T) {
 				r.Proof[i].OK = r.Proof[i].OK && r.Proof[i].Mode != "vxlan"
 			}
 		}},
-		{"a wire that delays", "switch lan limits, delays or loses packets", func(r *Results) { r.PathCost.Impaired = "lan" }},
+		{"a wire that delays", "packets are limited, delayed or lost at lan", func(r *Results) { r.PathCost.Impaired = "lan" }},
 		{"one mode", "no other to be held against", func(r *Results) {
 			r.Modes, r.Twin, r.RuleFree = []string{"host-gw"}, nil, nil
 		}},

@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"labnet/lab"
@@ -68,6 +69,19 @@ func (c *Config) costly() (all []Variant, free *report.Twin, err error) {
 	return all, nil, nil
 }
 
+// impaired names the switches that limit, delay or lose packets in any variant.
+func (c *Config) impaired() string {
+	var names []string
+	for _, v := range c.Variants {
+		for _, sw := range v.Plans[0].Cluster.Lab.Switches {
+			if sw.Impair != (lab.Impairment{}) && !slices.Contains(names, sw.Name) {
+				names = append(names, sw.Name)
+			}
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // cost measures path cost, in the generations that are not measured yet.
 func (r *run) cost(ctx context.Context) error {
 	if !r.cfg.costs() {
@@ -81,18 +95,10 @@ func (r *run) cost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	impaired := ""
-	for _, v := range r.cfg.Variants {
-		for _, sw := range v.Plans[0].Cluster.Lab.Switches {
-			if sw.Impair != (lab.Impairment{}) {
-				impaired = sw.Name
-			}
-		}
-	}
 	cpu := traffic.First()
 	if r.results.PathCost == nil {
 		r.results.RuleFree = free
-		r.results.PathCost = &report.PathCost{Impaired: impaired, Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
+		r.results.PathCost = &report.PathCost{Impaired: r.cfg.impaired(), Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
 	}
 	if r.results.PathCost.CPU, r.results.PathCost.Before = cpu, traffic.MayGoBefore(); !r.results.PathCost.Before {
 		r.warn("path cost: the threads that are measured may not go before others (that needs CAP_SYS_NICE), so these interrupt them")

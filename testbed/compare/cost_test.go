@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/testbed"
@@ -338,5 +339,26 @@ func TestPooled(t *testing.T) {
 	}
 	if all := pooled(parts); all.latency.Count() != n || len(all.series.Counts) != 3 || all.readings[0].metric != "p50" {
 		t.Errorf("%d of %d, %+v", all.latency.Count(), n, all)
+	}
+}
+
+// TestImpaired: every switch that impairs packets is named once, in whichever variant it does.
+func TestImpaired(t *testing.T) {
+	lan, wan := &lab.Switch{Name: "lan"}, &lab.Switch{Name: "wan"}
+	slow := func(s lab.Switch) *lab.Switch { s.Impair.Rate = 1e6; return &s }
+	variant := func(switches ...*lab.Switch) Variant {
+		return Variant{Plans: []*plan.Plan{{Cluster: &plan.Cluster{Lab: &lab.Lab{Switches: switches}}}}}
+	}
+	for _, tt := range []struct {
+		variants []Variant
+		want     string
+	}{
+		{[]Variant{variant(lan, wan), variant(lan, wan)}, ""},
+		{[]Variant{variant(lan, wan), variant(lan, slow(*wan))}, "wan"},
+		{[]Variant{variant(slow(*lan), wan), variant(slow(*lan), slow(*wan))}, "lan, wan"},
+	} {
+		if got := (&Config{Variants: tt.variants}).impaired(); got != tt.want {
+			t.Errorf("%q, not %q", got, tt.want)
+		}
 	}
 }

@@ -118,13 +118,8 @@ func buildable(t testing.TB, l *lab.Lab, mode string) bool {
 // built plans an instance of a lab, where the kernel has what the mode needs.
 func built(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
 	t.Helper()
-	return builtAs(t, l, "suite-"+instance, mode)
-}
-
-func builtAs(t testing.TB, l *lab.Lab, instance, mode string) *plan.Plan {
-	t.Helper()
 	f := needRoot(t)
-	p, diags := plan.Build(l, plan.Options{Instance: instance, Mode: mode, Modes: modes.All, Features: f})
+	p, diags := plan.Build(l, plan.Options{Instance: "suite-" + instance, Mode: mode, Modes: modes.All, Features: f})
 	for _, d := range diags {
 		if strings.HasPrefix(d.Summary, "The kernel has no ") {
 			t.Skip(d.Summary + ": " + d.Detail)
