@@ -148,6 +148,7 @@ type Machine struct {
 	Routes     []*Route
 	PodCIDRs   []netip.Prefix // as written; the mode allocates what is left out
 	Pods       []*Pod
+	Serves     []Socket
 	Datapath   string // "kernel" or "ebpf" where a node asks for one
 	Range      hcl.Range
 	At         Ranges
@@ -210,6 +211,8 @@ type NextHop struct {
 type Pod struct {
 	Name      string
 	Addresses []netip.Addr
+	Labels    map[string]string // with those that every pod has: node and pod
+	Serves    []Socket
 	Range     hcl.Range
 	At        Ranges
 }

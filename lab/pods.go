@@ -10,10 +10,12 @@ import (
 // pods decodes what only nodes have. Numbered pods come first, then those that only a block of their own names.
 func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 	m.PodCIDRs, _, _ = f.prefixes("pod_cidr")
+	shared := f.labels("pod_labels")
 	n, at, _ := f.integer("pods", 0, maxPods, "")
 	numbered := map[string]*Pod{}
 	for i := range n {
-		p := &Pod{Name: "p" + strconv.Itoa(i+1), Range: at, At: Ranges{}}
+		name := "p" + strconv.Itoa(i+1)
+		p := &Pod{Name: name, Labels: podLabels(m, name, shared), Range: at, At: Ranges{}}
 		numbered[p.Name] = p
 		if !l.space(at) {
 			return
@@ -36,6 +38,8 @@ func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered ma
 	f := l.fields(pod, b.Body, in.ctx)
 	p := &Pod{Name: in.name, Range: b.DefRange(), At: f.at}
 	p.Addresses, _, _ = f.addresses("address")
+	own := f.labels("labels")
+	p.Serves = f.sockets("serve")
 	if in.dry || !l.checkName("pod", p.Name, at) {
 		return true
 	}
@@ -44,10 +48,16 @@ func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered ma
 		return true
 	}
 	taken[p.Name] = at
-	if one := numbered[p.Name]; one != nil {
+	one := numbered[p.Name]
+	if one != nil {
+		for name, value := range own {
+			one.Labels[name] = value
+		}
+		p.Labels = one.Labels
 		*one = *p
 		return true
 	}
+	p.Labels = podLabels(m, p.Name, own)
 	if len(m.Pods) == maxPods {
 		l.errorf(at, "Too many pods", "A node has at most %d pods.", maxPods)
 		return false

@@ -23,7 +23,8 @@ type Service struct {
 	Type      string     // one of [ServiceTypes]
 	Address   netip.Addr // allocated where it was left out
 	Ports     []*ServicePort
-	Endpoints []Backend
+	Selector  map[string]string // nil where the endpoints are listed
+	Endpoints []Backend         // those listed, or selected
 	Range     hcl.Range
 	At        Ranges
 }
@@ -123,6 +124,7 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 		}
 	}
 	l.backends(lab, s, f)
+	l.selected(lab, s, f)
 	names, numbers := map[string]hcl.Range{}, map[socket]hcl.Range{}
 	inners := l.blocks(shape, "port", b.Body, l.eval)
 	for _, inner := range inners {
@@ -206,6 +208,37 @@ func (l *loader) backends(lab *Lab, s *Service, f *fields) {
 			b = Backend{Address: a}
 		}
 		s.Endpoints = append(s.Endpoints, b)
+	}
+}
+
+// selected adds the pods that the service's selector selects.
+func (l *loader) selected(lab *Lab, s *Service, f *fields) {
+	s.Selector = f.labelled("selector")
+	at, given := f.at["selector"]
+	switch other, both := f.at["endpoints"]; {
+	case !given:
+		return
+	case both:
+		l.clash(at, other, "Both selector and endpoints", "A service has the pods that its selector selects, or the endpoints of a list. Remove one of the two; the other is at %s.")
+		return
+	case s.Selector == nil: // it is wrong
+		return
+	case len(s.Selector) == 0:
+		l.errorf(at, "Empty selector", "It would select every pod. Name at least one label: selector = { app = \"web\" }.")
+		return
+	}
+	for _, m := range lab.Machines {
+		for _, p := range m.Pods {
+			if p.Matches(s.Selector) {
+				s.Endpoints = append(s.Endpoints, Backend{Node: m.Name, Pod: p.Name})
+			}
+		}
+	}
+	if len(s.Endpoints) == 0 {
+		l.report(&hcl.Diagnostic{
+			Severity: hcl.DiagWarning, Summary: "No pod selected", Subject: at.Ptr(),
+			Detail: "No pod has all of these labels, so that the service has no endpoints and connections to it are refused. Pods get labels with labels = { … }, numbered ones with pod_labels of their node.",
+		})
 	}
 }
 

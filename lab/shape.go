@@ -36,15 +36,15 @@ var (
 			},
 			"node": {
 				a: "a node", label: "name",
-				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pods"},
+				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pod_labels", "pods", "serve"},
 				blocks: map[string]*shape{"on": on, "route": route, "pod": pod},
 			},
-			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
-			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
 			"services": {a: "a services block", attrs: []string{"cidr"}, required: []string{"cidr"}},
-			"service": {a: "a service", label: "name", attrs: []string{"address", "endpoints", "type"}, blocks: map[string]*shape{
+			"service": {a: "a service", label: "name", attrs: []string{"address", "endpoints", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},
@@ -53,7 +53,7 @@ var (
 	sweep = &shape{a: "a sweep", label: "what is swept", attrs: []string{"values"}, required: []string{"values"}}
 	on    = &shape{a: "an on block", label: "switch name", attrs: []string{"address", "name", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via", "weights"}, required: []string{"to", "via"}}
-	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each"}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "serve"}}
 )
 
 // terraform are blocks of Terraform that a lab has nothing like.

@@ -10,8 +10,9 @@
 #                     p1 10.42.0.65      p1 10.42.1.9
 #                     p2                 p2
 #
-# Three services, as kube-proxy's nftables proxy makes them. Listen on port 8080 in the pods, and ask for "web" in any pod, for
-# 192.168.205.3:32506 from the laptop, and for "nobody", which no pod answers.
+# Three services, as kube-proxy's nftables proxy makes them, in front of pods that answer who they are and whom they took for
+# the client. Ask for "web" in any pod (curl web), for 192.168.205.3:32506 from the laptop, and for "nobody", which no pod
+# answers.
 # The gateway sends what is for the services' addresses to the master, so that the laptop reaches those too.
 
 lab "services" {
@@ -45,7 +46,11 @@ node "master" {
   gateway  = "192.168.205.1"
   pod_cidr = "10.42.0.0/24"
   pods     = 2
-  pod "p1" { address = "10.42.0.65" }
+  pod "p1" {
+    address = "10.42.0.65"
+    labels  = { app = "web" }
+    serve   = ["tcp/8080"]
+  }
 }
 
 node "worker" {
@@ -53,7 +58,12 @@ node "worker" {
   gateway  = "192.168.205.1"
   pod_cidr = "10.42.1.0/24"
   pods     = 2
-  pod "p1" { address = "10.42.1.9" }
+  pod "p1" {
+    address = "10.42.1.9"
+    labels  = { app = "web" }
+    serve   = ["tcp/8080"]
+  }
+  pod "p2" { serve = ["udp/53"] }
 }
 
 network "pods" {
@@ -66,9 +76,9 @@ services {
 }
 
 service "web" {
-  type      = "NodePort"
-  address   = "10.43.6.58"
-  endpoints = ["master/p1", "worker/p1"]
+  type     = "NodePort"
+  address  = "10.43.6.58"
+  selector = { app = "web" }
   port "http" {
     port      = 80
     target    = 8080

@@ -26,6 +26,7 @@ var other = map[string]string{
 	"modes/vlan/vlan.go":     "hybridnet-vlan",
 	"modes/macvlan/":         "bifrost-macvlan",
 	"docs/services.md":       "services",
+	"docs/pods.md":           "services",
 }
 
 var (

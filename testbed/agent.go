@@ -22,9 +22,9 @@ var agentKind = inside[plan.Agent]{
 	},
 }
 
-// readAgents reads the agents of a machine; only nodes and routers have some.
+// readAgents reads the agents of a machine; switches and pods have none.
 func readAgents(r *reader, v *visit, f *found) error {
-	if !f.routes {
+	if !f.machine {
 		return nil
 	}
 	if err := v.step(); err != nil {

@@ -149,7 +149,7 @@ func (a RunningAgent) Ask(p *Place) (report json.RawMessage, err error) {
 // AgentLog is the file that an agent writes to.
 func AgentLog(namespace, name string) string {
 	lab, machine, _ := strings.Cut(namespace, ".")
-	return filepath.Join(folder(lab), machine+"."+name+".log")
+	return filepath.Join(folder(lab), machine+"."+name+logSuffix)
 }
 
 // StartAgent starts an agent in the namespace that the thread is in, and returns when it works.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	labdef "labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -167,7 +166,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		if owners[name].Lab != lab {
 			continue
 		}
-		if role := labdef.Kind(owners[name].Role); role == labdef.Node || role == labdef.Router {
+		if hasAgents(owners[name].Role) {
 			errs = append(errs, endAgents(name))
 		}
 		if err := remove(name); err != nil {

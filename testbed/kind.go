@@ -111,6 +111,7 @@ type found struct {
 	open    []open
 	names   map[int]string // of its links, by index
 	routes  bool           // it is a node or a router
+	machine bool           // … or a host
 
 	settings devconf
 }

@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,12 +28,18 @@ func (f *found) owner(r *reader, name string, lo *netlink.LinkAttrs) error {
 		return errForeign
 	}
 	f.routes = owner.Role == string(lab.Node) || owner.Role == string(lab.Router)
+	f.machine = hasAgents(owner.Role)
 	alias := lo.Alias
 	if lo.RawFlags&unix.IFF_UP == 0 {
 		alias += " down"
 	}
 	f.add(plan.Namespace{Name: name, Alias: alias})
 	return nil
+}
+
+// hasAgents reports whether agents may work in a namespace of that role.
+func hasAgents(role string) bool {
+	return slices.Contains([]lab.Kind{lab.Node, lab.Router, lab.Host}, lab.Kind(role))
 }
 
 func (namespaceKind) set(a *applier, c plan.Change) error {

@@ -76,6 +76,17 @@ func (p *Place) settle() error {
 	return unix.Setns(p.Fd(), unix.CLONE_NEWNET)
 }
 
+// Leads reports whether the name still leads to the place: it is gone where somebody has removed the name, or made another
+// namespace of it.
+func (p *Place) Leads() bool {
+	here, err := p.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(NetnsDir, p.Name))
+	return err == nil && os.SameFile(here, there)
+}
+
 // IsHere reports whether the name leads to the namespace that this process is in.
 func IsHere(name string) bool {
 	here, err := os.Stat("/proc/self/ns/net")

@@ -212,7 +212,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 		return refuse("%w\nSee \"%s --help\".", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		c.up(), c.down(), c.plan(), c.status(), c.graph(), c.check(), c.trace(), c.walk(), c.capture(), c.impair(), c.exec(), c.shell(),
+		c.up(), c.down(), c.plan(), c.status(), c.graph(), c.check(), c.trace(), c.walk(), c.capture(), c.impair(), c.exec(), c.shell(), c.logs(),
 		c.compare(), c.bench(), c.report(),
 		c.drill(), c.faults(), c.breaks(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),

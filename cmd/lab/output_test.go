@@ -37,6 +37,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab walk":        {args: []string{name}, root: true},
 		"lab capture":     {args: []string{"-l", name, "n1", "-w", "-", "--for", "20ms"}, root: true, once: true},
 		"lab exec":        {args: []string{"-l", name, "n1", "--", "true"}, root: true, silent: true, once: true},
+		"lab logs":        {args: []string{"-l", name}, root: true, silent: true},
 		"lab shell":       {args: []string{"-l", name, "n1"}, root: true, silent: true, once: true},
 		"lab compare":     {args: []string{file, "--modes", "host-gw", "--measures", "tcp-rr", "--paths", "cross-node", "--wire", "bare", "--rounds", "1", "--window", "20ms", "--out", "OUT"}, root: true},
 		"lab faults":      {args: []string{}},

@@ -16,8 +16,10 @@ import (
 	"syscall"
 	"time"
 
+	"labnet/lab/plan"
 	"labnet/testbed"
 	"labnet/testbed/agent/bgp"
+	"labnet/testbed/agent/serve"
 	"labnet/testbed/agent/udp"
 )
 
@@ -29,12 +31,13 @@ type agent interface {
 }
 
 // kinds makes agents by name, from their configuration.
-var kinds = map[string]func(config []byte) (agent, error){
-	"udp": func(config []byte) (agent, error) { return udp.New(config) },
-	"bgp": speaker,
+var kinds = map[string]func(config []byte, namespace string) (agent, error){
+	"udp":               func(config []byte, _ string) (agent, error) { return udp.New(config) },
+	"bgp":               speaker,
+	plan.ResponderAgent: func(config []byte, namespace string) (agent, error) { return serve.New(config, namespace) },
 }
 
-func speaker(config []byte) (agent, error) {
+func speaker(config []byte, _ string) (agent, error) {
 	var c bgp.Config
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, err
@@ -86,7 +89,7 @@ func work(namespace, name, started string) error {
 	if !ok {
 		return fmt.Errorf("there is no agent %q", name)
 	}
-	a, err := kind(config)
+	a, err := kind(config, namespace)
 	if err != nil {
 		return fmt.Errorf("its configuration: %w", err)
 	}

@@ -1,9 +1,11 @@
 package suite
 
 import (
+	"bufio"
 	"errors"
-	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,51 +24,6 @@ type answer struct {
 	source netip.Addr
 }
 
-// serve answers in a pod, over TCP and UDP, until the test ends.
-func serve(t *testing.T, p *plan.Pod) {
-	t.Helper()
-	var tcp net.Listener
-	var udp net.PacketConn
-	if err := place(t, p.Namespace).Do(func() (err error) {
-		if tcp, err = net.Listen("tcp4", ":8080"); err != nil {
-			return err
-		}
-		udp, err = net.ListenPacket("udp4", ":53")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tcp.Close(); udp.Close() })
-	go func() {
-		for {
-			c, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				b := make([]byte, 1)
-				for {
-					if _, err := c.Read(b); err != nil {
-						return
-					}
-					_, _ = fmt.Fprintf(c, "%s %s", p.Title(), c.RemoteAddr())
-				}
-			}()
-		}
-	}()
-	go func() {
-		b := make([]byte, 1)
-		for {
-			_, from, err := udp.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = udp.WriteTo(fmt.Appendf(nil, "%s %s", p.Title(), from), from)
-		}
-	}()
-}
-
 // dial connects from a namespace.
 func dial(t *testing.T, from *testbed.Place, network, to string, wait time.Duration) (c net.Conn, err error) {
 	t.Helper()
@@ -75,21 +32,42 @@ func dial(t *testing.T, from *testbed.Place, network, to string, wait time.Durat
 
 const patience = 20 * time.Second
 
+// said asks a responder once more on a connection.
 func said(t *testing.T, c net.Conn) answer {
 	t.Helper()
 	_ = c.SetDeadline(time.Now().Add(patience))
-	b := make([]byte, 100)
-	_, err := c.Write([]byte("?"))
-	n := 0
-	if err == nil {
-		n, err = c.Read(b)
-	}
-	pod, source, _ := strings.Cut(string(b[:n]), " ")
-	at, parsed := netip.ParseAddrPort(source)
+	text, err := question(c)
+	pod, source, _ := strings.Cut(strings.TrimSpace(text), " ")
+	at, parsed := netip.ParseAddr(source)
 	if err := errors.Join(err, parsed); err != nil {
 		t.Fatalf("no answer from %s: %v", c.RemoteAddr(), err)
 	}
-	return answer{pod, at.Addr()}
+	return answer{pod, at}
+}
+
+func question(c net.Conn) (string, error) {
+	if c.RemoteAddr().Network() == "udp" {
+		b := make([]byte, 100)
+		if _, err := c.Write([]byte("?")); err != nil {
+			return "", err
+		}
+		n, err := c.Read(b)
+		return string(b[:n]), err
+	}
+	request, err := http.NewRequest(http.MethodGet, "http://"+c.RemoteAddr().String(), nil)
+	if err != nil {
+		return "", err
+	}
+	if err := request.Write(c); err != nil {
+		return "", err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(c), request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
 }
 
 func ask(t *testing.T, from *testbed.Place, network, to string) answer {
@@ -115,7 +93,6 @@ func TestServices(t *testing.T) {
 				for _, pod := range n.Pods {
 					pods[pod.Title()] = pod
 					podAddresses[pod.Address(false)] = true
-					serve(t, pod)
 				}
 			}
 			for _, from := range p.Cluster.Everyone() {
