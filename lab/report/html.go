@@ -28,6 +28,7 @@ type htmlPage struct {
 	Failed    []finding
 	Verdict   Verdict
 	Ranking   grid
+	Growth    []growthPlot
 	Plots     []costPlot
 	Costs     []htmlNumbers
 	Remarks   []string
@@ -92,6 +93,7 @@ func (r *Results) html(w io.Writer) error {
 	}
 	p.Verdict, p.Ranking = r.Verdict, r.verdictGrid()
 	r.drawRanking(&p.Ranking)
+	p.Growth = r.growthPlots()
 	for _, c := range r.sizeCurves() {
 		p.Plots = append(p.Plots, r.costPlot(c))
 	}

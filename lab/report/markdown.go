@@ -34,6 +34,14 @@ func (r *Results) markdown(w io.Writer) error {
 			markdownTable(&b, g)
 		}
 	}
+	for _, p := range r.growthPlots() {
+		fmt.Fprintf(&b, "\n### How it changes: %s\n\n", escape(p.Title))
+		for _, s := range p.Sentences {
+			fmt.Fprintf(&b, "- %s\n", escape(s))
+		}
+		b.WriteString("\n")
+		markdownTable(&b, p.Table)
+	}
 	if sections := r.costSections(); len(sections) > 0 {
 		b.WriteString("\n<details><summary>Path cost: every cell, and by size</summary>\n")
 		var all []grid

@@ -27,7 +27,7 @@ const sheet = 1032
 
 // A person looks at the page on a large screen and on a small one, in light and dark, on paper, by keyboard and by ear.
 func TestPage(t *testing.T) {
-	r := full()
+	r := swept(withCost(full(), 14))
 	if *recording != "" {
 		var err error
 		if r, err = Read(*recording); err != nil {

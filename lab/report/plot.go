@@ -26,6 +26,8 @@ const (
 	costHeight = 460
 	costBottom = 424
 
+	colours = 8 // that tell curves apart
+
 	panelWidth  = 220
 	panelHeight = 90
 )

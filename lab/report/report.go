@@ -9,6 +9,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ func (r *Results) Derive() {
 	r.Schema = Schema
 	r.Summary = append(r.costSummaries(), Summarise(r.measured(), r.Baseline, r.Twin)...)
 	r.Control = r.controls()
+	r.Growth = r.growths()
 	r.Checks = settled(r.Checks)
 	r.Validity = r.validity()
 	r.Notes = r.notes()
@@ -114,11 +116,16 @@ func joinNumbers(text []byte) []byte {
 // csv writes a row for every sample.
 func (r *Results) csv(w io.Writer) error {
 	c := csv.NewWriter(w)
-	rows := [][]string{{"mode", "datapath", "wire", "path", "measure", "metric", "params", "round", "value", "unit", "mss", "congestion", "retransmits"}}
+	rows := [][]string{{"mode", "datapath", "wire", "path", "measure", "metric", "params", "round", "value", "unit", "mss", "congestion", "retransmits", "of", "swept"}}
+	swept := map[string]Swept{}
+	for _, s := range r.Swept {
+		swept[s.Mode] = s
+	}
 	for _, s := range r.Samples {
 		rows = append(rows, []string{
 			s.Mode, s.Datapath, s.Wire, s.Path, s.Measure, s.Metric, s.Params, strconv.Itoa(s.Round),
 			strconv.FormatFloat(s.Value, 'g', -1, 64), s.Unit, strconv.Itoa(s.MSS), s.Congestion, strconv.Itoa(s.Retransmits),
+			cmp.Or(swept[s.Mode].Of, s.Mode), swept[s.Mode].Values,
 		})
 	}
 	return c.WriteAll(rows)

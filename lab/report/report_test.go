@@ -106,7 +106,7 @@ func TestTextFits(t *testing.T) {
 			}
 		}
 	}
-	all := []*Results{first(read(t), 3), read(t), full(), long, first(full(), 3)}
+	all := []*Results{first(read(t), 3), read(t), full(), long, first(full(), 3), swept(withCost(full(), 14))}
 	for _, columns := range []int{80, 93, columns, 132} {
 		for i, r := range all {
 			r.Warnings = []string{strings.Repeat("much to say, ", 30)}

@@ -52,9 +52,10 @@ type Results struct {
 	// What follows is derived from the above, by Derive.
 	Verdict  Verdict   `json:"verdict"` // what it comes to
 	Summary  []Summary `json:"summary"`
-	Control  []Control `json:"control"`  // the pair of twins
-	Validity []Check   `json:"validity"` // every check, the derived ones first
-	Notes    []string  `json:"notes"`    // what the reader must know
+	Control  []Control `json:"control"`          // the pair of twins
+	Growth   []Growth  `json:"growth,omitempty"` // how numbers go with what is swept
+	Validity []Check   `json:"validity"`         // every check, the derived ones first
+	Notes    []string  `json:"notes"`            // what the reader must know
 }
 
 // Machine is what was measured on.

@@ -81,6 +81,13 @@ func (r *Results) text(out io.Writer, columns int, color bool) error {
 		w.grid(g)
 	}
 	r.textValidity(w)
+	for _, p := range r.growthPlots() {
+		w.title("How it changes: " + p.Title)
+		for _, s := range p.Sentences {
+			w.item("•", s)
+		}
+		w.grid(p.Table)
+	}
 	for _, s := range r.costSections() {
 		w.title("Path cost: " + s.Title)
 		w.grid(s.fitting(columns - 2))

@@ -69,7 +69,7 @@ func (r *Results) verdict() Verdict {
 	v := Verdict{Ranks: []Rank{}, Sentences: []string{}, Recommendations: []Recommendation{}}
 	c := r.costs(ranking)
 	if why := r.undecided(c); why != "" {
-		v.Sentences = append([]string{why}, r.otherSentences()...)
+		v.Sentences = append(append([]string{why}, r.otherSentences()...), r.growthSentences()...)
 		return v
 	}
 	v.Decided = true
@@ -82,6 +82,7 @@ func (r *Results) verdict() Verdict {
 			v.Sentences = append(v.Sentences, s)
 		}
 	}
+	v.Sentences = append(v.Sentences, r.growthSentences()...)
 	v.Recommendations = append(v.Recommendations, r.recommend(c)...)
 	return v
 }
