@@ -184,8 +184,10 @@ func (l *loader) podNetwork(lab *Lab) {
 
 // podsOf returns where a node first mentions pods.
 func podsOf(m *Machine) (hcl.Range, bool) {
-	if len(m.Pods) > 0 {
-		return m.Pods[0].Range, true
+	for _, p := range m.Pods {
+		if !p.Apart() {
+			return p.Range, true
+		}
 	}
 	at, ok := m.At["pod_cidr"]
 	return at, ok

@@ -213,6 +213,8 @@ type Pod struct {
 	Addresses []netip.Addr
 	Labels    map[string]string // with those that every pod has: node and pod
 	Serves    []Socket
+	In        string // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], or the network of another pod
+	Of        string // the pod of the same node whose network it shares
 	Range     hcl.Range
 	At        Ranges
 }

@@ -89,6 +89,7 @@ type loader struct {
 	spaces   int // namespaces so far
 	links    int // interfaces so far
 	pinned   map[*Interface][]pin
+	podNet   string // the name of the pod network; empty: there is none
 
 	repetitions []repetition
 }
@@ -233,6 +234,9 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.switches = map[string]*Switch{}
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}
+	if networks := blocks["network"]; len(networks) > 0 && len(networks[0].Labels) > 0 {
+		l.podNet = networks[0].Labels[0]
+	}
 	for _, b := range blocks["switch"] {
 		lab.Switches = append(lab.Switches, l.segments(b)...)
 	}

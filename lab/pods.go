@@ -31,6 +31,7 @@ func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 			}
 		}
 	}
+	l.sharing(m)
 }
 
 // pod decodes one of the pods that a block stands for; false when the node can have no more.
@@ -40,6 +41,7 @@ func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered ma
 	p.Addresses, _, _ = f.addresses("address")
 	own := f.labels("labels")
 	p.Serves = f.sockets("serve")
+	l.networks(p, f)
 	if in.dry || !l.checkName("pod", p.Name, at) {
 		return true
 	}

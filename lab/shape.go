@@ -53,7 +53,7 @@ var (
 	sweep = &shape{a: "a sweep", label: "what is swept", attrs: []string{"values"}, required: []string{"values"}}
 	on    = &shape{a: "an on block", label: "switch name", attrs: []string{"address", "name", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via", "weights"}, required: []string{"to", "via"}}
-	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "serve"}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "serve"}}
 )
 
 // terraform are blocks of Terraform that a lab has nothing like.

@@ -118,6 +118,9 @@ func Others(labs []string) bool {
 
 // OpenTarget opens the namespace of a machine or pod of a lab; it is an error that wraps fs.ErrNotExist when there is none.
 func OpenTarget(lab, target string) (place *Place, err error) {
+	if r, err := Load(lab); err == nil && r.Shared[target] != "" {
+		target = r.Shared[target]
+	}
 	if place, err = Open(lab + "." + strings.ReplaceAll(target, "/", ".")); err != nil {
 		return nil, err
 	}

@@ -114,6 +114,7 @@ type Record struct {
 	Mode     string            `json:"mode"`
 	Impair   plan.Impairments  `json:"impair,omitempty"` // of single links, since the lab was built
 	Names    Names             `json:"names"`
+	Shared   map[string]string `json:"shared,omitempty"` // whose namespaces the pods are in that have none of their own
 	Tool     string            `json:"tool"`
 	Saved    time.Time         `json:"saved"`
 }

@@ -41,6 +41,7 @@ type machineDocument struct {
 	Kind       string              `json:"kind"`
 	Namespace  string              `json:"namespace"`
 	Datapath   plan.Datapath       `json:"datapath"`
+	Shares     string              `json:"shares,omitempty"` // of a pod: the machine or pod in whose namespace it is
 	Interfaces []interfaceDocument `json:"interfaces"`
 }
 
@@ -166,6 +167,7 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
 	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}, Services: []serviceDocument{}}
 	want := &plan.State{}
+	var shared map[string]string
 	if r, err := testbed.Load(name); err != nil {
 		doc.Note = unrecorded(err)
 	} else {
@@ -179,7 +181,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		case err != nil:
 			doc.Note = err.Error()
 		default:
-			want = p.State
+			want, shared = p.State, p.Cluster.Shared()
 			if only == nil {
 				doc.Services = serviceDocuments(p.Cluster)
 				doc.outputs = p.Cluster.Lab.Outputs
@@ -200,7 +202,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 	if err != nil {
 		return doc, err
 	}
-	doc.Machines = machines(actual)
+	doc.Machines = sharing(machines(actual), shared)
 	for _, m := range doc.Machines {
 		if m.Kind == "switch" || m.Kind == "pod" {
 			continue
@@ -316,6 +318,20 @@ func machines(s *plan.State) []machineDocument {
 	return out
 }
 
+// sharing adds the pods that are in the namespace of one of the machines or pods.
+func sharing(all []machineDocument, shared map[string]string) []machineDocument {
+	var out []machineDocument
+	for _, m := range all {
+		out = append(out, m)
+		for _, pod := range slices.SortedFunc(maps.Keys(shared), plan.Natural) {
+			if shared[pod] == m.Name {
+				out = append(out, machineDocument{Name: pod, Kind: "pod", Namespace: m.Namespace, Datapath: m.Datapath, Shares: m.Name, Interfaces: []interfaceDocument{}})
+			}
+		}
+	}
+	return out
+}
+
 // leadingOutFirst orders a machine's interfaces.
 func (m machineDocument) leadingOutFirst(a, b interfaceDocument) int {
 	switch x, y := a.leadsOut(m.Kind), b.leadsOut(m.Kind); {
@@ -329,7 +345,7 @@ func (m machineDocument) leadingOutFirst(a, b interfaceDocument) int {
 
 // kindRank puts switches first, then what is plugged into them.
 func kindRank(m machineDocument) int {
-	return map[string]int{"switch": 0, "router": 1, "host": 2}[m.Kind]
+	return map[string]int{"switch": 0, "node": 1, "pod": 1, "router": 2, "host": 3}[m.Kind]
 }
 
 func (c *command) show(d labDocument, whole bool) {
@@ -445,6 +461,9 @@ func lines(label, below string, m machineDocument) (rows []row) {
 		return []row{{cells: []string{label, m.Kind, fmt.Sprintf("%d ports", ports), "", ""}, below: below}}
 	}
 	kind := m.Kind
+	if m.Shares != "" {
+		return []row{{cells: []string{label, kind, "in " + m.Shares, "", ""}, below: below}}
+	}
 	for _, nic := range m.Interfaces {
 		if nic.Kind == "veth" && len(nic.Addresses) == 0 {
 			continue
@@ -457,7 +476,7 @@ func lines(label, below string, m machineDocument) (rows []row) {
 		label, kind = below, ""
 	}
 	if kind != "" {
-		rows = append(rows, row{cells: []string{label, kind, "", "", ""}, below: below})
+		rows = append(rows, row{cells: []string{label, kind, "lo", "", ""}, below: below})
 	}
 	return rows
 }

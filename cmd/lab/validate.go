@@ -55,7 +55,7 @@ compare, and the settings of other mode blocks. It needs no root and touches not
 			}
 			pods := 0
 			for _, n := range p.Cluster.Nodes {
-				pods += len(n.Pods)
+				pods += len(n.AllPods())
 			}
 			fmt.Fprintln(c.out, hang(fmt.Sprintf("%s is valid: lab %s%s; switches %d, machines %d, pods %d.", s.name, l.Name, inMode(p), len(l.Switches), len(l.Machines), pods), width(c.out), 0))
 			return nil

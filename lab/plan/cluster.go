@@ -35,7 +35,8 @@ type Node struct {
 	*lab.Machine
 	Namespace string
 	Index     int
-	Pods      []*Pod
+	Pods      []*Pod // in the pod networks
+	Apart     []*Pod // in none: with the namespace of another, or one with nothing but lo
 
 	members []*Member // one for each pod network
 }
@@ -55,17 +56,53 @@ func (n *Node) PodCIDRs() []netip.Prefix {
 	return all
 }
 
+// AllPods returns the node's pods, those in pod networks first.
+func (n *Node) AllPods() []*Pod { return slices.Concat(n.Pods, n.Apart) }
+
+// share gives the pods that are in no pod network their namespaces.
+func (n *Node) share() {
+	named := map[string]*Pod{}
+	for _, p := range n.AllPods() {
+		named[p.Pod.Name] = p
+	}
+	for _, p := range n.Apart {
+		for root := p; ; root = named[root.Of] {
+			if root.In != lab.PodNetwork {
+				p.root, p.Namespace = root, root.Namespace
+				break
+			}
+		}
+	}
+}
+
 // Pod is a pod of a cluster.
 type Pod struct {
 	*lab.Pod
 	Namespace string
 	Node      *Node
-	Index     int    // within its node
+	Index     int    // among the pods of its node
 	NICs      []*NIC // its interfaces, one for each pod network that it is in
+
+	root *Pod // that whose namespace it shares; itself where that is its own
 }
 
-// Addresses returns the addresses of the pod's first interface: those that a person calls the pod's.
+// Shares is whose namespace the pod shares, as a person names it: node1, node1/p1; empty where it has one of its own.
+func (p *Pod) Shares() string {
+	switch {
+	case p.root.In == lab.HostNetwork:
+		return p.Node.Name
+	case p.root != p:
+		return p.root.Title()
+	}
+	return ""
+}
+
+// Addresses returns the addresses of the pod's first interface: those that a person calls the pod's. A pod in its node's
+// namespace has the node's.
 func (p *Pod) Addresses() []netip.Prefix {
+	if p = p.root; p.In == lab.HostNetwork {
+		return p.Node.Uplink().Addresses
+	}
 	if len(p.NICs) == 0 {
 		return nil
 	}
@@ -103,9 +140,19 @@ func newCluster(l *lab.Lab, name string) *Cluster {
 	c := &Cluster{Lab: l, Name: name, carriers: map[*lab.Machine]*Node{}, ipv6: speaksIPv6(l), own: ownVLANs(l)}
 	for i, m := range l.Of(lab.Node) {
 		n := &Node{Machine: m, Namespace: c.NamespaceOf(m.Name), Index: i}
-		for j, p := range m.Pods {
-			n.Pods = append(n.Pods, &Pod{Pod: p, Namespace: n.Namespace + "." + p.Name, Node: n, Index: j})
+		for _, p := range m.Pods {
+			pod := &Pod{Pod: p, Namespace: n.Namespace + "." + p.Name, Node: n, Index: len(n.Pods)}
+			pod.root = pod
+			switch p.In {
+			case "":
+				n.Pods = append(n.Pods, pod)
+				continue
+			case lab.HostNetwork:
+				pod.Namespace = n.Namespace
+			}
+			n.Apart = append(n.Apart, pod)
 		}
+		n.share()
 		c.Nodes = append(c.Nodes, n)
 		c.carriers[m] = n
 	}
@@ -194,7 +241,8 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 		}
 	}
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
+			names[p.Pod.Name+"."+n.Name] = nil // also of a pod without an address
 			add(p.Pod.Name+"."+n.Name, p.Addresses())
 		}
 	}
@@ -205,6 +253,19 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 		}
 	}
 	return names
+}
+
+// Shared says whose namespaces the pods are in that have none of their own: node1/p3 is in node1's, or in node1/p1's.
+func (c *Cluster) Shared() map[string]string {
+	shared := map[string]string{}
+	for _, n := range c.Nodes {
+		for _, p := range n.Apart {
+			if of := p.Shares(); of != "" {
+				shared[p.Title()] = of
+			}
+		}
+	}
+	return shared
 }
 
 // MAC derives a locally administered MAC address from what it is for.

@@ -41,7 +41,7 @@ func (serving) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			r.Serves = append(r.Serves, Serving{title, namespace, ports})
 		}
 		add(m.Name, n.Namespace, m.Serves)
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
 			add(p.Title(), p.Namespace, p.Serves)
 		}
 		if len(r.Serves) > 0 {

@@ -48,7 +48,7 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	ports := c.ServicePorts()
 	for _, n := range c.Nodes {
 		local := map[netip.Addr]bool{}
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
 			local[p.Address(false)] = true
 		}
 		isLocal := func(a netip.Addr) bool { return local[a] }
@@ -91,7 +91,7 @@ func (c *Cluster) ServicePorts() []kubeproxy.Port {
 	}
 	pods := map[lab.Backend]netip.Addr{}
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
 			pods[lab.Backend{Node: n.Name, Pod: p.Pod.Name}] = p.Address(false)
 		}
 	}

@@ -83,7 +83,10 @@ func (u underlay) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		}
 	}
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
+			if p.Shares() != "" {
+				continue
+			}
 			space(c, s, p.Namespace, p.Title(), "pod")
 		}
 	}

@@ -83,8 +83,10 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 			plan.Agent{Namespace: n.Namespace, Name: agent, Config: plan.Config(config), On: n.Uplink().Name},
 			plan.Link{Namespace: n.Namespace, Name: device, Device: plan.TUN{Agent: agent}, MTU: room(n.Node), TxQueueLen: queue},
 			plan.Address{Namespace: n.Namespace, Link: device, Prefix: netip.PrefixFrom(tunAddress(n), 32)},
-			plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot},
 		)
+		if c.CIDRs()[0] != n.PodCIDRs[0] { // else the node has all pods, and reaches them by its bridge
+			s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[0], Dev: device, Protocol: plan.ProtocolBoot})
+		}
 	}
 	return diags
 }

@@ -78,11 +78,17 @@ func modesOf(t *testing.T, name string) []variant {
 
 func load(t testing.TB, name string) *lab.Lab {
 	t.Helper()
+	return parse(t, name+".hcl", source(t, name))
+}
+
+// source is the text of a shipped lab.
+func source(t testing.TB, name string) string {
+	t.Helper()
 	text, ok := labs.Read(name)
 	if !ok {
 		t.Fatalf("no lab %s", name)
 	}
-	return parse(t, name+".hcl", string(text))
+	return string(text)
 }
 
 func parse(t testing.TB, name, text string) *lab.Lab {

@@ -79,8 +79,10 @@ func Bridge(c *plan.Net, s *plan.State, n *plan.Member, mtu int) {
 			s.Add(
 				plan.NewAddress(far.Namespace, far.Name, a),
 				plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: plan.Everywhere(gateway.Is6()), Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot},
-				plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[i], Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot},
 			)
+			if c.CIDRs()[i] != a.Masked() { // else the address brings it along, and CNI's plugin leaves that
+				s.Add(plan.Route{Namespace: far.Namespace, Table: plan.TableMain, Dst: c.CIDRs()[i], Via: gateway, Dev: far.Name, Protocol: plan.ProtocolBoot})
+			}
 		}
 	}
 }

@@ -21,7 +21,6 @@ import (
 
 // Responder is a running responder.
 type Responder struct {
-	own   string // the machine's namespace
 	mu    sync.Mutex
 	spots []*spot
 }
@@ -37,17 +36,20 @@ type spot struct {
 	why   error // why nowhere
 }
 
+func (s *spot) isPod() bool { return strings.Contains(s.Title, "/") }
+
 // New reads a configuration. The responder is at home in the namespace.
 func New(config []byte, namespace string) (*Responder, error) {
 	var c plan.Responder
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, err
 	}
-	r := &Responder{own: namespace}
+	r := &Responder{}
+	name, _, _ := strings.Cut(namespace, ".")
 	for _, s := range c.Serves {
 		at := &spot{Serving: s, log: log.Default()}
-		if s.Namespace != namespace { // a pod has a log of its own
-			at.log = log.New(logfile.New(testbed.AgentLog(s.Namespace, plan.ResponderAgent)), "", log.LstdFlags|log.Lmicroseconds)
+		if at.isPod() { // it has a log of its own, also where it shares a namespace
+			at.log = log.New(logfile.New(testbed.AgentLog(name+"."+strings.ReplaceAll(s.Title, "/", "."), plan.ResponderAgent)), "", log.LstdFlags|log.Lmicroseconds)
 		}
 		r.spots = append(r.spots, at)
 	}
@@ -143,7 +145,7 @@ func (r *Responder) Status() any {
 	for _, s := range r.spots {
 		n := s.answered.Load()
 		answered += n
-		if s.Namespace != r.own {
+		if s.isPod() {
 			pods++
 		}
 		line := fmt.Sprintf("%s on %s, %d answered", s.Title, strings.Join(s.Ports, " "), n)

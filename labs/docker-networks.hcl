@@ -1,0 +1,70 @@
+#   host "outside" 192.168.205.100
+#      │
+#   switch "lan"  192.168.205.0/24
+#      │ 192.168.205.10
+#   node "docker"
+#      │ cni0  172.17.0.1, what Docker calls docker0
+#      ├── web     172.17.0.2   docker run --network bridge
+#      │   └── tools            docker run --network container:web
+#      ├── client  172.17.0.3   docker run --network bridge
+#      ├── agent                docker run --network host
+#      └── batch                docker run --network none
+#
+# Docker's four types of networks side by side. A pod with networks = ["host"] is in its node's namespace, one with ["none"]
+# has nothing but lo, and one with ["pod:web"] is where web is: they share addresses, ports and lo.
+#
+#   lab exec docker/client -- curl web.docker:80        over the bridge
+#   lab exec docker/tools -- curl localhost:80          web and tools have one lo
+#   lab exec docker/client -- curl localhost:80         refused: client has its own
+#   lab exec outside -- curl 192.168.205.10:9100        agent answers at the node's address
+#   lab exec outside -- curl 192.168.205.10:30080       the bridge's pods are reached through the node
+#   lab exec docker/batch -- ip address                 lo, and nothing leads anywhere
+#
+# What docker run -p 30080:80 publishes is a service of type NodePort here.
+
+lab "docker-networks" {
+  about = "Docker's four network types side by side: bridge, host, none, container"
+}
+
+switch "lan" {
+  subnet = "192.168.205.0/24"
+}
+
+host "outside" {
+  on "lan" { address = "192.168.205.100" }
+}
+
+node "docker" {
+  on "lan" { address = "192.168.205.10" }
+  pod_cidr = "172.17.0.0/16"
+  pod "web" {
+    address = "172.17.0.2"
+    serve   = ["tcp/80"]
+  }
+  pod "client" { address = "172.17.0.3" }
+  pod "tools" {
+    networks = ["pod:web"]
+    serve    = ["tcp/8081"]
+  }
+  pod "agent" {
+    networks = ["host"]
+    serve    = ["tcp/9100"]
+  }
+  pod "batch" {
+    networks = ["none"]
+    serve    = ["tcp/80"]
+  }
+}
+
+network "bridge" {
+  cidr = "172.17.0.0/16"
+}
+
+service "published" {
+  type      = "NodePort"
+  endpoints = ["docker/web"]
+  port "http" {
+    port      = 80
+    node_port = 30080
+  }
+}
