@@ -12,6 +12,7 @@ import (
 // Services are the services of a cluster.
 type Services struct {
 	CIDR  netip.Prefix // that their addresses are of; IPv4
+	Proxy string       // one of [Proxies]: what translates them
 	All   []*Service   // in the order of the file
 	Range hcl.Range
 	At    Ranges
@@ -58,6 +59,9 @@ const (
 	NodePort  = "NodePort"
 )
 
+// Proxies lists what translates services: kube-proxy's modes.
+var Proxies = []string{"nftables", "iptables"}
+
 // ServiceTypes lists the types of services.
 var ServiceTypes = []string{ClusterIP, NodePort}
 
@@ -73,12 +77,14 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 	if len(settings) == 0 && len(blocks) == 0 {
 		return
 	}
-	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), At: Ranges{}}
+	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), Proxy: Proxies[0], At: Ranges{}}
 	lab.Services = all
 	if len(settings) > 0 {
 		l.once(settings)
 		f := l.fields(file.blocks["services"], settings[0].Body, l.eval)
-		all.CIDR, all.Range, all.At = f.serviceCIDR(), settings[0].DefRange(), f.at
+		all.Range, all.At = settings[0].DefRange(), f.at
+		all.CIDR = f.serviceCIDR(all.CIDR)
+		all.Proxy = cmp.Or(f.word("proxy", "proxy", Proxies), all.Proxy)
 	} else {
 		all.Range = blocks[0].DefRange()
 	}
@@ -94,8 +100,11 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 	l.nodePorts(all)
 }
 
-// serviceCIDR returns the zero Prefix where it is wrong.
-func (f *fields) serviceCIDR() netip.Prefix {
+// serviceCIDR returns the range given where it is left out, and the zero Prefix where it is wrong.
+func (f *fields) serviceCIDR(usual netip.Prefix) netip.Prefix {
+	if _, given := f.at["cidr"]; !given {
+		return usual
+	}
 	prefixes, places, ok := f.prefixes("cidr")
 	for i, p := range prefixes {
 		switch {

@@ -43,7 +43,7 @@ var (
 			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
-			"services": {a: "a services block", attrs: []string{"cidr"}, required: []string{"cidr"}},
+			"services": {a: "a services block", attrs: []string{"cidr", "proxy"}},
 			"service": {a: "a service", label: "name", attrs: []string{"address", "endpoints", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},

@@ -32,7 +32,7 @@ var other = map[string]string{
 var (
 	written = regexp.MustCompile(`\b(?:\d{1,3}\.){3}\d{1,3}\b(?:/\d+)?`)
 	hop     = regexp.MustCompile(`(?:\d{1,3}\.){3}\d{1,3}/\d+ via (?:\d{1,3}\.){3}\d{1,3}`)
-	fixed   = regexp.MustCompile(`^(169\.254|224|0)\.`) // the same everywhere
+	fixed   = regexp.MustCompile(`^(127|169\.254|224|0)\.`) // the same everywhere
 )
 
 // ground is what a lab has: every address and network, and every line of its plans, in all modes that it can be planned in.
@@ -70,6 +70,11 @@ func ground(t *testing.T, name string) (has map[string]bool, lines string) {
 			}
 		}
 		lines += planned(l, mode, plan.AllFeatures())
+	}
+	if l.Services != nil {
+		for _, l.Services.Proxy = range lab.Proxies {
+			lines += planned(l, "", plan.AllFeatures())
+		}
 	}
 	for _, a := range written.FindAllString(lines, -1) {
 		has[a] = true

@@ -81,6 +81,18 @@ func TestGoldenPlans(t *testing.T) {
 				golden(t, filepath.Join("..", "labs", "golden", name+"."+mode+".txt"), planned(l, mode, plan.AllFeatures()))
 			})
 		}
+		if l.Services == nil {
+			continue
+		}
+		for _, proxy := range lab.Proxies {
+			if proxy != l.Services.Proxy {
+				t.Run(name+"/"+proxy, func(t *testing.T) {
+					other, services := *l, *l.Services
+					services.Proxy, other.Services = proxy, &services
+					golden(t, filepath.Join("..", "labs", "golden", name+"."+proxy+".txt"), planned(&other, "", plan.AllFeatures()))
+				})
+			}
+		}
 	}
 }
 

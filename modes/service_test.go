@@ -49,3 +49,37 @@ func TestServicesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestProxyIsChosen: the command line's proxy takes the place of the file's; one that is none, or for a lab without services,
+// is refused, and so is iptables where the kernel lacks it.
+func TestProxyIsChosen(t *testing.T) {
+	build := func(name, proxy string, without plan.Feature) (*plan.Plan, string) {
+		text, _ := labs.Read(name)
+		l, _, diags := lab.Load(name+".hcl", text, lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		f := plan.AllFeatures()
+		delete(f, without)
+		p, diags := plan.Build(l, plan.Options{Proxy: proxy, Modes: All, Features: f})
+		return p, diags.Error()
+	}
+	for _, tt := range []struct {
+		lab, proxy string
+		without    plan.Feature
+		is, says   string
+	}{
+		{"services", "", "", "nftables", ""},
+		{"services", "iptables", "", "iptables", ""},
+		{"services", "iptable", "", "", `did you mean "iptables"`},
+		{"three-node", "iptables", "", "", "has no services"},
+		{"three-node", "", "", "", ""},
+		{"services", "iptables", plan.FeatureIPTables, "", "modprobe -a nft_compat"},
+		{"services", "nftables", plan.FeatureIPTables, "nftables", ""},
+	} {
+		p, said := build(tt.lab, tt.proxy, tt.without)
+		if (p == nil) != (tt.says != "") || p != nil && p.Proxy != tt.is || !strings.Contains(strings.ToLower(said), strings.ToLower(tt.says)) {
+			t.Errorf("lab %s, --proxy %q, without %q: %s", tt.lab, tt.proxy, tt.without, said)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -212,14 +213,31 @@ func (p *places) before(place int) uint64 {
 
 var firewallProbes = []probe{
 	{plan.FeatureNFTables, []string{"nf_tables", "nft_chain_nat", "nft_masq"}, func(*netlink.Handle) error {
-		conn, err := netfilter.Dial()
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
 		r := nft.NewRuleset(nft.IPv4, "probe")
 		r.Base("c", "nat", nft.Postrouting, nft.PrioritySNAT)
 		r.Rule("c", nft.Masquerade(0))
-		return conn.Do(context.Background(), netfilter.Steps(r), func(int) {})
+		return loads(r)
 	}},
+	{plan.FeatureIPTables, []string{"nft_compat", "xt_comment", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_mark", "xt_nat", "xt_MASQUERADE", "ipt_REJECT", "xt_tcpudp"}, func(*netlink.Handle) error {
+		r := nft.NewRuleset(nft.IPv4, "nat")
+		r.Base("POSTROUTING", "nat", nft.Postrouting, nft.PrioritySNAT)
+		r.Base("OUTPUT", "nat", nft.Output, nft.PriorityDNAT)
+		r.Rule("POSTROUTING", nft.Comment("probe"), nft.State(nft.StateNew), nft.ToLocal(), nft.Probably(0.5), nft.MasqueradesByLot())
+		r.Rule("OUTPUT", nft.Seen("probe", 1), nft.Mark(1, 1))
+		r.Rule("OUTPUT", nft.Is("meta l4proto", "tcp"), nft.AnyPort("tcp"), nft.DNATs(netip.MustParseAddrPort("192.0.2.1:80")))
+		f := nft.NewRuleset(nft.IPv4, "filter")
+		f.Base("INPUT", "filter", nft.Input, nft.PriorityFilter)
+		f.Rule("INPUT", nft.Rejects())
+		return errors.Join(loads(r), loads(f))
+	}},
+}
+
+// loads tries a ruleset.
+func loads(r *nft.Ruleset) error {
+	conn, err := netfilter.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Do(context.Background(), netfilter.Steps(r), func(int) {})
 }

@@ -112,6 +112,7 @@ type Record struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Mode     string            `json:"mode"`
+	Proxy    string            `json:"proxy,omitempty"`
 	Impair   plan.Impairments  `json:"impair,omitempty"` // of single links, since the lab was built
 	Names    Names             `json:"names"`
 	Shared   map[string]string `json:"shared,omitempty"` // whose namespaces the pods are in that have none of their own

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"labnet/lab"
 )
 
 // offered is what a shell would offer, which leaves out what does not begin as what is typed.
@@ -74,6 +76,9 @@ func TestCompleteModes(t *testing.T) {
 	inFolder(t, map[string]string{"a.hcl": variants, "b.hcl": tiny})
 	if got := complete(t, "up", "--mode", "vx"); !slices.Equal(got, []string{"vxlan"}) {
 		t.Errorf("which of two definitions is not known, and yet %q", got)
+	}
+	if got := complete(t, "up", "--proxy", ""); !slices.Equal(got, lab.Proxies) {
+		t.Errorf("up --proxy: %q", got)
 	}
 	if got := complete(t, "up", "a.hcl", "--mode", "vx"); !slices.Equal(got, []string{"vxlan", "vxlan-direct"}) {
 		t.Errorf("the named of two: %q", got)

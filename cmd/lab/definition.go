@@ -33,6 +33,7 @@ func (s *source) load() (*lab.Lab, lab.Files, hcl.Diagnostics) {
 // choice is what a person says about a definition on the command line.
 type choice struct {
 	mode     string
+	proxy    string
 	instance string
 	vars     []string
 	varFiles []string
@@ -46,13 +47,20 @@ func (ch *choice) inputFlags(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("var-file", "hcl", "vars")
 }
 
-// allFlags adds also --mode and --name.
+// allFlags adds also --mode, --proxy and --name.
 func (ch *choice) allFlags(cmd *cobra.Command) {
 	ch.inputFlags(cmd)
 	cmd.Flags().StringVar(&ch.mode, "mode", "", "connect the pods in this `mode`, whatever the file says")
 	cmd.Flags().StringVar(&ch.instance, "name", "", "call this instance of the lab `name`")
 	ch.modeCompletion(cmd)
+	ch.proxyFlag(cmd)
 	completeFlag(cmd, "name", runningLabs)
+}
+
+// proxyFlag adds --proxy.
+func (ch *choice) proxyFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&ch.proxy, "proxy", "", "translate services with this `proxy`: "+lab.Enumerate(lab.Proxies, "or"))
+	completeFlag(cmd, "proxy", func(*cobra.Command) []string { return lab.Proxies })
 }
 
 // find finds the definition that arg means.
@@ -168,7 +176,7 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 	if ch.instance != "" && !lab.ValidName(ch.instance) {
 		return nil, refuse("--name %s: a name has lower-case letters, digits and hyphens, begins and ends with a letter or digit, and has at most 63 characters", ch.instance)
 	}
-	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Impair: ch.impair, Modes: modes.All, Features: f})
+	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Proxy: ch.proxy, Impair: ch.impair, Modes: modes.All, Features: f})
 	return p, c.judge(files, diags)
 }
 
@@ -181,7 +189,7 @@ func (ch *choice) impaired(l *lab.Lab) {
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Impair: p.Cluster.Impaired(), Names: p.Cluster.Names(), Shared: p.Cluster.Shared(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Proxy: p.Proxy, Impair: p.Cluster.Impaired(), Names: p.Cluster.Names(), Shared: p.Cluster.Shared(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.
@@ -190,7 +198,7 @@ func (c *command) running(name string, f plan.Features) (*plan.Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the definition of lab %s, kept below /run/lab: %w; %s", name, err, writesAgain)
 	}
-	return c.build(recorded(r), choice{mode: r.Mode, instance: name, impair: r.Impair}, f)
+	return c.build(recorded(r), choice{mode: r.Mode, proxy: r.Proxy, instance: name, impair: r.Impair}, f)
 }
 
 // recorded is the definition that a lab was made from, with the values that it had then.

@@ -102,7 +102,7 @@ It is kept until "lab down": "lab up" leaves it, "lab up --reset" undoes it, and
 				only = append(only, before.Cluster.Qdiscs(p.machine, p.nic)...)
 			}
 			s := recorded(r)
-			p, err := c.build(s, choice{mode: r.Mode, instance: name, impair: all}, f)
+			p, err := c.build(s, choice{mode: r.Mode, proxy: r.Proxy, instance: name, impair: all}, f)
 			if err != nil {
 				return err
 			}

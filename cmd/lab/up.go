@@ -27,14 +27,15 @@ func (c *command) up() *cobra.Command {
 		Aliases: []string{"deploy", "apply"},
 		Short:   "Build, repair or change a lab as its definition says",
 		Long: `Builds the lab that FILE defines. Run again, it changes nothing, or repairs what has drifted, or, with another
---mode, changes the mode of the running cluster in place: pods keep their namespaces and, where the modes agree,
-their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
+--mode or --proxy, changes that of the running cluster in place: pods keep their namespaces and, where the modes
+agree, their addresses. An error or Ctrl-C in a first build removes what was built; in a change it leaves what a repeated
 "lab up" completes.
 
 FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs that ship with the program:
 ` + strings.Join(labs.Names(), ", "),
 		Example: `  lab up three-node
   lab up three-node --mode vxlan
+  lab up services --proxy iptables
   lab up three-node --name blue --var pods=5
   lab up lab.hcl -v                 # print every change as it is made`,
 		Args:              atMost(1),

@@ -1,8 +1,3 @@
-// Package kubeproxy computes what kube-proxy would write into the kernel of a node, from the services of a cluster and their
-// endpoints. It is pure: the result is a value of labnet/lab/nft.
-//
-// [NFTables] is kube-proxy v1.36 with --proxy-mode=nftables, held against what that program made. One thing differs:
-// kube-proxy adds services in the order of a Go map, which is another each time; here it is the order in which they are given.
 package kubeproxy
 
 import (
@@ -10,43 +5,25 @@ import (
 	"encoding/base32"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"labnet/lab/nft"
 )
 
-// Port is one port of a service.
-type Port struct {
-	Service   string // default/web
-	Name      string // http
-	Protocol  string // tcp, udp
-	Address   netip.Addr
-	Port      uint16
-	NodePort  uint16 // 0: it has none
-	Endpoints []netip.AddrPort
+// base is what the names of the port's chains have in common, and endpointBase likewise those of one endpoint.
+func (p Port) base() string { return hashed(fmt.Sprintf("%s/%s/%s", p.Service, p.Protocol, p.Name)) }
+
+func (p Port) endpointBase(e netip.AddrPort) string {
+	return hashed(fmt.Sprintf("%s/%s/%s__%s/%d", p.Service, p.Protocol, p.Name, strings.ReplaceAll(e.Addr().String(), ":", "."), e.Port()))
 }
 
-func (p Port) String() string { return p.Service + ":" + p.Name }
-
-// chain is the name of one of the port's chains.
-func (p Port) chain(kind string) string {
-	name := fmt.Sprintf("%s/%s/%s", p.Service, p.Protocol, p.Name)
+func hashed(name string) string {
 	sum := sha256.Sum256([]byte(name))
-	return kind + "-" + base32.StdEncoding.EncodeToString(sum[:])[:8] + "-" + name
-}
-
-// Node is what a proxy knows of the node that it runs on, in one family.
-type Node struct {
-	Family   nft.Family            // nft.IPv4 or nft.IPv6
-	Pods     netip.Prefix          // the pods' addresses; connections from elsewhere are masqueraded. Zero: it knows none
-	Services netip.Prefix          // the services' addresses; zero likewise
-	Address  netip.Addr            // where node ports are accepted; zero: at every local address
-	Local    func(netip.Addr) bool // whether an endpoint is on this node
+	return base32.StdEncoding.EncodeToString(sum[:])[:8] + "-" + name
 }
 
 // TableName is the name of the table.
 const TableName = "kube-proxy"
-
-const masqueradeMark = 0x4000
 
 // NFTables is the table of a node.
 func NFTables(n Node, ports []Port) *nft.Ruleset {
@@ -189,7 +166,10 @@ func (t *table) atNode() []nft.Part {
 
 // services finds the service of a packet, and masquerading gives it the node's address where the answer must come back here.
 func (t *table) services() {
-	if t.node.Pods.IsValid() {
+	switch {
+	case t.node.MasqueradeAll:
+		t.commented("services", "masquerade all clusterIP traffic", nft.In(t.sets["cluster-ips"], t.daddr), nft.SetMark(masqueradeMark))
+	case t.node.Pods.IsValid():
 		t.commented("services", "masquerade clusterIP traffic from outside cluster",
 			nft.In(t.sets["cluster-ips"], t.daddr), nft.Not(t.saddr, t.node.Pods), nft.SetMark(masqueradeMark))
 	}
@@ -206,29 +186,109 @@ func (t *table) services() {
 
 // port adds what belongs to one port of a service.
 func (t *table) port(p Port) {
-	t.element("cluster-ips", "", "", []string{t.daddr}, p.Address)
+	r := t.node.reach(p)
+	service, local, external := "service-"+p.base(), "local-"+p.base(), "external-"+p.base()
+	internal, outer := service, service
+	if p.InternalLocal {
+		internal = local
+	}
+	if p.ExternalLocal {
+		outer = local
+	}
+	nothing := "drop" // is what becomes of packets where others have endpoints
 	if len(p.Endpoints) == 0 {
-		const refused = "goto reject-chain"
-		t.element("no-endpoint-services", refused, p.String(), t.socket(), p.Address, p.Protocol, p.Port)
-		if p.NodePort != 0 {
-			t.element("no-endpoint-nodeports", refused, p.String(), nodePort, p.Protocol, p.NodePort)
-		}
-		return
+		nothing = "goto reject-chain"
 	}
-	service := p.chain("service")
-	t.chain(service, "")
-	t.Rule(service, nft.Is("meta l4proto", p.Protocol), nft.DNAT(p.Endpoints...))
-	t.element("service-ips", "goto "+service, "", t.socket(), p.Address, p.Protocol, p.Port)
+	t.element("cluster-ips", "", "", []string{t.daddr}, p.Address)
+	t.way(p, p.Address, r.internal, r.internal, internal, nothing)
+	some := len(p.Endpoints) > 0
+	if p.Balancer.IsValid() {
+		t.way(p, p.Balancer, some, r.external, external, nothing)
+	}
 	if p.NodePort != 0 {
-		external := p.chain("external")
-		t.chain(external, "")
-		t.commented(external, "masquerade", nft.SetMark(masqueradeMark))
-		t.Rule(external, nft.Then(nft.Goto, service))
-		t.element("service-nodeports", "goto "+external, "", nodePort, p.Protocol, p.NodePort)
+		if some {
+			t.element("service-nodeports", "goto "+external, "", nodePort, p.Protocol, p.NodePort)
+		}
+		if !r.external {
+			t.element("no-endpoint-nodeports", nothing, p.String(), nodePort, p.Protocol, p.NodePort)
+		}
 	}
-	for _, e := range p.Endpoints {
+	if len(r.cluster) > 0 {
+		t.balance(p, service, r.cluster)
+	}
+	if len(r.local) > 0 {
+		t.balance(p, local, r.local)
+	}
+	if some && r.outside {
+		t.outside(p, external, service, outer, r.external)
+	}
+	for _, e := range r.all {
 		if t.node.Local(e.Addr()) {
 			t.element("hairpin-connections", "", "", []string{t.saddr, t.daddr, "meta l4proto", "th dport"}, e.Addr(), e.Addr(), p.Protocol, e.Port())
 		}
+		if p.Affinity != 0 {
+			t.keeps(p, e)
+		}
 	}
+}
+
+// way leads from an address to a chain, and says what becomes of packets where that does not translate them.
+func (t *table) way(p Port, to netip.Addr, leads, answers bool, chain, nothing string) {
+	if leads {
+		t.element("service-ips", "goto "+chain, "", t.socket(), to, p.Protocol, p.Port)
+	}
+	if !answers {
+		t.element("no-endpoint-services", nothing, p.String(), t.socket(), to, p.Protocol, p.Port)
+	}
+}
+
+// outside is the chain of what comes by a node port or a load balancer.
+func (t *table) outside(p Port, chain, cluster, policy string, answers bool) {
+	t.chain(chain, "")
+	if !p.ExternalLocal {
+		t.commented(chain, "masquerade", nft.SetMark(masqueradeMark))
+	} else {
+		if t.node.Pods.IsValid() {
+			t.commented(chain, "short-circuit pod traffic", nft.Is(t.saddr, t.node.Pods), nft.Then(nft.Goto, cluster))
+		}
+		t.commented(chain, "masquerade local traffic", nft.Local("saddr"), nft.SetMark(masqueradeMark))
+		t.commented(chain, "short-circuit local traffic", nft.Local("saddr"), nft.Then(nft.Goto, cluster))
+	}
+	if answers {
+		t.Rule(chain, nft.Then(nft.Goto, policy))
+	}
+}
+
+// balance is the chain that chooses one of several endpoints: by lot, or the one that the client had.
+func (t *table) balance(p Port, chain string, endpoints []netip.AddrPort) {
+	t.chain(chain, "")
+	if p.Affinity == 0 {
+		t.Rule(chain, nft.Is("meta l4proto", p.Protocol), nft.DNAT(endpoints...))
+		return
+	}
+	var to []string
+	for _, e := range endpoints {
+		to = append(to, "endpoint-"+p.endpointBase(e))
+		t.Rule(chain, nft.In(t.affinity(p, e), t.saddr), nft.Then(nft.Goto, to[len(to)-1]))
+	}
+	t.Rule(chain, nft.ByLot(to...))
+}
+
+// affinity is the set of the clients that an endpoint has.
+func (t *table) affinity(p Port, e netip.AddrPort) nft.Set {
+	s := nft.SetOf(t.node.Family, TableName, "affinity-"+p.endpointBase(e), nft.Dynamic|nft.TimeoutSet, t.saddr)
+	s.Size, s.Timeout = dynamicSize, uint64(p.Affinity)*1000
+	return s
+}
+
+const dynamicSize = 65535 // nft(8) gives one that packets add to
+
+// keeps is what an endpoint has of its own where clients keep theirs.
+func (t *table) keeps(p Port, e netip.AddrPort) {
+	chain := "endpoint-" + p.endpointBase(e)
+	set := t.affinity(p, e)
+	t.Sets = append(t.Sets, set)
+	t.chain(chain, "")
+	t.Rule(chain, nft.Refresh(set, t.saddr))
+	t.Rule(chain, nft.Is("meta l4proto", p.Protocol), nft.SendTo(e))
 }

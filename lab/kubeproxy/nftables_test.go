@@ -25,12 +25,7 @@ func TestDump(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoints := []netip.AddrPort{netip.MustParseAddrPort("10.42.0.2:8080"), netip.MustParseAddrPort("10.42.1.2:8080")}
-	port := Port{Service: "default/web", Name: "http", Protocol: "tcp", Port: 80, Address: netip.MustParseAddr("10.43.0.10"), Endpoints: endpoints}
-	outside, empty := port, port
-	outside.Service, outside.Address, outside.NodePort = "default/webnp", netip.MustParseAddr("10.43.0.11"), 30080
-	empty.Service, empty.Address, empty.Endpoints = "default/empty", netip.MustParseAddr("10.43.0.12"), nil
-	got := NFTables(node(nft.IPv4), []Port{port, outside, empty}).Text() + NFTables(node(nft.IPv6), nil).Text()
+	got := NFTables(node(nft.IPv4), dumped()).Text() + NFTables(node(nft.IPv6), nil).Text()
 	if got != string(want) {
 		t.Errorf("not what kube-proxy made:\n%s", got)
 	}

@@ -71,6 +71,39 @@ func DNAT(to ...netip.AddrPort) Part {
 	}
 }
 
+// SendTo translates the destination to one address and port.
+func SendTo(to netip.AddrPort) Part {
+	family := IPv4
+	if to.Addr().Is6() {
+		family = IPv6
+	}
+	return Do(
+		Immediate{Dreg: 1, Data: Data{Value: to.Addr().AsSlice()}}, Immediate{Dreg: 2, Data: Data{Value: binary.BigEndian.AppendUint16(nil, to.Port())}},
+		NAT{Type: 1, Family: uint32(family), AddrMin: 1, AddrMax: 1, PortMin: 2, PortMax: 2, Flags: rangeAddress | rangePort},
+	)
+}
+
+// ByLot goes on in one of several chains.
+func ByLot(chains ...string) Part {
+	return func(b *builder) {
+		s := Set{Family: b.family, KeyType: typeInteger.id, KeyLen: 4, Userdata: machineOrder}.ToVerdicts()
+		var elements []Element
+		for i, c := range chains {
+			elements = append(elements, Element{Key: string(binary.NativeEndian.AppendUint32(nil, uint32(i))), Verdict: "goto " + c})
+		}
+		verdict := Reg(0)
+		b.add(Numgen{Dreg: 1, Modulus: uint32(len(chains)), Type: 1}, Lookup{Sreg: 1, Dreg: &verdict, Inline: NewInline(s, elements)})
+	}
+}
+
+// Refresh adds the packet's fields to a set whose elements go after some time, or lets that time begin anew.
+func Refresh(s Set, names ...string) Part {
+	return func(b *builder) {
+		b.loads(names)
+		b.add(Dynset{Set: s.Name, Op: 1, SregKey: 1})
+	}
+}
+
 // mapTo is a map to addresses and ports; length is that of an address.
 func mapTo(a netip.Addr, key, keyLen uint32) (s Set, length uint32) {
 	t := typeIPv4

@@ -35,7 +35,7 @@ var translations = map[string]translation{
 	"SNAT 2":       {40, func(info []byte, f Family) string { return "snat" + rangeText(info, f) }},
 	"DNAT 0":       {20, func(info []byte, _ Family) string { return "dnat" + range4Text(info) }},
 	"SNAT 0":       {20, func(info []byte, _ Family) string { return "snat" + range4Text(info) }},
-	"MASQUERADE 0": {20, func(info []byte, _ Family) string { return "masquerade" + range4Text(info) }},
+	"MASQUERADE 0": {20, masqueradeText},
 	"REJECT 0":     {4, rejectText},
 }
 
@@ -196,6 +196,13 @@ func rangeText(info []byte, family Family) string {
 // range4Text writes a struct nf_nat_ipv4_multi_range_compat.
 func range4Text(info []byte) string {
 	return natRangeText(binary.NativeEndian.Uint32(info[4:]), info[8:12], info[12:16], info[16:18], info[18:20])
+}
+
+func masqueradeText(info []byte, family Family) string {
+	if family == IPv6 && len(info) >= 40 { // a struct nf_nat_range
+		return "masquerade" + rangeText(info, family)
+	}
+	return "masquerade" + range4Text(info)
 }
 
 func natRangeText(flags uint32, from, to, portFrom, portTo []byte) string {

@@ -27,6 +27,7 @@ type Layer interface {
 type Options struct {
 	Instance string // name of the instance; empty: the lab's own
 	Mode     string // overrides the network's mode
+	Proxy    string // overrides the services' proxy
 	Wire     string // overrides the switches' wire model
 	Rate     uint64 // bit/s; overrides the switches' rate
 	Impair   Impairments
@@ -39,6 +40,7 @@ type Plan struct {
 	Cluster  *Cluster
 	ModeName string // as asked for: the variant's name
 	Mode     Mode   // nil where the lab has no pod network
+	Proxy    string // what translates services; empty where the lab has none
 	State    *State
 
 	layers []Layer
@@ -105,7 +107,9 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 			Subject:  l.Range.Ptr(),
 		})
 	}
-	if diags.HasErrors() {
+	var more hcl.Diagnostics
+	p.Proxy, more = chosenProxy(l, opt)
+	if diags = append(diags, more...); diags.HasErrors() {
 		return nil, diags
 	}
 	p.Cluster = newCluster(l.In(p.ModeName), cmp.Or(opt.Instance, l.Name))

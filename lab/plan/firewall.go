@@ -153,8 +153,11 @@ func command(namespace, format string, args ...any) string {
 // quote hides from the shell what nft(8) is to read.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// add lists a whole table, as "nft list" does.
+// add lists a whole table, as "nft list" does, or as iptables-save where it has matches and targets of iptables.
 func (t Table) add(parts []Object) []string {
+	if text, ok := saved(ruleset(t, parts)); ok {
+		return []string{fmt.Sprintf("ip netns exec %s %s-restore --noflush <<'EOF'\n%sEOF", t.Namespace, iptables(t.Family), text)}
+	}
 	return []string{command(t.Namespace, "-f - <<'EOF'\n%sEOF", ruleset(t, parts).Text())}
 }
 
@@ -259,8 +262,55 @@ func (r ChainRule) words() string {
 	return quote(fmt.Sprintf("%s comment \"%s\"", r.Words, r.Comment))
 }
 
+// iptables is the program for a family.
+func iptables(f nft.Family) string {
+	if f == nft.IPv6 {
+		return "ip6tables"
+	}
+	return "iptables"
+}
+
+// saved is a table as iptables-save prints it. nft(8) has no words for all that is in it.
+func saved(r *nft.Ruleset) (string, bool) {
+	if !slices.ContainsFunc(r.Rules, func(l nft.Rule) bool { return !l.Exprs.Plain() }) || len(r.Sets)+len(r.Objects) > 0 {
+		return "", false
+	}
+	text := "*" + r.Tables[0].Name + "\n"
+	for _, c := range r.Chains {
+		policy := "-"
+		if c.Type != "" {
+			policy = map[uint32]string{nft.Accept: "ACCEPT", nft.Drop: "DROP"}[c.Policy]
+		}
+		text += fmt.Sprintf(":%s %s [0:0]\n", c.Name, policy)
+	}
+	rules := map[string]string{} // by chain
+	for _, l := range r.Rules {
+		words, ok := l.IPTables()
+		if !ok {
+			return "", false
+		}
+		rules[l.Chain] += fmt.Sprintf("-A %s %s\n", l.Chain, words)
+	}
+	for _, c := range r.Chains {
+		text += rules[c.Name]
+	}
+	return text + "COMMIT\n", true
+}
+
+// iptables is what the rule says where nft(8) has no words for it.
+func (r ChainRule) iptables(verb string, number ...any) (string, bool) {
+	words, ok := r.Rule().IPTables()
+	if !ok || r.Exprs.Plain() {
+		return "", false
+	}
+	return fmt.Sprintf("ip netns exec %s %s -t %s %s %s%s %s", r.Namespace, iptables(r.Family), r.Table, verb, r.Chain, fmt.Sprint(number...), words), true
+}
+
 // Add puts the rule at its place, where those before it stand already.
 func (r ChainRule) Add() []string {
+	if line, ok := r.iptables("-I", " ", r.Place+1); ok {
+		return []string{line}
+	}
 	if r.Place <= 0 {
 		return []string{command(r.Namespace, "insert rule %s %s", r.chain(), r.words())}
 	}
@@ -268,6 +318,9 @@ func (r ChainRule) Add() []string {
 }
 func (r ChainRule) Set(before Object) ([]string, bool) {
 	was, ok := before.(ChainRule)
+	if line, iptables := r.iptables("-R", " ", r.Place+1); iptables {
+		return []string{line}, ok
+	}
 	return []string{command(r.Namespace, "replace rule %s handle %d %s", r.chain(), was.Handle, r.words())}, ok
 }
 func (r ChainRule) Del() []string {

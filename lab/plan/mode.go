@@ -70,6 +70,8 @@ const (
 	FeatureTBF      Feature = "tbf"
 	FeatureNetem    Feature = "netem"
 	FeatureNFTables Feature = "nftables"
+	// FeatureIPTables is iptables' own matches and targets in rules of nftables.
+	FeatureIPTables Feature = "iptables"
 	// FeatureVLANFiltering is a bridge that knows VLANs.
 	FeatureVLANFiltering Feature = "vlan_filtering"
 	// FeatureBridgeNetfilter is br_netfilter: bridged packets pass the firewall when a sysctl says so.
@@ -83,7 +85,7 @@ const (
 )
 
 // features lists all of them. Those of a type of link stand beside it: see [feature].
-var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
+var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureIPTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
 
 // feature is one that is called as the module which has it.
 func feature(module Feature) Feature {
@@ -100,6 +102,8 @@ func (f Feature) remedy() string {
 		return "Load the module with \"modprobe sch_netem\" (Debian: in linux-image-amd64, not in the cloud kernel), or use a kernel built with CONFIG_NET_SCH_NETEM."
 	case FeatureNFTables:
 		return "Load the modules with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or use a kernel built with CONFIG_NF_TABLES and CONFIG_NFT_MASQ."
+	case FeatureIPTables:
+		return "Load the modules with \"modprobe -a nft_compat xt_comment xt_conntrack xt_addrtype xt_statistic xt_recent xt_mark xt_nat xt_MASQUERADE ipt_REJECT xt_tcpudp\", or use a kernel built with CONFIG_NFT_COMPAT and those."
 	case FeatureVLANFiltering:
 		return "Use a kernel built with CONFIG_BRIDGE_VLAN_FILTERING."
 	case FeatureEBPF:

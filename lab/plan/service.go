@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,11 +19,33 @@ type services struct {
 	net  *Net
 }
 
-func (l services) Needs(c *Cluster) []Need {
-	return []Need{{Feature: FeatureNFTables, By: "services", At: c.Lab.Services.Range}}
+// chosenProxy is what translates the lab's services.
+func chosenProxy(l *lab.Lab, opt Options) (string, hcl.Diagnostics) {
+	var d *hcl.Diagnostic
+	switch {
+	case l.Services == nil && opt.Proxy == "":
+		return "", nil
+	case l.Services == nil:
+		d = &hcl.Diagnostic{Summary: "No services", Subject: l.Range.Ptr(), Detail: fmt.Sprintf("A proxy was asked for, but lab %q has no services. Add one, or leave the proxy out.", l.Name)}
+	case opt.Proxy != "" && !slices.Contains(lab.Proxies, opt.Proxy):
+		d = &hcl.Diagnostic{Summary: "Unknown proxy", Detail: fmt.Sprintf("There is no proxy %q.%s", opt.Proxy, lab.Suggest(opt.Proxy, lab.Proxies, "There are"))}
+	default:
+		return cmp.Or(opt.Proxy, l.Services.Proxy), nil
+	}
+	d.Severity = hcl.DiagError
+	return "", hcl.Diagnostics{d}
 }
 
-// Plan gives each node the table that kube-proxy would make there, in both families: also that of IPv6, which is empty.
+func (l services) Needs(c *Cluster) []Need {
+	at := c.Lab.Services.At.Of("proxy", c.Lab.Services.Range)
+	needs := []Need{{Feature: FeatureNFTables, By: "services", At: c.Lab.Services.Range}}
+	if l.plan.Proxy == "iptables" {
+		needs = append(needs, Need{Feature: FeatureIPTables, By: "services with proxy = \"iptables\"", At: at})
+	}
+	return needs
+}
+
+// Plan gives each node the tables that kube-proxy would make there, in both families: also those of IPv6, which are empty.
 func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	if _, joins := l.plan.Mode.(Joiner); joins {
 		return hcl.Diagnostics{{
@@ -52,10 +75,17 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			local[p.Address(false)] = true
 		}
 		isLocal := func(a netip.Addr) bool { return local[a] }
-		s.AddRuleset(n.Namespace, kubeproxy.NFTables(kubeproxy.Node{
-			Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), Local: isLocal,
-		}, ports))
-		s.AddRuleset(n.Namespace, kubeproxy.NFTables(kubeproxy.Node{Family: nft.IPv6, Local: isLocal}, nil))
+		four := kubeproxy.Node{Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), Local: isLocal}
+		six := kubeproxy.Node{Family: nft.IPv6, Local: isLocal}
+		switch l.plan.Proxy {
+		case "iptables":
+			s.AddRuleset(n.Namespace, kubeproxy.IPTables(four, ports))
+			s.AddRuleset(n.Namespace, kubeproxy.IPTables(six, nil))
+			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/all/route_localnet", Value: "1"}) // node ports of 127.0.0.1
+		default:
+			s.AddRuleset(n.Namespace, kubeproxy.NFTables(four, ports))
+			s.AddRuleset(n.Namespace, kubeproxy.NFTables(six, nil))
+		}
 	}
 	return nil
 }

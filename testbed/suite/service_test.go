@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -80,12 +81,40 @@ func ask(t *testing.T, from *testbed.Place, network, to string) answer {
 	return said(t, c)
 }
 
+// proxied runs a test of the lab "services" for each proxy that this kernel has.
+func proxied(t *testing.T, name string, test func(t *testing.T, l *lab.Lab, proxy string)) {
+	for _, proxy := range lab.Proxies {
+		t.Run(name+" "+proxy, func(t *testing.T) {
+			l := load(t, "services")
+			l.Services.Proxy = proxy
+			test(t, l, proxy)
+		})
+	}
+}
+
+// damages are what somebody may do to a proxy's tables, each of which "up" mends with one line.
+var damages = map[string][]string{
+	"nftables": {
+		"nft delete element ip kube-proxy service-ips '{ 10.43.6.58 . tcp . 80 }'",
+		"nft add element ip kube-proxy cluster-ips '{ 10.43.7.7 }'",
+		"nft flush chain ip kube-proxy reject-chain",
+		"nft add rule ip kube-proxy services counter drop",
+	},
+	"iptables": {
+		"iptables -t nat -D KUBE-SERVICES 1",
+		"iptables -t nat -I KUBE-SERVICES 2 -d 10.43.7.7 -j RETURN",
+		"iptables -t nat -F KUBE-MARK-MASQ",
+		"iptables -t nat -R KUBE-SERVICES 2 -d 10.43.7.7 -m comment --comment other -j RETURN",
+		"iptables -A FORWARD -j DROP",
+	},
+}
+
 // TestServices: pods on a bridge and routed ones reach services from everywhere, as kube-proxy would let them. What an endpoint
 // sees as the source is the client, where that is a pod and asks for a cluster IP, and else a node.
 func TestServices(t *testing.T) {
 	for _, mode := range []string{"vxlan", "bgp"} {
-		t.Run(mode, func(t *testing.T) {
-			p := planned(t, load(t, "services"), "svc", mode)
+		proxied(t, mode, func(t *testing.T, l *lab.Lab, proxy string) {
+			p := planned(t, l, "svc", mode)
 			up(t, p)
 			pods := map[string]*plan.Pod{}
 			podAddresses := map[netip.Addr]bool{}
@@ -122,7 +151,11 @@ func TestServices(t *testing.T) {
 			client := place(t, pods["master/p2"].Namespace)
 			// "nobody" has no endpoints, and 81 is no port of "web".
 			nobody := p.Cluster.Names()["nobody"][0].String()
-			for _, to := range []string{nobody + ":80", "10.43.6.58:81"} {
+			refused := []string{nobody + ":80"}
+			if proxy == "nftables" { // to iptables these are addresses like any other, and go to the default gateway
+				refused = append(refused, "10.43.6.58:81")
+			}
+			for _, to := range refused {
 				if _, err := dial(t, client, "tcp4", to, patience); !errors.Is(err, unix.ECONNREFUSED) {
 					t.Errorf("%s is not refused: %v", to, err)
 				}
@@ -132,7 +165,7 @@ func TestServices(t *testing.T) {
 				t.Errorf("an address of no service is not lost: %v", err)
 			}
 			balanced(t, client)
-			servicesAreRepaired(t, p, client)
+			servicesAreRepaired(t, p, client, damages[proxy])
 		})
 	}
 }
@@ -156,7 +189,7 @@ func balanced(t *testing.T, client *testbed.Place) {
 
 // servicesAreRepaired: what somebody takes away, adds or writes otherwise is one line each, and connections live on, while
 // everything else stays as it is.
-func servicesAreRepaired(t *testing.T, p *plan.Plan, client *testbed.Place) {
+func servicesAreRepaired(t *testing.T, p *plan.Plan, client *testbed.Place, damages []string) {
 	t.Helper()
 	c, err := dial(t, client, "tcp4", "10.43.6.58:80", patience)
 	if err != nil {
@@ -164,13 +197,8 @@ func servicesAreRepaired(t *testing.T, p *plan.Plan, client *testbed.Place) {
 	}
 	defer c.Close()
 	before := said(t, c)
-	for _, damage := range []string{
-		"delete element ip kube-proxy service-ips { 10.43.6.58 . tcp . 80 }",
-		"add element ip kube-proxy cluster-ips { 10.43.7.7 }",
-		"flush chain ip kube-proxy reject-chain",
-		"add rule ip kube-proxy services counter drop",
-	} {
-		sh(t, p, "ip netns exec %s.master nft '"+damage+"'")
+	for _, damage := range damages {
+		sh(t, p, "ip netns exec %s.master "+damage)
 		changes := pending(t, p)
 		if len(changes) != 1 || len(changes[0].Lines()) != 1 {
 			t.Errorf("after %q up would make %d changes: %v", damage, len(changes), changes)
@@ -185,23 +213,73 @@ func servicesAreRepaired(t *testing.T, p *plan.Plan, client *testbed.Place) {
 
 // TestEndpointGoes: with one endpoint less only what names it is changed.
 func TestEndpointGoes(t *testing.T) {
+	want := map[string]struct {
+		lines int
+		of    []string // what each line names
+	}{
+		"nftables": {3, []string{"/web/tcp/http", "10.42.1.9 . 10.42.1.9"}}, // a rule on each node, and an element on one
+		// On each node its chain, the rule that leads to it, and the one before, which now always matches.
+		"iptables": {6, []string{"-> 10.42.0.65:8080", "delete rule ip nat KUBE-SVC-", "delete chain ip nat KUBE-SEP-"}},
+	}
+	proxied(t, "vxlan", func(t *testing.T, l *lab.Lab, proxy string) {
+		p := planned(t, l, "svcless", "vxlan")
+		up(t, p)
+		web := l.Services.All[0]
+		web.Endpoints = slices.Clone(web.Endpoints[:1])
+		less := built(t, l, "svcless", "vxlan")
+		var lines []string
+		for _, c := range pending(t, less) {
+			lines = append(lines, c.Lines()...)
+		}
+		if len(lines) != want[proxy].lines {
+			t.Errorf("up would write %d lines, not %d:\n%s", len(lines), want[proxy].lines, strings.Join(lines, "\n"))
+		}
+		for _, line := range lines {
+			if !slices.ContainsFunc(want[proxy].of, func(name string) bool { return strings.Contains(line, name) }) {
+				t.Errorf("this is not the endpoint's: %s", line)
+			}
+		}
+		up(t, less)
+	})
+}
+
+// TestProxyIsChanged: on a running lab one proxy takes the place of another; pods, their connections and everything that is
+// no service's stay, and new connections are translated by the other.
+func TestProxyIsChanged(t *testing.T) {
 	l := load(t, "services")
-	p := planned(t, l, "svcless", "vxlan")
+	proxy := func(name string) *plan.Plan {
+		l.Services.Proxy = name
+		return built(t, l, "svcproxy", "vxlan")
+	}
+	p := proxy("nftables")
+	other := proxy("iptables")
+	t.Cleanup(func() { removed(t, p) })
 	up(t, p)
-	web := l.Services.All[0]
-	web.Endpoints = slices.Clone(web.Endpoints[:1])
-	less := built(t, l, "svcless", "vxlan")
-	var lines []string
-	for _, c := range pending(t, less) {
-		lines = append(lines, c.Lines()...)
-	}
-	if len(lines) != 3 {
-		t.Errorf("up would write %d lines, not a rule on each node and the hairpin element of one:\n%s", len(lines), strings.Join(lines, "\n"))
-	}
-	for _, line := range lines {
-		if !strings.Contains(line, "/web/tcp/http") && !strings.Contains(line, "10.42.1.9 . 10.42.1.9") {
-			t.Errorf("this is not the endpoint's: %s", line)
+	var client *testbed.Place
+	for _, n := range p.Cluster.Nodes {
+		for _, pod := range n.Pods {
+			serve(t, pod)
+			client = place(t, pod.Namespace)
 		}
 	}
-	up(t, less)
+	c, err := dial(t, client, "tcp4", "10.42.0.65:8080", patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	before := said(t, c)
+	for _, next := range []*plan.Plan{other, p, other} {
+		for _, change := range pending(t, next) {
+			_, sysctl := change.Object.(plan.Sysctl)
+			if !plan.InFirewall(change.Object) && !sysctl {
+				t.Errorf("the proxy is changed, and up would %s %s", change.Op, change.Object.Key())
+			}
+		}
+		up(t, next)
+		ask(t, client, "tcp4", "10.43.6.58:80")
+		ask(t, client, "tcp4", "192.168.205.4:32506")
+		if after := said(t, c); after != before {
+			t.Errorf("a connection of pods went to %v, and goes to %v", before, after)
+		}
+	}
 }

@@ -9,7 +9,10 @@ node "a" {
 
 network "pods" { cidr = "10.42.0.0/16" }
 
-services { cidr = "10.96.0.0/16" }
+services {
+  cidr  = "10.96.0.0/16"
+  proxy = "ebpf"
+}
 
 service "web" {
   type      = "NodePort"
