@@ -252,6 +252,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.services(lab, blocks["services"], blocks["service"])
 
 	l.allocate(lab)
+	l.balancers(lab)
 	l.check(lab)
 	lab.Outputs = l.outputs(lab, blocks["output"])
 	lab.Texts = l.beside.kept

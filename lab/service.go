@@ -14,15 +14,20 @@ type Services struct {
 	CIDR  netip.Prefix // that their addresses are of; IPv4
 	Proxy string       // one of [Proxies]: what translates them
 	All   []*Service   // in the order of the file
-	Range hcl.Range
-	At    Ranges
+
+	MasqueradeAll bool // also connections of pods
+	NodePorts     Ports
+	Range         hcl.Range
+	At            Ranges
 }
 
 // Service is one address for several endpoints.
 type Service struct {
 	Name      string
 	Type      string     // one of [ServiceTypes]
-	Address   netip.Addr // allocated where it was left out
+	Address   netip.Addr // allocated where it was left out; a headless one has none
+	External  netip.Addr // of its load balancer, on the underlay; allocated likewise
+	Traffic   Traffic
 	Ports     []*ServicePort
 	Selector  map[string]string // nil where the endpoints are listed
 	Endpoints []Backend         // those listed, or selected
@@ -55,21 +60,21 @@ type Backend struct {
 
 // Types of services.
 const (
-	ClusterIP = "ClusterIP"
-	NodePort  = "NodePort"
+	ClusterIP    = "ClusterIP"
+	NodePort     = "NodePort"
+	LoadBalancer = "LoadBalancer"
+	Headless     = "Headless"
 )
 
 // Proxies lists what translates services: kube-proxy's modes.
 var Proxies = []string{"nftables", "iptables"}
 
 // ServiceTypes lists the types of services.
-var ServiceTypes = []string{ClusterIP, NodePort}
+var ServiceTypes = []string{ClusterIP, NodePort, LoadBalancer, Headless}
 
 const (
 	defaultServices = "10.96.0.0/16"
 	minServiceBits  = 12 // the kube-apiserver takes no more than 20 bits for services
-	firstNodePort   = 30000
-	lastNodePort    = 32767
 )
 
 // services decodes what a lab says of its services, and gives them addresses and node ports.
@@ -77,7 +82,7 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 	if len(settings) == 0 && len(blocks) == 0 {
 		return
 	}
-	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), Proxy: Proxies[0], At: Ranges{}}
+	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), Proxy: Proxies[0], NodePorts: usualNodePorts, At: Ranges{}}
 	lab.Services = all
 	if len(settings) > 0 {
 		l.once(settings)
@@ -85,6 +90,8 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 		all.Range, all.At = settings[0].DefRange(), f.at
 		all.CIDR = f.serviceCIDR(all.CIDR)
 		all.Proxy = cmp.Or(f.word("proxy", "proxy", Proxies), all.Proxy)
+		all.MasqueradeAll = f.yes("masquerade_all")
+		all.NodePorts = f.ports("node_ports", usualNodePorts)
 	} else {
 		all.Range = blocks[0].DefRange()
 	}
@@ -132,12 +139,13 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 			s.Address = a
 		}
 	}
+	l.traffic(s, f)
 	l.backends(lab, s, f)
 	l.selected(lab, s, f)
 	names, numbers := map[string]hcl.Range{}, map[socket]hcl.Range{}
 	inners := l.blocks(shape, "port", b.Body, l.eval)
 	for _, inner := range inners {
-		p := l.servicePort(s, inner)
+		p := l.servicePort(lab.Services, s, inner)
 		if p == nil {
 			continue
 		}
@@ -162,7 +170,7 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 	return s
 }
 
-func (l *loader) servicePort(s *Service, b inner) *ServicePort {
+func (l *loader) servicePort(all *Services, s *Service, b inner) *ServicePort {
 	if len(b.Labels) == 0 || !l.checkName("port", b.Labels[0], b.LabelRanges[0]) {
 		return nil
 	}
@@ -173,9 +181,9 @@ func (l *loader) servicePort(s *Service, b inner) *ServicePort {
 	p.Target, _, _ = f.integer("target", 1, most, "")
 	p.Target = cmp.Or(p.Target, p.Port)
 	p.Protocol = cmp.Or(f.word("protocol", "protocol", []string{"tcp", "udp"}), "tcp")
-	node, at, ok := f.integer("node_port", firstNodePort, lastNodePort, "")
-	if ok && s.Type != NodePort {
-		l.errorf(at, "Node port without the type", "Only a service with type = %q has node ports. Give it that type, or remove this.", NodePort)
+	node, at, ok := f.integer("node_port", all.NodePorts.First, all.NodePorts.Last, "")
+	if ok && !s.Outside() {
+		l.errorf(at, "Node port without the type", "Only a service with type = %q or %q has node ports. Give it that type, or remove this.", NodePort, LoadBalancer)
 	}
 	p.NodePort = node
 	return p
@@ -275,7 +283,7 @@ func (l *loader) serviceAddresses(all *Services) {
 	}
 	next := first(all.CIDR)
 	for _, s := range all.All {
-		if _, given := s.At["address"]; given {
+		if _, given := s.At["address"]; given || s.Type == Headless {
 			continue
 		}
 		for _, used := taken[next]; used; _, used = taken[next] {
@@ -294,7 +302,7 @@ func (l *loader) nodePorts(all *Services) {
 	taken := map[socket]hcl.Range{}
 	var without []*ServicePort
 	for _, s := range all.All {
-		if s.Type != NodePort {
+		if !s.Outside() {
 			continue
 		}
 		for _, p := range s.Ports {
@@ -310,14 +318,14 @@ func (l *loader) nodePorts(all *Services) {
 			}
 		}
 	}
-	next := map[string]int{"tcp": firstNodePort, "udp": firstNodePort}
+	next := map[string]int{"tcp": all.NodePorts.First, "udp": all.NodePorts.First}
 	for _, p := range without {
 		n := next[p.Protocol]
 		for _, used := taken[socket{p.Protocol, n}]; used; _, used = taken[socket{p.Protocol, n}] {
 			n++
 		}
-		if n > lastNodePort {
-			l.errorf(p.Range, "No node port left", "All node ports of %s, from %d to %d, are taken.", p.Protocol, firstNodePort, lastNodePort)
+		if n > all.NodePorts.Last {
+			l.errorf(p.Range, "No node port left", "All node ports of %s, from %d to %d, are taken. Allow more: services { node_ports = \"…\" }.", p.Protocol, all.NodePorts.First, all.NodePorts.Last)
 			return
 		}
 		p.NodePort, next[p.Protocol] = n, n+1

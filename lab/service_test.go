@@ -47,3 +47,55 @@ func TestServicesAreAllocated(t *testing.T) {
 		t.Errorf("one more than there are addresses: %v", diags)
 	}
 }
+
+// TestBalancersAreAllocated: addresses of load balancers are the highest that nobody has where the nodes are, and node ports are
+// of the range that is given.
+func TestBalancersAreAllocated(t *testing.T) {
+	src := `lab "l" {}
+switch "s" { subnet = "192.168.205.0/29" }
+node "n" {
+  on "s" {}
+}
+host "h" {
+  on "s" { address = "192.168.205.6" }
+}
+network "pods" { cidr = "10.42.0.0/16" }
+services { node_ports = "31000-31003" }
+service "given" {
+  type             = "LoadBalancer"
+  external_address = "192.168.205.4"
+  port "a" { port = 80 }
+}
+service "first" {
+  type = "LoadBalancer"
+  port "a" { port = 80 }
+}
+service "second" {
+  type = "LoadBalancer"
+  port "a" {
+    port      = 80
+    node_port = 31000
+  }
+}
+`
+	l, _, diags := lab.Load("l.hcl", []byte(src), lab.Inputs{})
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	for i, want := range []string{"192.168.205.4 31001", "192.168.205.5 31002", "192.168.205.3 31000"} {
+		if s := l.Services.All[i]; fmt.Sprint(s.External, " ", s.Ports[0].NodePort) != want {
+			t.Errorf("%s has %s and node port %d, want %s", s.Name, s.External, s.Ports[0].NodePort, want)
+		}
+	}
+	src += "service \"third\" {\n  type = \"LoadBalancer\"\n  port \"a\" { port = 80 }\n}\n"
+	for _, summary := range []string{"", "No address left"} {
+		l, _, diags := lab.Load("l.hcl", []byte(src), lab.Inputs{})
+		switch {
+		case summary == "" && (len(diags) > 0 || l.Services.All[3].External.String() != "192.168.205.1"):
+			t.Errorf("the last address there is: %v", diags)
+		case summary != "" && (len(diags) != 2 || diags[0].Summary != summary || diags[1].Summary != "No node port left"):
+			t.Errorf("one more than there are addresses and node ports: %v", diags)
+		}
+		src += "service \"fourth\" {\n  type = \"LoadBalancer\"\n  port \"a\" { port = 80 }\n}\n"
+	}
+}

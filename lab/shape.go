@@ -43,8 +43,8 @@ var (
 			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
-			"services": {a: "a services block", attrs: []string{"cidr", "proxy"}},
-			"service": {a: "a service", label: "name", attrs: []string{"address", "endpoints", "selector", "type"}, blocks: map[string]*shape{
+			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy"}},
+			"service": {a: "a service", label: "name", attrs: []string{"address", "affinity", "endpoints", "external_address", "external_traffic", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},

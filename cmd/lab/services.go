@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 
 	"labnet/lab/plan"
@@ -26,7 +27,12 @@ func serviceDocuments(c *plan.Cluster) []serviceDocument {
 	}
 	ports := c.ServicePorts()
 	for _, s := range c.Lab.Services.All {
-		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{s.Address.String()}, Ports: []string{}, Endpoints: []string{}}
+		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{}, Ports: []string{}, Endpoints: []string{}}
+		for _, a := range []netip.Addr{s.Address, s.External} {
+			if a.IsValid() {
+				doc.Addresses = append(doc.Addresses, a.String())
+			}
+		}
 		for _, p := range ports[:len(s.Ports)] {
 			text := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 			if p.NodePort != 0 {
@@ -45,7 +51,7 @@ func serviceDocuments(c *plan.Cluster) []serviceDocument {
 
 func showServices(out io.Writer, all []serviceDocument) {
 	for _, s := range all {
-		fmt.Fprintf(out, "  service %s  %s  %s  %s → %s\n", s.Name, s.Type, strings.Join(s.Addresses, " "), strings.Join(s.Ports, " "),
+		fmt.Fprintf(out, "  service %s  %s  %s → %s\n", s.Name, strings.Join(append([]string{s.Type}, s.Addresses...), "  "), strings.Join(s.Ports, " "),
 			cmp.Or(strings.Join(s.Endpoints, " "), "no endpoints"))
 	}
 }

@@ -176,11 +176,7 @@ func (w *saver) recent(info []byte) int {
 	default:
 		return 0
 	}
-	mask := "255.255.255.255"
-	if w.family == IPv6 {
-		mask = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
-	}
-	return w.say("-m recent %s --name %s --mask %s --rsource", options, list, mask)
+	return w.say("-m recent %s --name %s", options, list) // iptables-save adds a --mask that makes another structure
 }
 
 // saved writes a text as iptables-save does: in quotes unless it is one word.

@@ -247,8 +247,12 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 		}
 	}
 	if c.Lab.Services != nil {
+		pods := c.podAddresses()
 		for _, s := range c.Lab.Services.All {
 			names[s.Name] = []netip.Addr{s.Address}
+			if s.Type == lab.Headless {
+				names[s.Name] = backends(s, pods)
+			}
 			names[s.Name+".svc"] = names[s.Name]
 		}
 	}

@@ -68,15 +68,16 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	if d := l.bridged(c, s); d != nil {
 		return hcl.Diagnostics{d}
 	}
-	ports := c.ServicePorts()
+	ports := slices.DeleteFunc(c.ServicePorts(), func(p kubeproxy.Port) bool { return !p.Address.IsValid() }) // headless
+	l.balancers(c, s)
 	for _, n := range c.Nodes {
 		local := map[netip.Addr]bool{}
 		for _, p := range n.AllPods() {
 			local[p.Address(false)] = true
 		}
 		isLocal := func(a netip.Addr) bool { return local[a] }
-		four := kubeproxy.Node{Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), Local: isLocal}
-		six := kubeproxy.Node{Family: nft.IPv6, Local: isLocal}
+		four := kubeproxy.Node{Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), MasqueradeAll: c.Lab.Services.MasqueradeAll, Local: isLocal}
+		six := kubeproxy.Node{Family: nft.IPv6, MasqueradeAll: c.Lab.Services.MasqueradeAll, Local: isLocal}
 		switch l.plan.Proxy {
 		case "iptables":
 			s.AddRuleset(n.Namespace, kubeproxy.IPTables(four, ports))
@@ -114,35 +115,91 @@ func (l services) bridged(c *Cluster, s *State) *hcl.Diagnostic {
 // Expect: services have addresses of their own, and change nothing of what becomes of other packets.
 func (services) Expect(_ Flow, e Expectation) Expectation { return e }
 
-// ServicePorts are the ports of all services with the addresses of their endpoints, in the order of the file.
+// balancers gives the address of each load balancer to one node, which answers for it on the underlay, as kube-vip does:
+// the first that is in its subnet, where only local endpoints may answer the first of those that has one.
+func (l services) balancers(c *Cluster, s *State) {
+	for _, svc := range c.Lab.Services.All {
+		if n, nic := c.Announcer(svc); n != nil {
+			s.Add(NewAddress(n.Namespace, nic, netip.PrefixFrom(svc.External, 32)))
+		}
+	}
+}
+
+// Announcer is the node that answers for a load balancer's address, and by which device; nil where the service has none.
+func (c *Cluster) Announcer(svc *lab.Service) (announcer *Node, device string) {
+	if !svc.External.IsValid() {
+		return nil, ""
+	}
+	for _, n := range c.Nodes {
+		at := slices.IndexFunc(n.Interfaces, func(i *lab.Interface) bool {
+			return slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Masked().Contains(svc.External) })
+		})
+		if at < 0 {
+			continue
+		}
+		if announcer == nil {
+			announcer, device = n, n.Interfaces[at].Name
+		}
+		if !svc.Traffic.ExternalLocal || slices.ContainsFunc(svc.Endpoints, func(b lab.Backend) bool { return b.Node == n.Name && b.Pod != "" }) {
+			return n, n.Interfaces[at].Name
+		}
+	}
+	return announcer, device
+}
+
+// affinitySeconds is how long kube-proxy lets a client keep its endpoint unless a service says otherwise.
+const affinitySeconds = 10800
+
+// ServicePorts are the ports of all services with the addresses of their endpoints, in the order of the file. Those of
+// headless services have no address.
 func (c *Cluster) ServicePorts() []kubeproxy.Port {
 	if c.Lab.Services == nil {
 		return nil
 	}
+	pods := c.podAddresses()
+	var ports []kubeproxy.Port
+	for _, s := range c.Lab.Services.All {
+		endpoints := backends(s, pods)
+		for _, p := range s.Ports {
+			port := kubeproxy.Port{
+				Service: "default/" + s.Name, Name: p.Name, Protocol: p.Protocol,
+				Address: s.Address, Port: uint16(p.Port), NodePort: uint16(p.NodePort), Balancer: s.External,
+				InternalLocal: s.Traffic.InternalLocal, ExternalLocal: s.Traffic.ExternalLocal,
+			}
+			if s.Traffic.Affinity == lab.ClientIP {
+				port.Affinity = affinitySeconds
+			}
+			for _, a := range endpoints {
+				port.Endpoints = append(port.Endpoints, netip.AddrPortFrom(a, uint16(p.Target)))
+			}
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
+// backends are the addresses of a service's endpoints, given those of all pods. Those whose node is not part of this plan
+// have none.
+func backends(s *lab.Service, pods map[lab.Backend]netip.Addr) []netip.Addr {
+	var all []netip.Addr
+	for _, b := range s.Endpoints {
+		a := b.Address
+		if b.Pod != "" {
+			a = pods[b]
+		}
+		if a.IsValid() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+func (c *Cluster) podAddresses() map[lab.Backend]netip.Addr {
 	pods := map[lab.Backend]netip.Addr{}
 	for _, n := range c.Nodes {
 		for _, p := range n.AllPods() {
 			pods[lab.Backend{Node: n.Name, Pod: p.Pod.Name}] = p.Address(false)
 		}
 	}
-	var ports []kubeproxy.Port
-	for _, s := range c.Lab.Services.All {
-		for _, p := range s.Ports {
-			port := kubeproxy.Port{
-				Service: "default/" + s.Name, Name: p.Name, Protocol: p.Protocol,
-				Address: s.Address, Port: uint16(p.Port), NodePort: uint16(p.NodePort),
-			}
-			for _, b := range s.Endpoints {
-				a := b.Address
-				if b.Pod != "" {
-					a = pods[b]
-				}
-				if a.IsValid() { // else its node is not part of this plan
-					port.Endpoints = append(port.Endpoints, netip.AddrPortFrom(a, uint16(p.Target)))
-				}
-			}
-			ports = append(ports, port)
-		}
-	}
-	return ports
+	return pods
 }
