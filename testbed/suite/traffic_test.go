@@ -22,12 +22,14 @@ host "outside" {
 node "master" {
   on "lan" { address = "192.168.205.4" }
   gateway = "192.168.205.9"
-  pods = 2
+  pod "p1" { serve = ["tcp/8080"] }
+  pod "p2" { serve = ["tcp/8080"] }
 }
 node "worker" {
   on "lan" { address = "192.168.205.3" }
   gateway = "192.168.205.9"
-  pods = 2
+  pod "p1" { serve = ["tcp/8080"] }
+  pod "p2" { serve = ["tcp/8080"] }
 }
 network "pods" { cidr = "10.42.0.0/16" }
 services { node_ports = "32000-32100" }
@@ -111,9 +113,6 @@ func TestServiceTraffic(t *testing.T) {
 				for _, e := range p.Cluster.Everyone() {
 					if !e.Also {
 						places[e.Title], addresses[e.Title] = place(t, e.Namespace), e.Address
-					}
-					if e.Pod != nil {
-						serve(t, e.Pod)
 					}
 				}
 				// answers are who answers, and what source they see.
