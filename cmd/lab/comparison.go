@@ -180,7 +180,9 @@ func (c *command) measure(ctx context.Context, s *source, of func(*plan.Plan) *s
 		r.Tool, r.Definition, r.Traits = "lab "+version(), hash, nil
 		for _, v := range cfg.Variants {
 			if slices.Contains(r.Modes, v.Mode) {
-				r.Traits = append(r.Traits, traits.Of(v.Plans[0]))
+				t := traits.Of(v.Plans[0])
+				t.Mode = v.Mode // which says at what value of what is swept
+				r.Traits = append(r.Traits, t)
 			}
 		}
 		return errors.Join(r.Save(out), giveToCaller(out))

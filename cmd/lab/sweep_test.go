@@ -105,6 +105,11 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s has the MSS %d", mode, mss)
 		}
 	}
+	for i, mode := range want {
+		if len(r.Traits) != 4 || r.Traits[i].Mode != mode || r.Traits[i].MTU != []int{1500, 9000}[i/2] {
+			t.Errorf("what is known of the modes is %+v", r.Traits)
+		}
+	}
 	if r.RuleFree == nil || r.RuleFree.Of != want[0] {
 		t.Errorf("the control without rules is %+v", r.RuleFree)
 	}
@@ -140,5 +145,27 @@ compare {
 		if err != nil || !slices.Equal(r.Modes, tt.want) {
 			t.Errorf("%v: %v, %v", tt.args, r.Modes, err)
 		}
+	}
+}
+
+// TestShippedSweep: the lab of sweeps is compared as it stands, and has a curve for each of its modes.
+func TestShippedSweep(t *testing.T) {
+	needRoot(t)
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, "compare", "sweep", "--quick", "--rounds", "1", "--out", out)
+	r, err := report.Read(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, g := range r.Growth {
+		var at []string
+		for _, p := range g.Points {
+			at = append(at, p.Value)
+		}
+		got = append(got, fmt.Sprintf("%s by %s: %s, %s", g.Mode, g.Sweep, strings.Join(at, " "), g.Shape))
+	}
+	if want := []string{"host-gw by nodes: 2 8 32, too few rounds", "vxlan by nodes: 2 8 32, too few rounds"}; !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
 	}
 }

@@ -317,7 +317,7 @@ func (g *Growth) sentence() string {
 	case shapeFlat:
 		return fmt.Sprintf("%s: flat within ± %s%s, %s", g.Mode, g.amount(g.within()), g.share(g.within()), over)
 	case shapeUndecided:
-		return fmt.Sprintf("%s: not told from flat; this run would not have seen ± %s%s, %s", g.Mode, g.amount(g.within()), g.share(g.within()), over)
+		return fmt.Sprintf("%s: not told from flat, nor from a change of %s%s, %s", g.Mode, g.amount(g.within()), g.share(g.within()), over)
 	}
 	how, e := "grows", estimate{*g.Slope, g.SlopeLow, g.SlopeHigh}
 	if e.value < 0 {
