@@ -149,6 +149,7 @@ type Machine struct {
 	PodCIDRs   []netip.Prefix // as written; the mode allocates what is left out
 	Pods       []*Pod
 	Serves     []Socket
+	Processes  []*Process
 	Datapath   string // "kernel" or "ebpf" where a node asks for one
 	Range      hcl.Range
 	At         Ranges
@@ -213,8 +214,9 @@ type Pod struct {
 	Addresses []netip.Addr
 	Labels    map[string]string // with those that every pod has: node and pod
 	Serves    []Socket
-	In        string // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], or the network of another pod
-	Of        string // the pod of the same node whose network it shares
+	Processes []*Process // its containers
+	In        string     // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], or the network of another pod
+	Of        string     // the pod of the same node whose network it shares
 	Range     hcl.Range
 	At        Ranges
 }

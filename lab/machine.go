@@ -86,6 +86,7 @@ func (l *loader) machine(b *hclsyntax.Block, in instance, at hcl.Range) *Machine
 	l.connected(m, b)
 	l.gateways(m, f)
 	m.Serves = f.sockets("serve")
+	m.Processes = l.processes("process", s.blocks["process"], l.blocks(s, "process", b.Body, in.ctx))
 	if m.Kind == Node {
 		l.pods(m, b, f)
 		m.Datapath = f.word("datapath", "datapath", datapaths)

@@ -37,10 +37,10 @@ var (
 			"node": {
 				a: "a node", label: "name",
 				attrs:  []string{"count", "datapath", "for_each", "gateway", "pod_cidr", "pod_labels", "pods", "serve"},
-				blocks: map[string]*shape{"on": on, "route": route, "pod": pod},
+				blocks: map[string]*shape{"on": on, "route": route, "pod": pod, "process": process},
 			},
-			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
-			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route}},
+			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route, "process": process}},
+			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route, "process": process}},
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
 			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy"}},
@@ -53,7 +53,12 @@ var (
 	sweep = &shape{a: "a sweep", label: "what is swept", attrs: []string{"values"}, required: []string{"values"}}
 	on    = &shape{a: "an on block", label: "switch name", attrs: []string{"address", "name", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via", "weights"}, required: []string{"to", "via"}}
-	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "serve"}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "serve"}, blocks: map[string]*shape{"container": container}}
+
+	container = &shape{a: "a container", label: "name", attrs: programAttributes, required: []string{"command"}}
+	process   = &shape{a: "a process", label: "name", attrs: programAttributes, required: []string{"command"}}
+
+	programAttributes = []string{"capabilities", "command", "env", "ready", "restart", "user"}
 )
 
 // terraform are blocks of Terraform that a lab has nothing like.

@@ -146,6 +146,16 @@ func (a RunningAgent) Ask(p *Place) (report json.RawMessage, err error) {
 	return report, nil
 }
 
+// Program returns the process of the program that an agent keeps running; 0: none runs.
+func (a RunningAgent) Program(p *Place) (pid int, err error) {
+	report, err := a.Ask(p)
+	if err != nil {
+		return 0, err
+	}
+	var said struct{ Process int }
+	return said.Process, json.Unmarshal(report, &said)
+}
+
 // AgentLog is the file that an agent writes to.
 func AgentLog(namespace, name string) string {
 	lab, machine, _ := strings.Cut(namespace, ".")

@@ -31,7 +31,7 @@ func Command(p *Place, hosts Names, hostname, name string, args ...string) (*exe
 		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
 	}
 	file := os.NewFile(uintptr(fd), "hosts")
-	if _, err := file.WriteString(hosts.text()); err != nil {
+	if _, err := file.WriteString(hosts.Hosts()); err != nil {
 		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -46,8 +46,8 @@ func Command(p *Place, hosts Names, hostname, name string, args ...string) (*exe
 	return cmd, nil
 }
 
-// text is the names as a hosts file has them.
-func (n Names) text() string {
+// Hosts is the names as a hosts file has them.
+func (n Names) Hosts() string {
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(n)) {
 		for _, a := range n[name] {
@@ -81,7 +81,7 @@ func Enter(args []string) int {
 // Become turns this process into a program in a place, as Command would start it. It returns only when it fails, with the
 // exit status that says so.
 func Become(p *Place, hosts Names, hostname string, env []string, name string, args ...string) (code int, err error) {
-	return become(p, hosts.text(), hostname, env, append([]string{name}, args...))
+	return become(p, hosts.Hosts(), hostname, env, append([]string{name}, args...))
 }
 
 func become(p *Place, hosts, hostname string, env, argv []string) (code int, err error) {

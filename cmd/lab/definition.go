@@ -35,6 +35,7 @@ type choice struct {
 	mode     string
 	proxy    string
 	instance string
+	allow    bool
 	vars     []string
 	varFiles []string
 	impair   plan.Impairments // of a running lab's links

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,20 +15,23 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/agent/supervise"
 	"labnet/testbed/holder"
 )
 
 func (c *command) exec() *cobra.Command {
 	var labName string
 	cmd := &cobra.Command{
-		Use:   "exec TARGET -- CMD…",
+		Use:   "exec TARGET[:NAME] -- CMD…",
 		Short: "Run a command in a machine or a pod",
 		Long: `Runs a command in the namespace of a machine (node1) or a pod (node1/p1). There the lab's names resolve and the
-hostname is the machine's; nothing of that is written to /etc. The exit status is the command's.
+hostname is the machine's; nothing of that is written to /etc. The exit status is the command's. With :NAME it runs where that
+container of a pod, or process of a machine, is: with its files, processes and user.
 
 Without root and without TARGET the command runs beside your labs, where "ip -n LAB.MACHINE" finds them.`,
 		Example: `  lab exec worker1 -- ip route
   lab exec master/p1 -- ping -c1 p1.worker1
+  lab exec worker1/p1:app -- ps ax
   lab exec -l blue master -- bridge fdb show dev flannel.1`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 || cmd.ArgsLenAtDash() != 0 && len(commandLine(args)) == 0 {
@@ -134,6 +138,7 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 		}
 		record.Names = p.Cluster.Names()
 	}
+	target, container, contained := strings.Cut(target, ":")
 	place, err := testbed.OpenTarget(labName, target)
 	if errors.Is(err, os.ErrNotExist) {
 		return c.unknownTarget(cmd, labName, target)
@@ -142,6 +147,9 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 		return err
 	}
 	defer place.Close()
+	if contained {
+		return c.inContainer(labName, target, container, append([]string{name}, args...))
+	}
 	hostname := strings.ReplaceAll(target, "/", "-")
 	prompt := labName + " " + target
 	if d, err := drillOf(labName); err == nil {
@@ -160,12 +168,33 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 		return err
 	}
 	run.Stdin, run.Stdout, run.Stderr, run.Env = c.in, c.out.Writer, c.err.Writer, env
-	err = run.Run()
+	return exited(run.Run())
+}
+
+// exited passes the exit status of a command on.
+func exited(err error) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return status{code: exit.ExitCode()}
 	}
 	return err
+}
+
+// join runs a command where the program of a container is.
+func (c *command) join(pid int, command []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := append([]string{supervise.JoinArg, strconv.Itoa(pid)}, command...)
+	if c.in == os.Stdin && c.out.Writer == os.Stdout && c.err.Writer == os.Stderr {
+		runtime.LockOSThread()
+		holder.Tie()
+		return fmt.Errorf("%s: %w", self, unix.Exec(self, append([]string{self}, args...), os.Environ()))
+	}
+	run := exec.Command(self, args...)
+	run.Stdin, run.Stdout, run.Stderr = c.in, c.out.Writer, c.err.Writer
+	return exited(run.Run())
 }
 
 // unknownTarget says which targets there are.

@@ -17,6 +17,7 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/agent/supervise"
 	"labnet/testbed/holder"
 	"labnet/testbed/suite"
 )
@@ -28,7 +29,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{testbed.EnterArg, testbed.AgentArg, holder.HoldArg, holder.WithinArg}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{testbed.EnterArg, testbed.AgentArg, supervise.ContainArg, supervise.JoinArg, holder.HoldArg, holder.WithinArg}, os.Args[1]) {
 		os.Exit(suite.Main(m, ""))
 	}
 	if os.Getenv(asLab) != "" {

@@ -22,6 +22,7 @@ import (
 	"labnet/lab"
 	"labnet/testbed"
 	"labnet/testbed/agent"
+	"labnet/testbed/agent/supervise"
 	"labnet/testbed/holder"
 )
 
@@ -32,6 +33,10 @@ func main() {
 			os.Exit(testbed.Enter(os.Args[2:]))
 		case testbed.AgentArg:
 			os.Exit(agent.Main(os.Args[2:]))
+		case supervise.ContainArg:
+			os.Exit(supervise.Contain(os.Args[2:]))
+		case supervise.JoinArg:
+			os.Exit(supervise.Join(os.Args[2:]))
 		case holder.HoldArg:
 			os.Exit(holder.Hold())
 		case holder.WithinArg:

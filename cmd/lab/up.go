@@ -60,10 +60,14 @@ FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs 
 			if err != nil {
 				return err
 			}
+			if err := c.mayRun(s, l, ch.allow); err != nil {
+				return err
+			}
 			return c.make(cmd.Context(), p, s.record(p), verbose)
 		},
 	}
 	ch.allFlags(cmd)
+	ch.allowFlag(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print each change as it is made")
 	cmd.Flags().BoolVar(&reset, "reset", false, "undo what \"lab impair\" has done to links")
 	cmd.Flags().BoolVar(&load, "load-modules", false, "load kernel modules that the lab needs")

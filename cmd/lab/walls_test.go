@@ -43,8 +43,9 @@ func TestWalls(t *testing.T) {
 	// The command of exec and shell; the user's holder, and nsenter, since no Go program can join a user namespace; iperf3, where
 	// it is asked for as a witness; tests' witnesses; QEMU.
 	starts := map[string]string{
-		"labnet/testbed/holder": "os/exec",
-		"labnet/testbed":        "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
+		"labnet/testbed/holder":          "os/exec",
+		"labnet/testbed/agent/supervise": "os/exec",
+		"labnet/testbed":                 "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
 	}
 	for pkg, list := range imports {
 		for _, w := range walls {

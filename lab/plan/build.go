@@ -127,7 +127,7 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 			p.layers = append(p.layers, services{p, pods.net})
 		}
 	}
-	p.layers = append(p.layers, wires{}, serving{})
+	p.layers = append(p.layers, wires{}, serving{}, running{})
 	if diags = append(diags, p.needs()...); diags.HasErrors() {
 		return nil, diags
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Op is what a change does.
@@ -68,7 +69,25 @@ func Diff(actual, desired *State) []Change {
 			changes = append(changes, Change{Op: Create, Object: o})
 		}
 	})
-	return fold(changes)
+	return programsLast(fold(changes))
+}
+
+// programsLast puts off the start of programs until their network is there.
+func programsLast(changes []Change) []Change {
+	starts := func(c Change) bool {
+		a, ok := c.Object.(Agent)
+		return ok && c.Op != Delete && strings.HasPrefix(a.Name, SupervisorAgent+":")
+	}
+	var last []Change
+	for _, c := range changes {
+		if starts(c) {
+			last = append(last, c)
+		}
+	}
+	if len(last) == 0 {
+		return changes
+	}
+	return append(slices.DeleteFunc(changes, starts), last...)
 }
 
 // fold makes a new table and what is in it one change, as nft(8) lists it.

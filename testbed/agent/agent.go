@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"labnet/testbed"
 	"labnet/testbed/agent/bgp"
 	"labnet/testbed/agent/serve"
+	"labnet/testbed/agent/supervise"
 	"labnet/testbed/agent/udp"
 )
 
@@ -32,9 +34,10 @@ type agent interface {
 
 // kinds makes agents by name, from their configuration.
 var kinds = map[string]func(config []byte, namespace string) (agent, error){
-	"udp":               func(config []byte, _ string) (agent, error) { return udp.New(config) },
-	"bgp":               speaker,
-	plan.ResponderAgent: func(config []byte, namespace string) (agent, error) { return serve.New(config, namespace) },
+	"udp":                func(config []byte, _ string) (agent, error) { return udp.New(config) },
+	"bgp":                speaker,
+	plan.SupervisorAgent: func(config []byte, namespace string) (agent, error) { return supervise.New(config, namespace) },
+	plan.ResponderAgent:  func(config []byte, namespace string) (agent, error) { return serve.New(config, namespace) },
 }
 
 func speaker(config []byte, _ string) (agent, error) {
@@ -85,7 +88,8 @@ func work(namespace, name, started string) error {
 	if err != nil {
 		return err
 	}
-	kind, ok := kinds[name]
+	prefix, _, _ := strings.Cut(name, ":")
+	kind, ok := kinds[prefix]
 	if !ok {
 		return fmt.Errorf("there is no agent %q", name)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"labnet/testbed"
 	"labnet/testbed/agent"
+	"labnet/testbed/agent/supervise"
 	"labnet/testbed/holder"
 )
 
@@ -40,7 +41,7 @@ func Census(prefix string) string {
 	}
 	processes, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range processes {
-		if line, _ := os.ReadFile(path); strings.Contains(string(line), "\x00"+testbed.AgentArg+"\x00"+prefix) {
+		if line, _ := os.ReadFile(path); strings.Contains(string(line), "\x00"+testbed.AgentArg+"\x00"+prefix) || strings.Contains(string(line), "\x00"+supervise.ContainArg+"\x00"+prefix) {
 			fmt.Fprintln(&b, path, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
@@ -74,6 +75,10 @@ func Main(m *testing.M, prefix string) int {
 			return testbed.Enter(os.Args[2:])
 		case testbed.AgentArg:
 			return agent.Main(os.Args[2:])
+		case supervise.ContainArg:
+			return supervise.Contain(os.Args[2:])
+		case supervise.JoinArg:
+			return supervise.Join(os.Args[2:])
 		case holder.HoldArg:
 			return holder.Hold()
 		case holder.WithinArg:
