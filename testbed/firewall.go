@@ -57,6 +57,7 @@ func together(changes []plan.Change) int {
 
 // changeFirewall makes changes of one namespace's firewall, as many as there can be at once.
 func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) error {
+	changes = inward(changes)
 	v, err := a.visits.to(changes[0].Object.Key().Namespace)
 	if err != nil {
 		if changes[0].Op != plan.Delete || !gone(err) {
@@ -94,6 +95,29 @@ func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) 
 		return failed(changes[owner[at.Step]], err)
 	}
 	return err
+}
+
+// inward makes rules that are new before what leads packets to them: wherever changes are cut into transactions, no packet
+// meets half of a service. All else stays in its order, before them.
+func inward(changes []plan.Change) []plan.Change {
+	var first, made, ways []plan.Change
+	var rules []nft.Rule
+	for _, c := range changes {
+		r, isRule := c.Object.(plan.ChainRule)
+		_, isElement := c.Object.(plan.Element)
+		switch {
+		case c.Op == plan.Create && isRule:
+			made, rules = append(made, c), append(rules, r.Rule())
+		case c.Op == plan.Create && isElement:
+			ways = append(ways, c)
+		default:
+			first = append(first, c)
+		}
+	}
+	for _, i := range netfilter.Inward(rules) {
+		first = append(first, made[i])
+	}
+	return append(first, ways...)
 }
 
 // firewallSteps says in messages what the changes are; owner names the change of each step.

@@ -203,7 +203,12 @@ func ParseChain(f Family, b []byte) (Chain, error) {
 }
 
 // Where says at what place of its chain a rule is put: in that of another, or before it; at the end where it is neither.
-type Where struct{ Replace, Before uint64 }
+type Where struct {
+	Replace, Before uint64
+	// Fresh says that the table is new. Inline sets then get names by their numbers; for a name of the kernel's it would look
+	// through all that there are.
+	Fresh bool
+}
 
 // Add makes the rule, and before it the sets that its lookups have inline. Their numbers begin with id, and the next that
 // is free is returned.
@@ -219,9 +224,14 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 			continue
 		}
 		s := l.Inline.set(r)
-		s.Name = "__set%d"
+		s.Name = "__set"
 		if s.Flags&Map != 0 {
-			s.Name = "__map%d"
+			s.Name = "__map"
+		}
+		if where.Fresh {
+			s.Name += fmt.Sprintf(".%d", id)
+		} else {
+			s.Name += "%d"
 		}
 		messages = append(messages, s.add(id))
 		messages = append(messages, s.addElements(l.Inline.elements(s), id)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -17,16 +18,23 @@ type Step struct {
 	Gone     bool // it removes something, and all is well where that is gone
 }
 
-// batch is how many bytes a transaction may have: less than a socket takes by default. Several transactions follow one
-// another where that is not enough.
-const batch = 128 << 10
+// A transaction has at most as many bytes as a socket takes by default, and after the first four times as many where it may
+// take more: each has its price. Several follow one another where that is not enough.
+const (
+	batch = 128 << 10
+	large = 512 << 10
+)
 
 // Do makes the steps in their order, in as few transactions as there must be, and calls done for each when its transaction
 // is made. It stops at the first that fails, and between two when ctx is done; what is made stays.
 func (c *Conn) Do(ctx context.Context, steps []Step, done func(i int)) error {
+	most := batch
 	for from := 0; from < len(steps); {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if from > 0 && most == batch && c.make(large) == nil {
+			most = large
 		}
 		to, size := from, 0
 		for to < len(steps) {
@@ -34,7 +42,7 @@ func (c *Conn) Do(ctx context.Context, steps []Step, done func(i int)) error {
 			for _, m := range steps[to].Messages {
 				n += unix.NLMSG_HDRLEN + nfgen + len(m.Data)
 			}
-			if to > from && size+n > batch {
+			if to > from && size+n > most {
 				break
 			}
 			size += n
@@ -149,16 +157,27 @@ func (c *Conn) make(size int) error {
 	if size <= max(usual, c.room) {
 		return nil
 	}
-	if err := unix.SetsockoptInt(c.socket.GetFd(), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size+4096); err != nil {
-		if err := unix.SetsockoptInt(c.socket.GetFd(), unix.SOL_SOCKET, unix.SO_SNDBUF, size+4096); err != nil {
+	fd := c.socket.GetFd()
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size+4096); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size+4096); err != nil {
 			return err
 		}
+	}
+	// What the kernel does not permit it makes smaller without a word.
+	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return err
+	}
+	if got < size+4096 {
+		return fmt.Errorf("sending %d bytes: %w", size, unix.EMSGSIZE)
 	}
 	c.room = size
 	return nil
 }
 
-// Steps are what makes a ruleset where there is none, so ordered that what names something comes after it.
+// Steps are what makes a ruleset where there is none, so ordered that what names something comes after it, and what leads
+// packets to a chain after all that is in the chain: where it takes several transactions no packet meets half of it, and the
+// kernel, which follows all ways from the hooks at the end of each transaction, has none to follow until the last.
 func Steps(r *nft.Ruleset) []Step {
 	var steps []Step
 	id := uint32(1)
@@ -179,6 +198,12 @@ func Steps(r *nft.Ruleset) []Step {
 		sets[in(s.Family, s.Table, s.Name)] = s
 		id++
 	}
+	for _, i := range Inward(r.Rules) {
+		l := r.Rules[i]
+		var m []nft.Message
+		m, id = l.Add(nft.Where{Fresh: true}, id)
+		one("rule of "+in(l.Family, l.Table, l.Chain), m...)
+	}
 	for i := 0; i < len(r.Elements); {
 		name := in(r.Elements[i].Family, r.Elements[i].Table, r.Elements[i].Set)
 		j := i
@@ -190,10 +215,37 @@ func Steps(r *nft.Ruleset) []Step {
 		}
 		i = j
 	}
-	for _, l := range r.Rules {
-		var m []nft.Message
-		m, id = l.Add(nft.Where{}, id)
-		one("rule of "+in(l.Family, l.Table, l.Chain), m...)
-	}
 	return steps
+}
+
+// Inward is the order in which rules are made so that those of a chain come before what jumps there. Those of one chain stay
+// in theirs.
+func Inward(rules []nft.Rule) []int {
+	type chain struct {
+		family      nft.Family
+		table, name string
+	}
+	of := map[chain][]int{}
+	for i, l := range rules {
+		k := chain{l.Family, l.Table, l.Chain}
+		of[k] = append(of[k], i)
+	}
+	order := make([]int, 0, len(rules))
+	var visit func(chain)
+	visit = func(c chain) {
+		mine := of[c]
+		delete(of, c)
+		for _, i := range mine {
+			for _, ref := range rules[i].Exprs.Refs() {
+				if name, ok := strings.CutPrefix(ref, "chain "); ok {
+					visit(chain{c.family, c.table, strings.TrimSuffix(name, "\n")})
+				}
+			}
+		}
+		order = append(order, mine...)
+	}
+	for _, l := range rules {
+		visit(chain{l.Family, l.Table, l.Chain})
+	}
+	return order
 }

@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"labnet/lab/kubeproxy"
 	"labnet/lab/nft"
 )
 
@@ -65,7 +67,7 @@ func TestManyServices(t *testing.T) {
 			}
 		}
 		transactions = int(after - before)
-		if least := size / batch; next != len(steps) || transactions < least || transactions > 2*least+2 {
+		if next != len(steps) || transactions < size/large || transactions > 2*(size/batch)+2 {
 			t.Errorf("%d of %d steps, of %d bytes, were made in %d transactions", next, len(steps), size, transactions)
 		}
 		got := read(t, c)
@@ -180,4 +182,38 @@ func BenchmarkElements(b *testing.B) {
 		})
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/n, "µs/element")
+}
+
+// TestInward: whatever services there are, a rule comes after all rules of the chains it jumps to, those of a chain keep their
+// order, and none is lost: wherever transactions are cut, no packet meets half of a service.
+func TestInward(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 16))
+		node, ports := generated(random, nft.IPv4)
+		for _, r := range []*nft.Ruleset{kubeproxy.NFTables(node, ports), kubeproxy.IPTables(node, ports), services(50)} {
+			left := map[string][]nft.Rule{}
+			name := func(l nft.Rule, chain string) string { return l.Table + " " + chain }
+			for _, l := range r.Rules {
+				left[name(l, l.Chain)] = append(left[name(l, l.Chain)], l)
+			}
+			for _, i := range Inward(r.Rules) {
+				l := r.Rules[i]
+				mine := left[name(l, l.Chain)]
+				if len(mine) == 0 || mine[0] != l {
+					t.Fatalf("seed %d: a rule of %s is not the next of its chain", seed, l.Chain)
+				}
+				left[name(l, l.Chain)] = mine[1:]
+				for _, ref := range l.Exprs.Refs() {
+					if chain, ok := strings.CutPrefix(strings.TrimSpace(ref), "chain "); ok && len(left[name(l, chain)]) > 0 {
+						t.Fatalf("seed %d: %s leads to %s, which is not whole yet", seed, l.Chain, chain)
+					}
+				}
+			}
+			for chain, rules := range left {
+				if len(rules) > 0 {
+					t.Errorf("seed %d: %d rules of %s are lost", seed, len(rules), chain)
+				}
+			}
+		}
+	}
 }
