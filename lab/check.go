@@ -72,8 +72,10 @@ func (l *loader) subnets(lab *Lab) {
 			}
 		}
 	}
-	if s := lab.Services; s != nil && s.CIDR.IsValid() {
-		all = append(all, claimed{s.CIDR, "the services", s.At.Of("cidr", s.Range)})
+	if s := lab.Services; s != nil {
+		for _, p := range s.CIDRs() {
+			all = append(all, claimed{p, "the services", s.At.Of("cidr", s.Range)})
+		}
 	}
 	l.overlaps(all)
 	for _, b := range lab.Modes {
@@ -88,8 +90,12 @@ func (l *loader) variant(lab *Lab, b *ModeBlock) {
 		if _, inside := lab.Joined(p); inside {
 			continue
 		}
-		if s := lab.Services; s != nil && s.CIDR.IsValid() && s.CIDR.Overlaps(p) {
-			l.clash(b.At.Of("cidr", b.Range), s.At.Of("cidr", s.Range), "Overlapping networks", "%s of mode %q shares addresses with %s of the services. Give one of them another range; the other is at %s.", p, b.Name, s.CIDR)
+		if s := lab.Services; s != nil {
+			for _, cidr := range s.CIDRs() {
+				if cidr.Overlaps(p) {
+					l.clash(b.At.Of("cidr", b.Range), s.At.Of("cidr", s.Range), "Overlapping networks", "%s of mode %q shares addresses with %s of the services. Give one of them another range; the other is at %s.", p, b.Name, cidr)
+				}
+			}
 		}
 		for _, s := range lab.Segments() {
 			block, at := s.At()

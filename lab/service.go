@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -12,6 +13,7 @@ import (
 // Services are the services of a cluster.
 type Services struct {
 	CIDR  netip.Prefix // that their addresses are of; IPv4
+	CIDR6 netip.Prefix // those of IPv6; zero: they have none
 	Proxy string       // one of [Proxies]: what translates them
 	All   []*Service   // in the order of the file
 
@@ -21,11 +23,17 @@ type Services struct {
 	At            Ranges
 }
 
+// CIDRs are the ranges that are valid.
+func (s *Services) CIDRs() []netip.Prefix {
+	return slices.DeleteFunc([]netip.Prefix{s.CIDR, s.CIDR6}, func(p netip.Prefix) bool { return !p.IsValid() })
+}
+
 // Service is one address for several endpoints.
 type Service struct {
 	Name      string
 	Type      string     // one of [ServiceTypes]
 	Address   netip.Addr // allocated where it was left out; a headless one has none
+	Address6  netip.Addr // likewise, where services have addresses of IPv6
 	External  netip.Addr // of its load balancer, on the underlay; allocated likewise
 	Traffic   Traffic
 	Ports     []*ServicePort
@@ -74,7 +82,7 @@ var ServiceTypes = []string{ClusterIP, NodePort, LoadBalancer, Headless}
 
 const (
 	defaultServices = "10.96.0.0/16"
-	minServiceBits  = 12 // the kube-apiserver takes no more than 20 bits for services
+	maxServiceBits  = 20 // the kube-apiserver takes no more
 )
 
 // services decodes what a lab says of its services, and gives them addresses and node ports.
@@ -88,7 +96,7 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 		l.once(settings)
 		f := l.fields(file.blocks["services"], settings[0].Body, l.eval)
 		all.Range, all.At = settings[0].DefRange(), f.at
-		all.CIDR = f.serviceCIDR(all.CIDR)
+		all.CIDR, all.CIDR6 = f.serviceCIDRs(all.CIDR)
 		all.Proxy = cmp.Or(f.word("proxy", "proxy", Proxies), all.Proxy)
 		all.MasqueradeAll = f.yes("masquerade_all")
 		all.NodePorts = f.ports("node_ports", usualNodePorts)
@@ -103,30 +111,37 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 	if len(blocks) > 0 && lab.Network == nil {
 		l.errorf(blocks[0].DefRange(), "Services without a network", "Services lead to pods, and the file has no pod network. Add one:\n\n  network \"pods\" {\n    cidr = \"10.42.0.0/16\"\n  }")
 	}
-	l.serviceAddresses(all)
+	l.serviceAddresses(all, all.CIDR, func(s *Service) *netip.Addr { return &s.Address })
+	l.serviceAddresses(all, all.CIDR6, func(s *Service) *netip.Addr { return &s.Address6 })
 	l.nodePorts(all)
 }
 
-// serviceCIDR returns the range given where it is left out, and the zero Prefix where it is wrong.
-func (f *fields) serviceCIDR(usual netip.Prefix) netip.Prefix {
+// serviceCIDRs returns the range given where it is left out, and zero Prefixes where they are wrong.
+func (f *fields) serviceCIDRs(usual netip.Prefix) (four, six netip.Prefix) {
 	if _, given := f.at["cidr"]; !given {
-		return usual
+		return usual, six
 	}
 	prefixes, places, ok := f.prefixes("cidr")
 	for i, p := range prefixes {
-		switch {
-		case p.Addr().Is6():
-			f.l.errorf(places[i], "Services have IPv4 addresses", "%s is a range of IPv6. Give the services one of IPv4, like %s.", p, defaultServices)
-			ok = false
-		case p.Bits() < minServiceBits || p.Bits() > 30:
-			f.l.errorf(places[i], "Range out of bounds", "A range for services has from 2 to 20 bits for them, a /%d to a /30; %s is a /%d.", minServiceBits, p, p.Bits())
+		most := 30
+		if p.Addr().Is6() {
+			most, six = 126, p
+		} else {
+			four = p
+		}
+		if least := p.Addr().BitLen() - maxServiceBits; p.Bits() < least || p.Bits() > most {
+			f.l.errorf(places[i], "Range out of bounds", "A range for services has from 2 to %d bits for them, a /%d to a /%d; %s is a /%d.", maxServiceBits, least, most, p, p.Bits())
 			ok = false
 		}
 	}
-	if !ok {
-		return netip.Prefix{}
+	if ok && !four.IsValid() {
+		f.l.errorf(places[0], "Services have IPv4 addresses", "%s is a range of IPv6. Give the services one of IPv4 too: cidr = [%q, %q].", six, defaultServices, six)
+		ok = false
 	}
-	return prefixes[0]
+	if !ok {
+		return netip.Prefix{}, netip.Prefix{}
+	}
+	return four, six
 }
 
 // service returns nil where the service has no valid name.
@@ -134,11 +149,7 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 	shape := file.blocks["service"]
 	f := l.fields(shape, b.Body, l.eval)
 	s := &Service{Type: cmp.Or(f.word("type", "type of service", ServiceTypes), ClusterIP), Range: b.DefRange(), At: f.at}
-	if text, at, ok := f.text("address"); ok {
-		if a, ok := l.address(item{text, at}); ok {
-			s.Address = a
-		}
-	}
+	s.address(l, f, lab.Services)
 	l.traffic(s, f)
 	l.backends(lab, s, f)
 	l.selected(lab, s, f)
@@ -168,6 +179,21 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 	}
 	s.Name = b.Labels[0]
 	return s
+}
+
+// address reads those that are written, at most one of each family.
+func (s *Service) address(l *loader, f *fields, all *Services) {
+	addresses, places, _ := f.addresses("address")
+	for i, a := range addresses {
+		switch {
+		case a.Is4():
+			s.Address = a
+		case all.CIDR6.IsValid() || !all.CIDR.IsValid():
+			s.Address6 = a
+		default:
+			l.errorf(places[i], "Services have IPv4 addresses", "%s is an address of IPv6, and the services have a range of IPv4 only. Give them one of IPv6 too: services { cidr = [%q, \"fd00:96::/112\"] }.", a, all.CIDR)
+		}
+	}
 }
 
 func (l *loader) servicePort(all *Services, s *Service, b inner) *ServicePort {
@@ -211,12 +237,12 @@ func (l *loader) backends(lab *Lab, s *Service, f *fields) {
 		switch {
 		case ok:
 		case strings.Contains(it.text, "/") || !strings.ContainsAny(it.text, ".:"):
-			l.errorf(it.at, "Unknown pod", "There is no pod %q.%s An endpoint is a pod, as node1/p1, or an IPv4 address.", shorten(it.text), Suggest(it.text, pods, "The pods are"))
+			l.errorf(it.at, "Unknown pod", "There is no pod %q.%s An endpoint is a pod, as node1/p1, or an address.", shorten(it.text), Suggest(it.text, pods, "The pods are"))
 			continue
 		default:
 			a, valid := l.address(it)
-			if valid && a.Is6() {
-				l.errorf(it.at, "Services have IPv4 addresses", "%s is an address of IPv6. An endpoint is a pod, or has an address of IPv4.", a)
+			if valid && a.Is6() && lab.Services.CIDR.IsValid() && !lab.Services.CIDR6.IsValid() {
+				l.errorf(it.at, "Services have IPv4 addresses", "%s is an address of IPv6, and the services have a range of IPv4 only. Use an address of IPv4, or give them a range of IPv6 too.", a)
 				valid = false
 			}
 			if !valid {
@@ -259,41 +285,42 @@ func (l *loader) selected(lab *Lab, s *Service, f *fields) {
 	}
 }
 
-// serviceAddresses gives those without an address the first that is free.
-func (l *loader) serviceAddresses(all *Services) {
-	if !all.CIDR.IsValid() {
+// serviceAddresses gives those without an address of a range the first that is free.
+func (l *loader) serviceAddresses(all *Services, cidr netip.Prefix, of func(*Service) *netip.Addr) {
+	if !cidr.IsValid() {
 		return
 	}
 	taken := map[netip.Addr]hcl.Range{}
 	for _, s := range all.All {
 		at := s.At.Of("address", s.Range)
-		switch other, ok := taken[s.Address]; {
-		case !s.Address.IsValid():
+		a := *of(s)
+		switch other, ok := taken[a]; {
+		case !a.IsValid():
 			continue
-		case !all.CIDR.Contains(s.Address):
-			l.errorf(at, "Outside the services' range", "%s is not in %s, the range of the services. Use an address of it, or leave it out to have one allocated; services { cidr = \"…\" } sets the range.", s.Address, all.CIDR)
+		case !cidr.Contains(a):
+			l.errorf(at, "Outside the services' range", "%s is not in %s, the range of the services. Use an address of it, or leave it out to have one allocated; services { cidr = \"…\" } sets the range.", a, cidr)
 			continue
-		case !l.host(s.Address, all.CIDR, all.CIDR.String(), at):
+		case !l.host(a, cidr, cidr.String(), at):
 			continue
 		case ok:
-			l.clash(at, other, "Duplicate address", "Another service has %s already, at %s. Give one of them another address, or leave it out to have one allocated.", s.Address)
+			l.clash(at, other, "Duplicate address", "Another service has %s already, at %s. Give one of them another address, or leave it out to have one allocated.", a)
 			continue
 		}
-		taken[s.Address] = at
+		taken[a] = at
 	}
-	next := first(all.CIDR)
+	next := first(cidr)
 	for _, s := range all.All {
-		if _, given := s.At["address"]; given || s.Type == Headless {
+		if of(s).IsValid() || s.Type == Headless {
 			continue
 		}
 		for _, used := taken[next]; used; _, used = taken[next] {
 			next = next.Next()
 		}
-		if next.Compare(last(all.CIDR)) > 0 {
-			l.errorf(s.Range, "No address left", "All addresses of %s, the range of the services, are taken. Use a larger one: services { cidr = \"…\" }.", all.CIDR)
+		if next.Compare(last(cidr)) > 0 {
+			l.errorf(s.Range, "No address left", "All addresses of %s, the range of the services, are taken. Use a larger one: services { cidr = \"…\" }.", cidr)
 			return
 		}
-		s.Address, taken[next] = next, s.Range
+		*of(s), taken[next] = next, s.Range
 	}
 }
 

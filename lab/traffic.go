@@ -59,7 +59,7 @@ func (l *loader) traffic(s *Service, f *fields) {
 				l.errorf(at, "Headless service", "A headless service has no address of its own: its name stands for the addresses of its endpoints, and nothing is translated. Remove %s, or give it another type.", name)
 			}
 		}
-		s.Address = netip.Addr{}
+		s.Address, s.Address6 = netip.Addr{}, netip.Addr{}
 	}
 }
 

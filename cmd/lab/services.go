@@ -28,7 +28,7 @@ func serviceDocuments(c *plan.Cluster) []serviceDocument {
 	ports := c.ServicePorts()
 	for _, s := range c.Lab.Services.All {
 		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{}, Ports: []string{}, Endpoints: []string{}}
-		for _, a := range []netip.Addr{s.Address, s.External} {
+		for _, a := range []netip.Addr{s.Address, s.Address6, s.External} {
 			if a.IsValid() {
 				doc.Addresses = append(doc.Addresses, a.String())
 			}

@@ -247,11 +247,14 @@ func (c *Cluster) Names() map[string][]netip.Addr {
 		}
 	}
 	if c.Lab.Services != nil {
-		pods := c.podAddresses()
+		four, six := c.podAddresses(false), c.podAddresses(true)
 		for _, s := range c.Lab.Services.All {
 			names[s.Name] = []netip.Addr{s.Address}
-			if s.Type == lab.Headless {
-				names[s.Name] = backends(s, pods)
+			switch {
+			case s.Type == lab.Headless:
+				names[s.Name] = append(backends(s, four, false), backends(s, six, true)...)
+			case s.Address6.IsValid():
+				names[s.Name] = append(names[s.Name], s.Address6)
 			}
 			names[s.Name+".svc"] = names[s.Name]
 		}

@@ -53,42 +53,64 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that what they send passes no firewall of their node, where services are translated. Use a mode whose pods are behind their node, like host-gw or vxlan, or remove the services.", l.plan.ModeName),
 		}}
 	}
-	var pods netip.Prefix
+	pods := map[bool]netip.Prefix{} // of IPv6 or not
 	for _, cidr := range l.net.CIDRs() {
-		if cidr.Addr().Is4() {
-			pods = cidr
-		}
+		pods[cidr.Addr().Is6()] = cidr
 	}
-	if !pods.IsValid() {
-		return hcl.Diagnostics{{
-			Severity: hcl.DiagError, Summary: "Services have IPv4 addresses", Subject: l.net.Def.At.Of("cidr", l.net.Def.Range).Ptr(),
-			Detail: "The pods have no addresses of IPv4, so that no service can lead to them. Give the network a CIDR of IPv4 too.",
-		}}
+	for _, cidr := range c.Lab.Services.CIDRs() {
+		family := "IPv4"
+		if cidr.Addr().Is6() {
+			family = "IPv6"
+		}
+		if !pods[cidr.Addr().Is6()].IsValid() {
+			return hcl.Diagnostics{{
+				Severity: hcl.DiagError, Summary: "Services have " + family + " addresses", Subject: l.net.Def.At.Of("cidr", l.net.Def.Range).Ptr(),
+				Detail: fmt.Sprintf("The pods have no addresses of %s, so that no service can lead to them. Give the network a CIDR of %[1]s too.", family),
+			}}
+		}
 	}
 	if d := l.bridged(c, s); d != nil {
 		return hcl.Diagnostics{d}
 	}
-	ports := slices.DeleteFunc(c.ServicePorts(), func(p kubeproxy.Port) bool { return !p.Address.IsValid() }) // headless
 	l.balancers(c, s)
+	proxy := kubeproxy.NFTables
+	if l.plan.Proxy == "iptables" {
+		proxy = kubeproxy.IPTables
+	}
 	for _, n := range c.Nodes {
-		local := map[netip.Addr]bool{}
-		for _, p := range n.AllPods() {
-			local[p.Address(false)] = true
+		for _, v6 := range []bool{false, true} {
+			s.AddRuleset(n.Namespace, proxy(l.node(c, n, v6, pods[v6]), translated(c, v6)))
 		}
-		isLocal := func(a netip.Addr) bool { return local[a] }
-		four := kubeproxy.Node{Family: nft.IPv4, Pods: pods, Services: c.Lab.Services.CIDR, Address: n.Uplink().Address(false).Addr(), MasqueradeAll: c.Lab.Services.MasqueradeAll, Local: isLocal}
-		six := kubeproxy.Node{Family: nft.IPv6, MasqueradeAll: c.Lab.Services.MasqueradeAll, Local: isLocal}
-		switch l.plan.Proxy {
-		case "iptables":
-			s.AddRuleset(n.Namespace, kubeproxy.IPTables(four, ports))
-			s.AddRuleset(n.Namespace, kubeproxy.IPTables(six, nil))
+		if l.plan.Proxy == "iptables" {
 			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/all/route_localnet", Value: "1"}) // node ports of 127.0.0.1
-		default:
-			s.AddRuleset(n.Namespace, kubeproxy.NFTables(four, ports))
-			s.AddRuleset(n.Namespace, kubeproxy.NFTables(six, nil))
+		}
+		if bridged := c.Features[FeatureBridgeNetfilter] && c.Lab.Services.CIDR6.IsValid(); bridged {
+			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-ip6tables", Value: "1"})
 		}
 	}
 	return nil
+}
+
+// node is what a node's proxy knows in a family. Where services have no addresses of it kube-proxy knows no more than that.
+func (l services) node(c *Cluster, n *Node, v6 bool, pods netip.Prefix) kubeproxy.Node {
+	local := map[netip.Addr]bool{}
+	for _, p := range n.AllPods() {
+		local[p.Address(v6)] = true
+	}
+	family, cidr := nft.IPv4, c.Lab.Services.CIDR
+	if v6 {
+		family, cidr = nft.IPv6, c.Lab.Services.CIDR6
+	}
+	k := kubeproxy.Node{Family: family, MasqueradeAll: c.Lab.Services.MasqueradeAll, Local: func(a netip.Addr) bool { return local[a] }}
+	if cidr.IsValid() {
+		k.Pods, k.Services, k.Address = pods, cidr, n.Uplink().Address(v6).Addr()
+	}
+	return k
+}
+
+// translated are the ports of services that have an address of a family.
+func translated(c *Cluster, v6 bool) []kubeproxy.Port {
+	return slices.DeleteFunc(c.servicePorts(v6), func(p kubeproxy.Port) bool { return !p.Address.IsValid() })
 }
 
 // bridged says what is missing where pods share a bridge: packets between them pass the firewall only with br_netfilter, and
@@ -152,19 +174,24 @@ const affinitySeconds = 10800
 
 // ServicePorts are the ports of all services with the addresses of their endpoints, in the order of the file. Those of
 // headless services have no address.
-func (c *Cluster) ServicePorts() []kubeproxy.Port {
+func (c *Cluster) ServicePorts() []kubeproxy.Port { return c.servicePorts(false) }
+
+func (c *Cluster) servicePorts(v6 bool) []kubeproxy.Port {
 	if c.Lab.Services == nil {
 		return nil
 	}
-	pods := c.podAddresses()
+	pods := c.podAddresses(v6)
 	var ports []kubeproxy.Port
 	for _, s := range c.Lab.Services.All {
-		endpoints := backends(s, pods)
+		endpoints := backends(s, pods, v6)
 		for _, p := range s.Ports {
 			port := kubeproxy.Port{
 				Service: "default/" + s.Name, Name: p.Name, Protocol: p.Protocol,
 				Address: s.Address, Port: uint16(p.Port), NodePort: uint16(p.NodePort), Balancer: s.External,
 				InternalLocal: s.Traffic.InternalLocal, ExternalLocal: s.Traffic.ExternalLocal,
+			}
+			if v6 {
+				port.Address, port.Balancer = s.Address6, netip.Addr{}
 			}
 			if s.Traffic.Affinity == lab.ClientIP {
 				port.Affinity = affinitySeconds
@@ -178,27 +205,27 @@ func (c *Cluster) ServicePorts() []kubeproxy.Port {
 	return ports
 }
 
-// backends are the addresses of a service's endpoints, given those of all pods. Those whose node is not part of this plan
-// have none.
-func backends(s *lab.Service, pods map[lab.Backend]netip.Addr) []netip.Addr {
+// backends are the addresses of a service's endpoints in a family, given those of all pods. Those whose node is not part of
+// this plan have none.
+func backends(s *lab.Service, pods map[lab.Backend]netip.Addr, v6 bool) []netip.Addr {
 	var all []netip.Addr
 	for _, b := range s.Endpoints {
 		a := b.Address
 		if b.Pod != "" {
 			a = pods[b]
 		}
-		if a.IsValid() {
+		if a.IsValid() && a.Is6() == v6 {
 			all = append(all, a)
 		}
 	}
 	return all
 }
 
-func (c *Cluster) podAddresses() map[lab.Backend]netip.Addr {
+func (c *Cluster) podAddresses(v6 bool) map[lab.Backend]netip.Addr {
 	pods := map[lab.Backend]netip.Addr{}
 	for _, n := range c.Nodes {
 		for _, p := range n.AllPods() {
-			pods[lab.Backend{Node: n.Name, Pod: p.Pod.Name}] = p.Address(false)
+			pods[lab.Backend{Node: n.Name, Pod: p.Pod.Name}] = p.Address(v6)
 		}
 	}
 	return pods
