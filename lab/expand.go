@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,7 +12,8 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 )
 
-const maxCount = 4096 // of one block
+// How often one block can be repeated, and one of services, of which clusters have many.
+const maxCount, maxServices = 4096, 16384
 
 // instance is one repetition of a block with count or for_each.
 type instance struct {
@@ -92,7 +94,7 @@ func (f *fields) counted(name string, v cty.Value, at hcl.Range, valid bool) ([]
 	if !valid {
 		return nil, false
 	}
-	n, ok := f.asInteger("count", v, at, 0, maxCount, "")
+	n, ok := f.asInteger("count", v, at, 0, f.most(), "")
 	if !ok || f.l.budget.charge(n, at) != nil {
 		return nil, false
 	}
@@ -136,11 +138,13 @@ func (f *fields) forEach(name string, v cty.Value, at hcl.Range, valid bool) ([]
 	return instances, true
 }
 
+func (f *fields) most() int { return cmp.Or(f.shape.most, maxCount) }
+
 // repeats reports whether a block can be repeated for every element of a value.
 func (f *fields) repeats(v cty.Value, at hcl.Range) bool {
 	n := v.LengthInt()
-	if n > maxCount {
-		f.l.errorf(at, "Too many elements", "A block can be repeated at most %d times, not %d.", maxCount, n)
+	if n > f.most() {
+		f.l.errorf(at, "Too many elements", "A block can be repeated at most %d times, not %d.", f.most(), n)
 		return false
 	}
 	return f.l.budget.charge(n, at) == nil

@@ -104,8 +104,18 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 		all.Range = blocks[0].DefRange()
 	}
 	for _, b := range blocks {
-		if s := l.service(lab, b); s != nil {
-			all.All = append(all.All, s)
+		instances, at := l.instances(file.blocks["service"], b, l.eval)
+		for _, in := range instances {
+			if l.exhausted() {
+				break
+			}
+			spaces := l.spaces
+			if s := l.service(lab, b, in, at); s != nil {
+				all.All = append(all.All, s)
+			}
+			if in.dry {
+				l.spaces = spaces
+			}
 		}
 	}
 	if len(blocks) > 0 && lab.Network == nil {
@@ -145,16 +155,16 @@ func (f *fields) serviceCIDRs(usual netip.Prefix) (four, six netip.Prefix) {
 }
 
 // service returns nil where the service has no valid name.
-func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
+func (l *loader) service(lab *Lab, b *hclsyntax.Block, in instance, at hcl.Range) *Service {
 	shape := file.blocks["service"]
-	f := l.fields(shape, b.Body, l.eval)
+	f := l.fields(shape, b.Body, in.ctx)
 	s := &Service{Type: cmp.Or(f.word("type", "type of service", ServiceTypes), ClusterIP), Range: b.DefRange(), At: f.at}
 	s.address(l, f, lab.Services)
 	l.traffic(s, f)
 	l.backends(lab, s, f)
 	l.selected(lab, s, f)
 	names, numbers := map[string]hcl.Range{}, map[socket]hcl.Range{}
-	inners := l.blocks(shape, "port", b.Body, l.eval)
+	inners := l.blocks(shape, "port", b.Body, in.ctx)
 	for _, inner := range inners {
 		p := l.servicePort(lab.Services, s, inner)
 		if p == nil {
@@ -174,10 +184,10 @@ func (l *loader) service(lab *Lab, b *hclsyntax.Block) *Service {
 	if len(inners) == 0 {
 		l.errorf(missing(b.Body), "No port", "A service needs a port:\n\n  port \"http\" {\n    port   = 80\n    target = 8080\n  }")
 	}
-	if len(b.Labels) == 0 || !l.claim("service", b.Labels[0], b.LabelRanges[0]) {
+	if in.dry || !l.claim("service", in.name, at) {
 		return nil
 	}
-	s.Name = b.Labels[0]
+	s.Name = in.name
 	return s
 }
 

@@ -17,6 +17,7 @@ type shape struct {
 	required []string
 	blocks   map[string]*shape
 	open     bool // its contents are decoded elsewhere
+	most     int  // how often it can be repeated, where that is not maxCount
 }
 
 var (
@@ -44,7 +45,7 @@ var (
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
 			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy"}},
-			"service": {a: "a service", label: "name", attrs: []string{"address", "affinity", "endpoints", "external_address", "external_traffic", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{
+			"service": {a: "a service", label: "name", most: maxServices, attrs: []string{"address", "affinity", "count", "endpoints", "external_address", "external_traffic", "for_each", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},
 			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},
