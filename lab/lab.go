@@ -253,6 +253,7 @@ type ModeBlock struct {
 type Compare struct {
 	Modes    []string
 	ModesAt  []hcl.Range // where each of them stands
+	Proxies  []string    // what translates services; empty: as the services say
 	Paths    []string
 	Measures []string
 	Rounds   int // 0: left out

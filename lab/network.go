@@ -96,7 +96,7 @@ const maxRounds = 1000
 
 var (
 	paths    = []string{"host-host", "same-node", "cross-node", "node-pod", "pod-node"}
-	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "path-cost", "lifecycle"}
+	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "service-setup", "service-rr", "path-cost", "lifecycle"}
 )
 
 func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {
@@ -108,6 +108,7 @@ func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {
 	f := l.fields(file.blocks["compare"], b.Body, l.eval)
 	c := &Compare{Range: b.DefRange(), At: f.at}
 	c.Modes, c.ModesAt = f.words("modes", "mode", nil)
+	c.Proxies, _ = f.words("proxies", "proxy", Proxies)
 	c.Paths, _ = f.words("paths", "path", paths)
 	c.Measures, _ = f.words("measures", "measure", measures)
 	c.Rounds, _, _ = f.integer("rounds", 1, maxRounds, "")
@@ -127,10 +128,14 @@ func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {
 	return c
 }
 
-// What can be swept besides the variables: attributes of the switches, and whether there are netfilter rules.
-const Firewall = "firewall"
+// What can be swept besides the variables: attributes of the switches, whether there are netfilter rules, and what translates
+// services.
+const (
+	Firewall = "firewall"
+	Proxy    = "proxy"
+)
 
-var swept = []string{"mtu", "rate", "delay", "jitter", "loss", Firewall}
+var swept = []string{"mtu", "rate", "delay", "jitter", "loss", Firewall, Proxy}
 
 // sweep reads a block of compare.
 func (l *loader) sweep(b inner, name string, variables []*hclsyntax.Block) Sweep {

@@ -48,7 +48,7 @@ var (
 			"service": {a: "a service", label: "name", most: maxServices, attrs: []string{"address", "affinity", "count", "endpoints", "external_address", "external_traffic", "for_each", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},
-			"compare": {a: "a compare block", attrs: []string{"modes", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},
+			"compare": {a: "a compare block", attrs: []string{"modes", "proxies", "paths", "measures", "rounds"}, required: []string{"modes"}, blocks: map[string]*shape{"sweep": sweep}},
 		},
 	}
 	sweep = &shape{a: "a sweep", label: "what is swept", attrs: []string{"values"}, required: []string{"values"}}

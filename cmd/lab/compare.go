@@ -25,6 +25,7 @@ type request struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
+	Proxies  []string          `json:"proxies,omitempty"`
 	Sweeps   []sweep           `json:"sweeps,omitempty"`
 	Set      string            `json:"set"`
 	Wires    []string          `json:"wires"`
@@ -72,6 +73,7 @@ The results, every sample among them, are written to --out after each round: Ctr
   lab compare three-node --modes host-gw,vxlan --rounds 20
   lab compare three-node --measures path-cost
   lab compare three-node --modes host-gw,vxlan --sweep mtu=1500,9000
+  lab compare services-scale --proxies nftables,iptables
   lab compare three-node --measures tcp-rr --paths cross-node --wire nic,bare
   lab compare --resume results/three-node-…
   lab report results/three-node-… --format html > report.html`,
@@ -100,7 +102,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 			if len(args) > 0 {
 				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "proxies", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
 				if cmd.Flags().Changed(name) {
 					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
@@ -111,6 +113,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	ch.inputFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&want.Modes, "modes", nil, "compare these `modes` or variants; the first is the baseline")
+	flags.StringSliceVar(&want.Proxies, "proxies", nil, "translate services with each of these `proxies`: "+strings.Join(lab.Proxies, ", "))
 	flags.StringSliceVar(&want.Paths, "paths", nil, "measure along these `paths`: "+strings.Join(compare.Paths, ", "))
 	flags.StringSliceVar(&want.Measures, "measures", nil, "`measures` to take: "+strings.Join(compare.Measures, ", "))
 	flags.StringSliceVar(&want.Wires, "wire", nil, "`wire models`, the first of which ranks: "+strings.Join(compare.WireNames(), ", "))
@@ -126,7 +129,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 	flags.StringVar(&resume, "resume", "", "resume the comparison in this `folder`")
 	flags.BoolVar(&strict, "strict", false, "exit with 3 when there are too few rounds to rank")
 	completeList(cmd, "modes", ch.variants)
-	for name, words := range map[string][]string{"paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames()} {
+	for name, words := range map[string][]string{"proxies": lab.Proxies, "paths": compare.Paths, "measures": compare.Measures, "wire": compare.WireNames()} {
 		completeList(cmd, name, func([]string) []string { return words })
 	}
 	_ = cmd.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions(compare.Engines, cobra.ShellCompDirectiveNoFileComp))
@@ -146,7 +149,8 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 		return err
 	}
 	if given := l.Compare; given != nil {
-		want.Modes, want.Paths, want.Measures = or(want.Modes, given.Modes), or(want.Paths, given.Paths), or(want.Measures, given.Measures)
+		want.Modes, want.Proxies = or(want.Modes, given.Modes), or(want.Proxies, given.Proxies)
+		want.Paths, want.Measures = or(want.Paths, given.Paths), or(want.Measures, given.Measures)
 		for _, s := range given.Sweeps {
 			if !swept {
 				want.Sweeps = append(want.Sweeps, sweep(s))

@@ -31,7 +31,7 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 		return err
 	}
 	s := recorded(&testbed.Record{File: want.File, Source: want.Source, Vars: want.Vars, Values: want.Values, Texts: want.Texts})
-	settings, err := c.settings(s, want.Sweeps)
+	settings, err := c.settings(s, slices.Concat(proxied(want.Proxies), want.Sweeps))
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 		l := at.lab
 		build := func(l *lab.Lab, instance int, w compare.Wire) (*plan.Plan, hcl.Diagnostics) {
 			p, diags := plan.Build(l, plan.Options{
-				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
+				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Proxy: at.proxy, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
 			})
 			return at.stripped(p), diags
 		}
@@ -71,6 +71,11 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 				return v, c.judge(at.files, diags)
 			}
 			v.Plans = append(v.Plans, p)
+		}
+		if slices.ContainsFunc(cfg.Measures, compare.OfServices) {
+			if err := compare.Served(v.Plans[0]); err != nil {
+				return v, status{refused, err}
+			}
 		}
 		v.Datapath = datapath(v.Plans[0])
 		instances++

@@ -16,7 +16,7 @@ import (
 )
 
 // A sweep compares every mode at several values of something: of a variable of the definition, of an attribute of its
-// switches, or with its firewall and without.
+// switches, with its firewall and without, or with one proxy of services and another.
 type sweep struct {
 	Name   string   `json:"name"`
 	Values []string `json:"values"`
@@ -52,6 +52,14 @@ func parseSweeps(words []string) ([]sweep, error) {
 	return all, nil
 }
 
+// proxied is a sweep over proxies.
+func proxied(proxies []string) []sweep {
+	if len(proxies) == 0 {
+		return nil
+	}
+	return []sweep{{lab.Proxy, proxies}}
+}
+
 // setting is a definition at one value of everything that is swept.
 type setting struct {
 	values string // "mtu=9000"; empty where nothing is swept
@@ -59,6 +67,7 @@ type setting struct {
 	lab    *lab.Lab
 	files  lab.Files
 	bare   bool // without netfilter rules
+	proxy  string
 }
 
 // settings lists the definition at all combinations of values, the first values of all sweeps first.
@@ -99,8 +108,12 @@ func (c *command) settings(s *source, sweeps []sweep) ([]setting, error) {
 
 // set gives one of the swept a value: a variable of that name, or else the attribute of every switch.
 func (at *setting) set(name, value string) error {
-	if name == lab.Firewall {
+	switch name {
+	case lab.Firewall:
 		at.bare = value == "off"
+		return nil
+	case lab.Proxy:
+		at.proxy = value
 		return nil
 	}
 	var files []*hclwrite.File

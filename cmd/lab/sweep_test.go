@@ -169,3 +169,39 @@ func TestShippedSweep(t *testing.T) {
 		t.Errorf("%q, not %q", got, want)
 	}
 }
+
+// TestServicesScale: the lab of many services is compared with each proxy, at each number of services.
+func TestServicesScale(t *testing.T) {
+	needRoot(t)
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, "compare", "services-scale", "--wire", "nic", "--rounds", "1", "--sweep", "services=2,20", "--out", out)
+	r, err := report.Read(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string][]string{}
+	for _, g := range r.Growth {
+		if g.Sweep == "services" {
+			got[g.Mode] = append(got[g.Mode], g.Measure+" "+g.Params)
+		}
+	}
+	want := []string{"service-setup to=pod", "service-setup to=node", "service-setup to=first", "service-setup to=middle", "service-setup to=last",
+		"service-rr to=pod", "service-rr to=first", "service-rr to=last"}
+	for _, mode := range []string{"host-gw proxy=nftables", "host-gw proxy=iptables"} {
+		if !slices.Equal(got[mode], want) {
+			t.Errorf("curves of %s: %q", mode, got[mode])
+		}
+	}
+	for args, says := range map[string]string{
+		"three-node --measures service-setup":     "measures of services need a service",
+		"services-scale --proxies nftables,xdp":   "Unknown proxy",
+		"three-node --proxies nftables,iptables":  "no services",
+		"services-scale --proxies ipt --rounds 1": "Unknown proxy",
+	} {
+		cmd := exec.Command(os.Args[0], append(append([]string{"compare"}, strings.Fields(args)...), "--out", filepath.Join(t.TempDir(), "none"))...)
+		cmd.Env = append(os.Environ(), asLab+"=1")
+		if said, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(said), says) {
+			t.Errorf("compare %s: %v\n%s", args, err, said)
+		}
+	}
+}

@@ -32,6 +32,7 @@ type Growth struct {
 
 	Sentence string `json:"sentence"`
 
+	curves int         // that are judged together
 	rounds [][]float64 // by round: the number at every point
 	off    int         // the point that lies beside the line
 	beside float64     // by how much, in the unit
@@ -86,7 +87,7 @@ func (r *Results) sweeps() (names []string) {
 }
 
 // growths are the curves: of what is ranked by path cost, and of what the other measurements were made for. Those of path
-// cost are first.
+// cost are first, and values that are no numbers last.
 func (r *Results) growths() []Growth {
 	if len(r.Swept) == 0 {
 		return nil
@@ -96,15 +97,22 @@ func (r *Results) growths() []Growth {
 		all = append(all, s.measured)
 	}
 	for _, g := range groups(r.sections()) {
-		all = append(all, g.measured)
-	}
-	var curves []Growth
-	for _, name := range r.sweeps() {
-		for _, s := range all {
-			curves = append(curves, r.growth(name, s)...)
+		if g.path != "host-host" && !r.limited(g.wire) { // the control, and arithmetic
+			all = append(all, g.measured)
 		}
 	}
-	return curves
+	var curves, steps []Growth
+	for _, name := range r.sweeps() {
+		for _, s := range all {
+			of := r.growth(name, s)
+			if len(of) > 0 && of[0].Points[0].At == nil {
+				steps = append(steps, of...)
+			} else {
+				curves = append(curves, of...)
+			}
+		}
+	}
+	return append(curves, steps...)
 }
 
 // growth are the curves of one kind of numbers, judged as one family.
@@ -201,8 +209,8 @@ func (g *Growth) slope(row []float64) float64 {
 // judge says what shape the curve has, of so many that are judged together.
 func (g *Growth) judge(p float64, curves int) {
 	switch {
-	case g.N < MinRounds:
-		g.Shape, g.Slope, g.SlopeLow, g.SlopeHigh = shapeFew, nil, nil, nil
+	case g.N < roundsToTell(curves):
+		g.curves, g.Shape, g.Slope, g.SlopeLow, g.SlopeHigh = curves, shapeFew, nil, nil, nil
 	case g.Shape == shapeSteps:
 	case g.bent(alpha / float64(curves)):
 		g.Shape, g.Slope, g.SlopeLow, g.SlopeHigh = shapeBent, nil, nil, nil
@@ -292,7 +300,7 @@ func (g *Growth) sentence() string {
 	}
 	switch g.Shape {
 	case shapeFew:
-		return fmt.Sprintf("%s: no slope: %s with every value, and it takes %d", g.Mode, plural(g.N, "round"), MinRounds)
+		return fmt.Sprintf("%s: no slope: %s with every value, and it takes %d", g.Mode, plural(g.N, "round"), roundsToTell(g.curves))
 	case shapeSteps:
 		var steps []string
 		for _, p := range g.Points[1:] {

@@ -17,6 +17,7 @@ type metric struct {
 // metrics are all that are more than a number with a name, in the order in which they lead.
 var metrics = []metric{
 	{name: "round trip", unit: "ns", leads: true},
+	{name: "set-up", unit: "ns", leads: true},
 	{name: "p50", unit: "µs", leads: true},
 	{name: "goodput", unit: "Gbit/s", more: true, leads: true, bounded: true},
 	{name: "delivered", unit: "1/s", more: true, leads: true},

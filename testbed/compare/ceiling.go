@@ -21,7 +21,7 @@ func (r *run) ceiling(ctx context.Context) error {
 	place := r.subjects[0].anywhere()
 	for _, x := range r.cells {
 		id := x.name + " " + x.params
-		if slices.Contains(done, id) || place == nil || r.cfg.Engine != ours {
+		if slices.Contains(done, id) || place == nil || r.cfg.Engine != ours || OfServices(x.name) {
 			continue
 		}
 		done = append(done, id)
@@ -49,7 +49,7 @@ func ceilings(c *Config) time.Duration {
 	var total time.Duration
 	var done []string
 	for _, x := range c.cells() {
-		if id := x.name + " " + x.params; !slices.Contains(done, id) {
+		if id := x.name + " " + x.params; !slices.Contains(done, id) && !OfServices(x.name) {
 			done = append(done, id)
 			total += 3 * x.takes(c.timing(x))
 		}

@@ -134,7 +134,10 @@ func (r *run) attempt(ctx context.Context, s *subject, x cell) (taken, error) {
 		return taken{}, err
 	}
 	run := x.run
-	if r.cfg.Engine == iperf3 {
+	switch {
+	case OfServices(x.name):
+		run = r.services(s, x)
+	case r.cfg.Engine == iperf3:
 		run = r.iperf3(s, s.routes[x.path], x)
 	}
 	t, err := run(ctx, cfg)

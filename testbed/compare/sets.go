@@ -65,7 +65,7 @@ const (
 )
 
 // choices are all measures in the order in which they are taken; of those that share a name the first is its main one.
-var choices = []choice{
+var choices = append([]choice{
 	{stream("streams=1", traffic.Streams{}), across, across, withHosts, anywhere},
 	{stream("streams=4", traffic.Streams{Count: 4}), "", across, across, anywhere},
 	{stream("streams=1 reverse", traffic.Streams{Direction: traffic.Reverse}), "", "", "", across},
@@ -82,7 +82,7 @@ var choices = []choice{
 	{loaded(), across, "", across, within},
 	{scheduled(2000), "", "", across, anywhere},
 	{oneWay(64, 1000), "", "", across, anywhere},
-}
+}, serviceChoices()...)
 
 // Measures lists the measures by name, in the order in which they are taken.
 var Measures = func() []string {
@@ -105,7 +105,7 @@ func (c *Config) cells() []cell {
 	var all []cell
 	for w, wire := range c.Wires {
 		for i, ch := range choices {
-			if !chosen(ch.name, c.Measures) {
+			if !chosen(ch.name, c.Measures) || OfServices(ch.name) && len(c.Measures) == 0 {
 				continue
 			}
 			main := slices.IndexFunc(choices, func(o choice) bool { return o.name == ch.name }) == i
@@ -113,6 +113,10 @@ func (c *Config) cells() []cell {
 			switch {
 			case wire.Name == shaped:
 				if of = nil; main && ch.name == "tcp-stream" {
+					of = []string{crossNode}
+				}
+			case OfServices(ch.name):
+				if of = nil; w == 0 {
 					of = []string{crossNode}
 				}
 			case w > 0 && c.Set != Full:
@@ -141,7 +145,11 @@ func (c *Config) cells() []cell {
 	}
 	// The control belongs to every comparison.
 	if len(all) > 0 && !c.Stands && !slices.ContainsFunc(all, func(x cell) bool { return x.path == hostHost && x.wire == c.Wires[0].Name }) {
-		all = slices.Insert(all, 0, cell{all[0].wire, hostHost, all[0].measure})
+		control := all[0].measure
+		if OfServices(control.name) {
+			control = choices[slices.IndexFunc(choices, func(ch choice) bool { return ch.name == "tcp-rr" })].measure
+		}
+		all = slices.Insert(all, 0, cell{all[0].wire, hostHost, control})
 	}
 	return all
 }

@@ -1,0 +1,71 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+)
+
+// TestServices: a connection is made to each target, whichever pod answers, and only to services that pods answer.
+func TestServices(t *testing.T) {
+	text := fmt.Sprintf(twoNodes, 2) + `
+service "nobody" {
+  port "http" { port = 80 }
+}
+service "s" {
+  count     = 3
+  endpoints = ["node2/p1", "node2/p2"]
+  port "http" {
+    port   = 80
+    target = 8080
+  }
+}
+service "elsewhere" {
+  endpoints = ["192.0.2.1"]
+  port "http" { port = 80 }
+}
+`
+	l, files, diags := lab.Load("two.hcl", []byte(text), lab.Inputs{})
+	if diags.HasErrors() {
+		t.Fatal(files, diags)
+	}
+	if costly(t, "host-gw"); Served(planned(t, "host-gw", 2, Wires[0])) == nil {
+		t.Error("a lab without services has services to be measured")
+	}
+	v := Variant{Mode: "host-gw", Datapath: "kernel", Plans: []*plan.Plan{build(t, l, "host-gw", Wires[0])}}
+	var names []string
+	for _, s := range served(v.Plans[0]) {
+		names = append(names, fmt.Sprintf("%s %d", s.Service, len(s.pods)))
+	}
+	if want := []string{"default/s1 2", "default/s2 2", "default/s3 2"}; !slices.Equal(names, want) {
+		t.Errorf("measured are %q, not %q", names, want)
+	}
+	cfg := tiny(v)
+	cfg.Paths, cfg.Measures, cfg.Rounds = nil, []string{serviceSetup, serviceRR}, 1
+	if err := buildUp(t.Context(), v.Plans[0]); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = down(context.WithoutCancel(t.Context()), v.Plans[0].Cluster.Name) })
+	r, err := Run(t.Context(), cfg, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, s := range r.Samples {
+		if OfServices(s.Measure) && s.Metric != "drops" && s.Value > 0 && s.Unit == "ns" {
+			got[s.Measure+" "+s.Params] = true
+		}
+	}
+	for _, c := range serviceChoices() {
+		if !got[c.name+" "+c.params] {
+			t.Errorf("there is no %s %s", c.name, c.params)
+		}
+	}
+	if len(r.Retries) > 0 {
+		t.Errorf("measured again: %+v", r.Retries)
+	}
+}
