@@ -96,7 +96,7 @@ const maxRounds = 1000
 
 var (
 	paths    = []string{"host-host", "same-node", "cross-node", "node-pod", "pod-node"}
-	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "service-setup", "service-rr", "path-cost", "lifecycle"}
+	measures = []string{"tcp-stream", "tcp-rr", "udp-rr", "tcp-crr", "udp-rate", "latency-under-load", "latency-at-rate", "one-way", "service-setup", "service-rr", "service-programming", "path-cost", "lifecycle"}
 )
 
 func (l *loader) compare(blocks, variables []*hclsyntax.Block) *Compare {

@@ -368,3 +368,13 @@ func (l *loader) nodePorts(all *Services) {
 		p.NodePort, next[p.Protocol] = n, n+1
 	}
 }
+
+// WithServices returns the lab with others in the place of its services; with none it has no proxy either.
+func (l *Lab) WithServices(all ...*Service) *Lab {
+	other, services := *l, *l.Services
+	services.All = all
+	if other.Services = &services; len(all) == 0 {
+		other.Services = nil
+	}
+	return &other
+}

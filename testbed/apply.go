@@ -9,8 +9,14 @@ import (
 // Apply makes the changes in their order, and calls done after each. It stops at the first that fails, and between two
 // when ctx is done. When it returns, what it has set up can be used at once.
 func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) error {
+	_, err := Program(ctx, changes, done)
+	return err
+}
+
+// Program does what Apply does, and says how many bytes the changes of firewalls were.
+func Program(ctx context.Context, changes []plan.Change, done func(plan.Change)) (bytes int, err error) {
 	if len(changes) == 0 {
-		return nil
+		return 0, nil
 	}
 	a := &applier{ctx: ctx, links: map[plan.Key]plan.Link{}, news: news{inet6: map[string]bool{}}, fresh: map[string]bool{}, inherited: map[string]string{}}
 	for _, c := range changes {
@@ -18,7 +24,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 			a.links[l.Key()] = l
 		}
 	}
-	err := onThread(func(t *thread) error {
+	err = onThread(func(t *thread) error {
 		a.thread = t
 		a.visits = visits{by: t, open: map[string]*visit{}}
 		defer a.visits.close()
@@ -42,9 +48,9 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 		return nil
 	})
 	if err != nil {
-		return err
+		return a.sent, err
 	}
-	return a.news.ready(ctx)
+	return a.sent, a.news.ready(ctx)
 }
 
 func (a *applier) change(c plan.Change) error {

@@ -75,7 +75,10 @@ func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) 
 	if err != nil {
 		return failed(changes[0], err)
 	}
-	defer conn.Close()
+	defer func() {
+		a.sent += conn.Sent
+		conn.Close()
+	}()
 	steps, owner, err := firewallSteps(conn, changes)
 	if err != nil {
 		return failed(changes[0], err)

@@ -59,6 +59,7 @@ type applier struct {
 	visits visits
 	links  map[plan.Key]plan.Link // that are to be, of those that are made or changed
 
+	sent int  // bytes, to the firewall
 	news news // what may not be ready for use
 
 	fresh     map[string]bool   // namespaces made by this run

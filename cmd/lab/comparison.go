@@ -55,12 +55,17 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 		v := compare.Variant{Mode: at.title(mode)}
 		l := at.lab
 		build := func(l *lab.Lab, instance int, w compare.Wire) (*plan.Plan, hcl.Diagnostics) {
+			proxy := at.proxy
+			if l.Services == nil && at.lab.Services != nil {
+				proxy = "" // they were taken away to be measured
+			}
 			p, diags := plan.Build(l, plan.Options{
-				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Proxy: at.proxy, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
+				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Proxy: proxy, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
 			})
 			return at.stripped(p), diags
 		}
 		instances++
+		first := instances
 		for _, w := range cfg.Wires {
 			p, diags := build(l, instances, w)
 			if p == nil {
@@ -78,6 +83,12 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 			}
 		}
 		v.Datapath = datapath(v.Plans[0])
+		if slices.Contains(cfg.Measures, compare.Programming) {
+			v.Services = compare.Program(l, func(l *lab.Lab) *plan.Plan {
+				p, _ := build(l, first, cfg.Wires[0])
+				return p
+			})
+		}
 		instances++
 		v.Life, _ = build(l, instances, cfg.Wires[0])
 		instances++

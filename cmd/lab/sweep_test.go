@@ -186,7 +186,8 @@ func TestServicesScale(t *testing.T) {
 		}
 	}
 	want := []string{"service-setup to=pod", "service-setup to=node", "service-setup to=first", "service-setup to=middle", "service-setup to=last",
-		"service-rr to=pod", "service-rr to=first", "service-rr to=last"}
+		"service-rr to=pod", "service-rr to=first", "service-rr to=last",
+		"service-programming what=all", "service-programming what=one-more", "service-programming what=an-endpoint-less", "service-programming what=objects"}
 	for _, mode := range []string{"host-gw proxy=nftables", "host-gw proxy=iptables"} {
 		if !slices.Equal(got[mode], want) {
 			t.Errorf("curves of %s: %q", mode, got[mode])

@@ -33,6 +33,7 @@ type Variant struct {
 	Plans    []*plan.Plan // the same instance under each of the configured wire models; it is up under the first
 	Life     *plan.Plan   // another instance, which is built and removed to measure that; without one it is not
 	Smaller  *plan.Plan   // the same with a node less; without one it is not told what a node costs the others
+	Services *Programmed  // what is programmed for services in the first of Plans; without it that is not measured
 
 	// Copy plans one instance more, under the wire model of path cost and under a name that no other has. Without it path cost
 	// is not measured of the variant.
@@ -261,7 +262,7 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	if len(r.cells) == 0 {
-		return r.lives(ctx)
+		return errors.Join(r.programs(ctx), r.lives(ctx))
 	}
 	for i, w := range r.cfg.Wires {
 		if i > 0 {
@@ -286,6 +287,9 @@ func (r *run) all(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.programs(ctx); err != nil {
+		return err
+	}
 	return r.lives(ctx)
 }
 
@@ -303,6 +307,11 @@ func (r *run) count() {
 				}
 			}
 		}
+	}
+	if r.cfg.programs() {
+		left := (r.cfg.Rounds - r.programmed()) * len(r.subjects)
+		r.wanted += left
+		r.total += time.Duration(left) * programming
 	}
 	for range r.cfg.lifetimes() - r.lived() {
 		for _, s := range r.subjects {

@@ -37,7 +37,9 @@ func serviceChoices() (all []choice) {
 }
 
 // OfServices reports whether a measure is of services, and so needs some.
-func OfServices(measure string) bool { return measure == serviceSetup || measure == serviceRR }
+func OfServices(measure string) bool {
+	return measure == serviceSetup || measure == serviceRR || measure == Programming
+}
 
 // Served reports whether what is measured of services can be: there has to be one over TCP whose endpoints are all pods.
 func Served(p *plan.Plan) error {

@@ -8,6 +8,8 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/modes"
+	"labnet/testbed"
 )
 
 // TestServices: a connection is made to each target, whichever pod answers, and only to services that pods answer.
@@ -45,7 +47,14 @@ service "elsewhere" {
 		t.Errorf("measured are %q, not %q", names, want)
 	}
 	cfg := tiny(v)
-	cfg.Paths, cfg.Measures, cfg.Rounds = nil, []string{serviceSetup, serviceRR}, 1
+	cfg.Paths, cfg.Measures, cfg.Rounds = nil, []string{serviceSetup, serviceRR, Programming}, 1
+	cfg.Variants[0].Services = Program(l, func(other *lab.Lab) *plan.Plan {
+		p, diags := plan.Build(other, plan.Options{Instance: v.Plans[0].Cluster.Name, Mode: "host-gw", Modes: modes.All, Features: plan.AllFeatures(), Wire: Wires[0].Model})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		return p
+	})
 	if err := buildUp(t.Context(), v.Plans[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +73,27 @@ service "elsewhere" {
 		if !got[c.name+" "+c.params] {
 			t.Errorf("there is no %s %s", c.name, c.params)
 		}
+	}
+	programmed := map[string]float64{}
+	for _, s := range r.Samples {
+		if s.Measure == Programming {
+			programmed[s.Params+" "+s.Metric] = s.Value
+		}
+	}
+	if all, more, less := programmed["what=all sent"], programmed["what=one-more sent"], programmed["what=an-endpoint-less sent"]; !(all > more && more > 0) {
+		t.Errorf("%v bytes are sent for all services, %v for one more, %v for an endpoint less", all, more, less)
+	}
+	for _, what := range []string{"what=all time", "what=one-more time", "what=objects rules", "what=objects elements"} {
+		if programmed[what] <= 0 {
+			t.Errorf("%s is %v", what, programmed[what])
+		}
+	}
+	found, err := testbed.Read(t.Context(), v.Plans[0].Cluster.Name, v.Plans[0].State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := plan.Diff(found, v.Plans[0].State); len(left) > 0 {
+		t.Errorf("it is no longer as it was planned: %v", left)
 	}
 	if len(r.Retries) > 0 {
 		t.Errorf("measured again: %+v", r.Retries)

@@ -92,11 +92,13 @@ var Measures = func() []string {
 			names = append(names, c.name)
 		}
 	}
-	return append(names, pathCost, lifecycle)
+	return append(names, Programming, pathCost, lifecycle)
 }()
 
 // Builds reports whether a measure needs instances of its own.
-func Builds(measure string) bool { return measure == pathCost || measure == lifecycle }
+func Builds(measure string) bool {
+	return measure == pathCost || measure == lifecycle || measure == Programming
+}
 
 // cells lists what is measured. Where paths or measures were chosen, what was not chosen is left out, and what was chosen
 // both ways is measured though the set has it not. The first wire model has the whole set, the others what tells them apart.
@@ -155,7 +157,7 @@ func (c *Config) cells() []cell {
 }
 
 // Capacity reports whether anything is measured of the instances that the variants' first plans are.
-func (c *Config) Capacity() bool { return len(c.cells()) > 0 }
+func (c *Config) Capacity() bool { return len(c.cells()) > 0 || c.programs() }
 
 // lives reports whether what is no traffic is measured.
 func (c *Config) lives() bool {

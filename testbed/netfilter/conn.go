@@ -19,6 +19,7 @@ type Conn struct {
 	socket *nl.NetlinkSocket
 	seq    uint32
 	room   int // of the socket, for what is sent at once
+	Sent   int // bytes of all transactions
 }
 
 // ErrNone says that the kernel has no nftables.

@@ -124,6 +124,7 @@ func (c *Conn) send(steps []Step) error {
 	if err := unix.Sendto(c.socket.GetFd(), b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("sending %d bytes: %w", len(b), err)
 	}
+	c.Sent += len(b)
 	// The kernel has answered when it has taken the message: an error for each that failed, and something for the last.
 	var failed error
 	for {
