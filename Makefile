@@ -32,7 +32,11 @@ vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable T
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
   TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestInterfacesHaveNames/(ip|^vlan) TestWalks/(ip|vlan) \
   TestPredictedAsSeen/(calico-ipip|hybridnet-vlan|terway-ipvlan)
+# What make soak runs, a file that keeps what its default runs found, and how many of those are made this time.
 soak_packages = ./...
+soak_tests    = .
+soak_file     =
+soak_runs     =
 
 .PHONY: help lab up down check compare test soak test-vm bench lint update tree install uninstall dist need-go need-root
 
@@ -52,7 +56,7 @@ compare: lab ## measure the modes of LAB against one another; ARGS=--quick for a
 	@echo 'bin/lab works $(as).'
 	@bin/lab compare $(LAB) $(ARGS)
 soak: lab need-root ## the long forms of the tests in soak_packages, all by default, which take hours; what came of it is written below docs/soak
-	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 $(gotest) -timeout 24h $(soak_packages) 2>&1 | $(call tell,soak); failed=$$?; \
+	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 LAB_SOAK_FILE=$(abspath $(soak_file)) LAB_SOAK_RUNS=$(soak_runs) $(gotest) -timeout 24h -run '$(soak_tests)' $(soak_packages) 2>&1 | $(call tell,soak); failed=$$?; \
 	  .ci/soaked bin/soak.log >docs/soak/$$(date -u +%F).md; [ $$failed = 0 ] || $(call explain,soak)
 test: lab need-root ## every test that this machine can run; says which were skipped and why
 	@set -o pipefail; $(asroot) $(gotest) -timeout 30m ./... 2>&1 | $(call tell,test) || $(call explain,test)

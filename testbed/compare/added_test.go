@@ -129,43 +129,6 @@ func TestAddedCostIsFound(t *testing.T) {
 	}
 }
 
-// TestEqualsCostTheSame measures a mode and its twin again and again, over new generations each time. Of equals one is the
-// dearer in twelve or more of fourteen generations in one comparison of eighty, whatever the noise looks like; that there are
-// more than three such in twenty is one case in ten thousand.
-func TestEqualsCostTheSame(t *testing.T) {
-	if !suite.Soaked {
-		t.Skip("takes minutes: make soak runs this")
-	}
-	const comparisons, generations, onOneSide = 20, 14, 12
-	alarms := 0
-	for seed := range comparisons {
-		again := costly(t, "host-gw")
-		again.Mode = "host-gw again"
-		cfg := priced(generations, costly(t, "host-gw"), again)
-		cfg.Twin, cfg.Seed = again.Mode, uint64(seed+1)
-		r, err := Run(t.Context(), cfg, silent)
-		if err != nil {
-			t.Fatal(err)
-		}
-		of := costs(r, "round trip")
-		dearer := 0
-		for g, v := range of[again.Mode] {
-			if v > of["host-gw"][g] {
-				dearer++
-			}
-		}
-		if len(of[again.Mode]) != generations {
-			t.Fatalf("%d generations", len(of[again.Mode]))
-		}
-		if dearer >= onOneSide || dearer <= generations-onOneSide {
-			alarms++
-		}
-	}
-	if t.Logf("%d of %d comparisons find a difference between equals", alarms, comparisons); alarms > 3 {
-		t.Error("that is too often")
-	}
-}
-
 // TestSockperfAgrees holds the ratios of path cost against those of another program with the same pinning: intervals that hold
 // the median with 99 % have to overlap.
 func TestSockperfAgrees(t *testing.T) {
