@@ -60,10 +60,17 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err := r.open(ctx, pairs, &serving); err != nil {
 		return nil, err
 	}
-	checks, err := r.all(ctx, r.tried(pairs), progress)
+	tried := r.tried(pairs)
+	rows, ways := r.serviceRows(cmp.Or(opt.Pairs, defaultPairs))
+	checks, err := r.all(ctx, tried, func(done int) { progress(done, len(tried)+len(rows)) })
 	if err != nil {
 		return nil, err
 	}
+	more, err := r.services(ctx, rows, func(done int) { progress(len(tried)+done, len(tried)+len(rows)) })
+	if err != nil {
+		return nil, err
+	}
+	checks = append(checks, more...)
 	culprits, err := r.find(ctx, checks)
 	if err != nil {
 		return nil, err
@@ -84,6 +91,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 			}
 		}
 	})
+	report.Services, report.TotalServices = len(rows), ways
 	report.violations(all)
 	report.NotConnected, report.Untried = r.apart, r.untried
 	report.Seconds = time.Since(start).Seconds()
@@ -152,24 +160,31 @@ func (r *run) tried(pairs []pair) []pair {
 }
 
 // all tries the pairs, several at a time, and returns the checks in the order of the pairs.
-func (r *run) all(ctx context.Context, pairs []pair, progress func(done, total int)) ([]Check, error) {
-	results := make([][]Check, len(pairs))
+func (r *run) all(ctx context.Context, pairs []pair, progress func(done int)) ([]Check, error) {
+	return r.each(ctx, len(pairs), atOnce, progress, func(i int) []Check {
+		return r.pair(ctx, r.ends[pairs[i].from], r.ends[pairs[i].to])
+	})
+}
+
+// each makes the checks of n things, some at a time, and returns them in their order.
+func (r *run) each(ctx context.Context, n, atOnce int, progress func(done int), check func(i int) []Check) ([]Check, error) {
+	results := make([][]Check, n)
 	next := make(chan int)
 	var workers sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
-	for range min(atOnce, len(pairs)) {
+	for range min(atOnce, n) {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = r.pair(ctx, r.ends[pairs[i].from], r.ends[pairs[i].to])
+				results[i] = check(i)
 				mu.Lock()
 				done++
-				progress(done, len(pairs))
+				progress(done)
 				mu.Unlock()
 			}
 		})
 	}
-	for i := range pairs {
+	for i := range n {
 		if ctx.Err() != nil {
 			break
 		}

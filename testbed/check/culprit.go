@@ -38,12 +38,12 @@ func (r *run) find(ctx context.Context, checks []Check) ([]Culprit, error) {
 	type key struct{ machine, device, cause string }
 	found := map[key]int{}
 	err := testbed.Look(ctx, r.plan.Cluster.Name, func(views *testbed.Views) error {
-		in := &inquiry{Predictor: predict.New(r.plan, views), ctx: ctx, plan: r.plan}
+		in := &inquiry{Predictor: predict.New(r.plan, views), ctx: ctx, plan: r.plan, drift: map[string][]plan.Change{}}
 		for i, c := range checks {
 			if c.OK {
 				continue
 			}
-			f, err := in.explain(c)
+			f, err := in.why(c)
 			if err != nil {
 				return err
 			}
@@ -98,8 +98,16 @@ type finding struct {
 // inquiry looks for culprits.
 type inquiry struct {
 	*predict.Predictor
-	ctx  context.Context
-	plan *plan.Plan
+	ctx   context.Context
+	plan  *plan.Plan
+	drift map[string][]plan.Change // of machines at which services are translated
+}
+
+func (in *inquiry) why(c Check) (*finding, error) {
+	if c.service != nil {
+		return in.explainService(c)
+	}
+	return in.explain(c)
 }
 
 // explain returns nil where the tables say that all is well.

@@ -26,6 +26,9 @@ type Report struct {
 
 	Culprits []Culprit `json:"culprits"` // what explains the failures, the likeliest first
 
+	Services      int `json:"services"`       // clients' ways to services that were tried
+	TotalServices int `json:"total_services"` // clients' ways to services: every client × every cluster IP and node port
+
 	Untried      int             `json:"untried"`       // pods and machines that the definition does not connect
 	NotConnected []Apart         `json:"not_connected"` // by the definition, among the pairs
 	Routes       []plan.BadRoute `json:"routes"`        // of the definition that lead nowhere
@@ -70,7 +73,8 @@ type Check struct {
 	Seen     string `json:"seen"`
 	Detail   string `json:"detail"` // where a check failed: why, and where to look
 
-	of *probe // that made it
+	of      *probe      // that made it
+	service *serviceRow // or whose it is
 }
 
 // The checks, in the order in which they are made of a pair. Where the first fails the others say nothing.
@@ -79,16 +83,24 @@ const (
 	Source = "source" // it sees the promised sender
 	MTU    = "mtu"    // a packet of the promised size passes whole, one byte more does not
 	Wire   = "wire"   // the underlay carries what was promised
+
+	Service = "service" // those who are behind it answer, or the client is refused
+	Client  = "client"  // they see the promised client
+	Balance = "balance" // each of them is given as many connections as the others, but for chance
 )
 
-// Names lists the checks.
-var Names = []string{Reach, Source, MTU, Wire}
+// Names lists the checks: those of a pair, and those of a client and an address of a service.
+var Names = []string{Reach, Source, MTU, Wire, Service, Client, Balance}
 
 var about = map[string]string{
 	Reach:  "packets and answers arrive",
 	Source: "the receiver sees the promised sender",
 	MTU:    "the promised size passes whole, one byte more does not",
 	Wire:   "the underlay carries the promised encapsulation",
+
+	Service: "all that are behind a service answer; nobody behind it: refused",
+	Client:  "they see the promised client",
+	Balance: "connections are spread evenly over them, by χ²",
 }
 
 // Text writes a line a check, and then what explains the failures, in lines of at most so many columns.
@@ -161,6 +173,13 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 		fmt.Fprintf(w, "Tried %d of its %d pairs in %.1f s.\n", r.Pairs-r.Untried, r.Pairs, r.Seconds)
 	} else {
 		fmt.Fprintf(w, "Tried all its %d pairs in %.1f s.\n", r.Pairs, r.Seconds)
+	}
+	if r.TotalServices > 0 {
+		more := "."
+		if r.Services < r.TotalServices {
+			more = "; --pairs tries more."
+		}
+		fmt.Fprintf(w, "Tried %d of %d ways from a client to an address of a service%s\n", r.Services, r.TotalServices, more)
 	}
 	if n := len(r.NotConnected); n > 0 {
 		not := ""

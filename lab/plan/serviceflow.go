@@ -1,0 +1,236 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"labnet/lab"
+	"labnet/lab/kubeproxy"
+)
+
+// ServiceFlow is what is asked of a service: what becomes of a client's connections to one of its addresses.
+type ServiceFlow struct {
+	From Endpoint
+	Port kubeproxy.Port
+	To   netip.AddrPort // a cluster IP or a load balancer's address and a port of it, or a node's address and a node port
+	Node *Node          // whose node port it is; nil: it is none
+}
+
+// Name is how a person names what is asked: web:http.
+func (f ServiceFlow) Name() string {
+	return strings.TrimPrefix(f.Port.Service, "default/") + ":" + f.Port.Name
+}
+
+// ServiceExpectation is what is promised of connections to a service. Where it is neither refused nor lost the endpoints answer.
+type ServiceExpectation struct {
+	Refused  bool    // at once: nobody is behind the service
+	Late     bool    // if it is refused, then perhaps late or never: see [Plan.redirected]
+	Lost     string  // why no packet comes to a node that could translate it, or no answer comes back
+	Unknown  string  // why nothing can be said of it
+	At       *Node   // that translates
+	Via      []*Node // machines that a client outside needs on the way to it
+	Backends []ServiceBackend
+}
+
+// ServiceBackend is one of those who may answer.
+type ServiceBackend struct {
+	Address netip.AddrPort
+	Endpoint
+	Masqueraded bool         // it sees the node that translates
+	Sources     []netip.Addr // it sees one of these as the client; empty where nothing is promised of it
+}
+
+// ServiceFlows are all connections that there can be to services: from every machine and pod to every address.
+func (p *Plan) ServiceFlows() []ServiceFlow {
+	var all []ServiceFlow
+	for _, port := range p.Cluster.ServicePorts() {
+		if !port.Address.IsValid() {
+			continue // a headless one
+		}
+		for _, from := range p.Cluster.Everyone() {
+			v6 := port.Address.Is6()
+			if from.Also || from.Address.Is6() != v6 {
+				continue
+			}
+			all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(port.Address, port.Port)})
+			if port.Balancer.IsValid() {
+				all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(port.Balancer, port.Port)})
+			}
+			for _, n := range p.Cluster.Nodes {
+				if a := n.Uplink().Address(v6); port.NodePort != 0 && a.IsValid() {
+					all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(a.Addr(), port.NodePort), Node: n})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// external reports whether it is asked for by an address that is meant for those outside.
+func (f ServiceFlow) external() bool { return f.Node != nil || f.To.Addr() == f.Port.Balancer }
+
+// ExpectService says what becomes of connections to a service, from what becomes of packets between machines and pods.
+func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
+	e := ServiceExpectation{}
+	v6 := f.To.Addr().Is6()
+	if e.At, e.Via, e.Lost = p.translator(f); e.Lost != "" {
+		return e
+	}
+	if len(f.Port.Endpoints) == 0 {
+		e.Refused, e.Late = true, p.redirected(f)
+		return e
+	}
+	at := endpointOf(e.At, v6)
+	inside := f.From.Node == e.At
+	local := f.Port.InternalLocal
+	if f.external() {
+		local = f.Port.ExternalLocal && !inside
+	}
+	if local && f.external() && f.From.Pod != nil {
+		e.Unknown = fmt.Sprintf("%s takes pods of other nodes for its own, and the answer would not pass it", e.At.Name)
+		return e
+	}
+	everyone := p.Cluster.Everyone()
+	for _, address := range f.Port.Endpoints {
+		i := slices.IndexFunc(everyone, func(to Endpoint) bool { return to.Address == address.Addr() })
+		if local && (i < 0 || everyone[i].Pod == nil || everyone[i].Node != e.At) {
+			continue
+		}
+		if i < 0 {
+			e.Unknown = fmt.Sprintf("nobody in the lab has %s", address.Addr())
+			return e
+		}
+		b := ServiceBackend{Address: address, Endpoint: everyone[i]}
+		if b.Masqueraded = p.masquerades(f, inside) || b.Namespace == f.From.Namespace; b.Masqueraded {
+			b.Sources = p.addressesOf(e.At, v6)
+		}
+		var ways []Flow // that packets take
+		switch {
+		case b.Masqueraded:
+			ways = []Flow{{From: at, To: b.Endpoint}}
+		case inside:
+			ways = []Flow{{From: f.From, To: b.Endpoint}}
+		default:
+			ways = []Flow{{From: f.From, To: at}, {From: at, To: b.Endpoint}}
+		}
+		for n, way := range ways {
+			if way.From.Namespace == way.To.Namespace {
+				continue
+			}
+			way.Protocol, way.Port = f.Port.Protocol, int(address.Port())
+			made := p.Expect(way)
+			if !made.Reachable {
+				e.Unknown = fmt.Sprintf("%s does not reach %s by the definition", way.From.Title, way.To.Title)
+				return e
+			}
+			if n == 0 && !b.Masqueraded && made.Source.IsValid() {
+				b.Sources = []netip.Addr{made.Source}
+			}
+		}
+		e.Backends = append(e.Backends, b)
+	}
+	if len(e.Backends) == 0 {
+		e.Lost = fmt.Sprintf("none of its endpoints is on %s, which drops it", e.At.Name)
+	}
+	return e
+}
+
+// masquerades reports whether endpoints see the node that translates, or else the client.
+func (p *Plan) masquerades(f ServiceFlow, inside bool) bool {
+	switch {
+	case !f.external():
+		return f.From.Pod == nil || p.Cluster.Lab.Services.MasqueradeAll
+	case f.Port.ExternalLocal:
+		return inside && f.From.Pod == nil
+	}
+	return true
+}
+
+func endpointOf(n *Node, v6 bool) Endpoint {
+	return Endpoint{Title: n.Name, Namespace: n.Namespace, Address: n.Uplink().Address(v6).Addr(), Node: n, Machine: n.Machine}
+}
+
+// translator is the node at which a connection to a service is translated: the first that its packets come to.
+func (p *Plan) translator(f ServiceFlow) (at *Node, via []*Node, lost string) {
+	v6 := f.To.Addr().Is6()
+	machine := f.From.Machine
+	switch {
+	case f.Node != nil:
+		return f.Node, nil, p.lost(f.From, f.Node, v6)
+	case machine == nil:
+		return f.From.Node, nil, ""
+	case machine.Kind == lab.Node: // it needs a route, though none of its packets takes it
+		if _, _, ok := p.walk.route(stop{machine: machine}, f.To.Addr()); !ok {
+			return nil, nil, fmt.Sprintf("%s has no route to %s", f.From.Title, f.To.Addr())
+		}
+		return f.From.Node, nil, ""
+	case f.external():
+		n := p.announcer(f.To.Addr())
+		if n == nil {
+			return nil, nil, "no node answers for " + f.To.Addr().String()
+		}
+		return n, nil, p.lost(f.From, n, v6)
+	}
+	way := p.walk.walk(stop{machine: machine}, f.To.Addr())
+	for _, s := range way.stops[1:] {
+		if s.machine == nil {
+			break
+		}
+		n := p.Cluster.carriers[s.machine]
+		if n.Kind == lab.Node {
+			return n, via, p.lost(f.From, n, v6)
+		}
+		via = append(via, n)
+	}
+	return nil, nil, way.lost
+}
+
+// announcer is the node that answers for a load balancer's address.
+func (p *Plan) announcer(a netip.Addr) *Node {
+	for _, s := range p.Cluster.Lab.Services.All {
+		if s.External == a {
+			n, _ := p.Cluster.Announcer(s)
+			return n
+		}
+	}
+	return nil
+}
+
+// redirected reports whether the node at which a connection from outside is refused would send it back where it came from, by its
+// route for the address. Then the kernel first tells the client of a better way, an ICMP redirect, and by its limit on messages of
+// ICMP has none left for the refusal (ip_rt_send_redirect and inet_peer_xrlim_allow count with the same tokens).
+func (p *Plan) redirected(f ServiceFlow) bool {
+	if f.external() || f.From.Pod != nil || f.From.Node.Kind == lab.Node {
+		return false
+	}
+	way := p.walk.walk(stop{machine: f.From.Machine}, f.To.Addr())
+	return len(way.legs) > 1 && way.stops[1].machine.Kind == lab.Node && way.legs[0].to.on == way.legs[1].from.on
+}
+
+// lost is why packets do not go from somebody to a node and back; empty where they do.
+func (p *Plan) lost(from Endpoint, n *Node, v6 bool) string {
+	if from.Node == n {
+		return ""
+	}
+	e := p.Expect(Flow{From: from, To: endpointOf(n, v6)})
+	if e.Reachable {
+		return ""
+	}
+	if e.Lost == "" {
+		return fmt.Sprintf("%s does not reach %s", from.Title, n.Name)
+	}
+	return e.Lost
+}
+
+// addressesOf are those of a machine's devices.
+func (p *Plan) addressesOf(n *Node, v6 bool) []netip.Addr {
+	var all []netip.Addr
+	p.State.In(n.Namespace, func(o Object) {
+		if a, ok := o.(Address); ok && a.Prefix.Addr().Is6() == v6 {
+			all = append(all, a.Prefix.Addr())
+		}
+	})
+	return all
+}

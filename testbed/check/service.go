@@ -1,0 +1,365 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+// serviceRow is a client and an address of a service.
+type serviceRow struct {
+	plan.ServiceFlow
+	want  plan.ServiceExpectation
+	count int // how many connections are counted for the balance; 0: it is not judged here
+}
+
+const (
+	// servicesAtOnce is fewer than pairs, since every client waits on a thread of its own.
+	servicesAtOnce = 32
+	// mostRefused is how many refusals a client is to hear. The kernel sends six messages of ICMP to somebody at once, and then
+	// one a second (net.ipv4.icmp_ratelimit); refusals beyond that come late.
+	mostRefused = 3
+	// mostBalances is on how many nodes, and for how many ports, the balance is judged.
+	mostBalances = 24
+	// unlucky is the chance that an endpoint which may answer is never chosen.
+	unlucky = 1e-9
+	// uneven is the chance that connections which are spread by lot look as uneven as what is reported.
+	uneven = 1e-6
+	// mostRepeated is how many connections of a row may open only when their first packet is repeated. Each time the packet is
+	// translated anew, so that an endpoint that gets none would else show as nothing but delay.
+	mostRepeated = 2
+	// mostMet is the number of endpoints up to which each has to answer every client.
+	mostMet = 10
+)
+
+// serviceRows chooses what is asked of services, at most so many, and says how many there would be. It leaves out what
+// nobody can judge.
+func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
+	refused, balances := map[string]int{}, map[string]bool{}
+	for _, f := range r.plan.ServiceFlows() {
+		total++
+		row := &serviceRow{ServiceFlow: f, want: r.plan.ExpectService(f)}
+		switch {
+		case row.want.Unknown != "":
+			continue
+		case row.want.Refused:
+			if refused[f.From.Title]++; refused[f.From.Title] > mostRefused {
+				continue
+			}
+		case row.want.Lost == "" && f.To.Addr() == f.Port.Address && f.From.Pod != nil && len(row.want.Backends) > 1 && f.Port.Affinity == 0:
+			if at := f.From.Node.Name + " " + f.Name(); !balances[at] && len(balances) < mostBalances {
+				balances[at] = true
+				row.count = min(max(200, 100*len(row.want.Backends)), 1000)
+			}
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) > limit { // always the same, and first what shows the balance
+		random := rand.New(rand.NewPCG(1, 2))
+		order := map[*serviceRow]int{}
+		for i, at := range random.Perm(len(rows)) {
+			order[rows[i]] = at
+		}
+		slices.SortFunc(rows, func(a, b *serviceRow) int {
+			return cmp.Or(cmp.Compare(min(1, b.count), min(1, a.count)), cmp.Compare(order[a], order[b]))
+		})
+		rows = rows[:limit]
+	}
+	return rows, total
+}
+
+// services asks every row's service, at endpoints that answer while it does.
+func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(done int)) ([]Check, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	listeners := listeners{}
+	defer listeners.close()
+	for _, row := range rows {
+		for _, b := range row.want.Backends {
+			if err := listeners.open(ctx, b, row.Port.Protocol); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r.each(ctx, len(rows), servicesAtOnce, progress, func(i int) []Check { return r.service(ctx, rows[i], listeners) })
+}
+
+// service makes the checks of a row.
+func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Check {
+	c := Check{Name: Service, From: row.From.Title, To: row.Name() + " " + row.To.String(), Family: familyOf(row.To.Addr()), service: row}
+	silent := row.Port.Protocol == "udp" && slices.ContainsFunc(row.want.Backends, func(b plan.ServiceBackend) bool { return at.taken(b, "udp") })
+	if silent { // by a program that need not answer such questions
+		return nil
+	}
+	place, err := testbed.Open(row.From.Namespace)
+	if err != nil {
+		c.Expected, c.Seen = "it asks", err.Error()
+		return []Check{c}
+	}
+	defer place.Close()
+	q := &questions{protocol: row.Port.Protocol, to: row.To, patience: r.answer, again: r.again, lossy: r.lossy()}
+	if row.want.Lost != "" || row.want.Late {
+		q.patience = r.quiet
+	}
+	err = place.Do(func() error {
+		q.ask(ctx, func() bool { return q.enough(row) })
+		return nil
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		c.Expected, c.Seen = "it asks", err.Error()
+		return []Check{c}
+	}
+	switch {
+	case row.want.Lost != "":
+		c.Expected = "no answer: " + row.want.Lost
+		c.OK, c.Seen = q.failed != nil, "no answer"
+		if !c.OK {
+			c.Seen = q.met() + " answered"
+		}
+		return []Check{c}
+	case row.want.Late:
+		c.Expected = "refused, perhaps late, since nobody is behind it, and an ICMP redirect comes first"
+		c.OK, c.Seen = q.failed != nil, q.failure()
+		return []Check{c}
+	case row.want.Refused:
+		c.Expected = "refused at once, since nobody is behind it"
+		c.OK = errors.Is(q.failed, unix.ECONNREFUSED)
+		c.Seen = fmt.Sprintf("refused after %.1f ms", q.took.Seconds()*1e3)
+		if !c.OK {
+			c.Seen = q.failure()
+		}
+		return []Check{c}
+	}
+	checks := []Check{q.answers(c, row)}
+	if client, ok := q.clients(c, row); ok {
+		checks = append(checks, client)
+	}
+	if balance, ok := q.balance(c, row); ok {
+		checks = append(checks, balance)
+	}
+	return checks
+}
+
+// lossy reports whether the lab's wires lose packets by intention.
+func (r *run) lossy() bool {
+	for _, m := range r.plan.Cluster.Lab.Machines {
+		for _, nic := range m.Interfaces {
+			if r.plan.Cluster.Impairment(m, nic).Loss > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// enough reports whether all has been heard that can be.
+func (q *questions) enough(row *serviceRow) bool {
+	n := len(row.want.Backends)
+	switch {
+	case q.failed != nil || row.want.Lost != "" || row.want.Refused || q.strange > 0 || q.repeated > mostRepeated:
+		return true
+	case row.count > 0:
+		return q.asked >= row.count
+	case n > mostMet:
+		return q.asked >= mostMet
+	}
+	return len(q.by) >= n && (row.Port.Affinity == 0 || len(q.by) > 1) || q.asked >= tries(n)
+}
+
+// tries is how many connections it takes until each of n endpoints has answered, but for an unlucky chance.
+func tries(n int) int {
+	if n < 2 {
+		return n
+	}
+	return int(math.Ceil(math.Log(unlucky/float64(n)) / math.Log(1-1/float64(n))))
+}
+
+// answers judges who answered.
+func (q *questions) answers(c Check, row *serviceRow) Check {
+	var names, silent []string
+	for _, b := range row.want.Backends {
+		names = append(names, b.Title)
+		if q.by[b.Title] == nil {
+			silent = append(silent, b.Title)
+		}
+	}
+	c.Expected = either(names, "or") + " answers"
+	keeps := row.Port.Affinity != 0 && len(names) > 1
+	if keeps {
+		c.Expected += ", the same each time"
+	}
+	c.Seen = fmt.Sprintf("%s answered, in %s", q.met(), plural(q.asked, "connection"))
+	for who := range q.by {
+		if !slices.Contains(names, who) {
+			c.Seen = who + " answered"
+			return c
+		}
+	}
+	switch {
+	case q.strange > 0:
+		c.OK, c.Seen = true, "it answers; a program at its port does not say who it is"
+	case q.failed != nil && q.asked > 1:
+		c.Seen = fmt.Sprintf("%s, in connection %d; before %s answered", q.failure(), q.asked, q.met())
+	case q.failed != nil:
+		c.Seen = q.failure()
+	case q.repeated > mostRepeated:
+		c.Seen = fmt.Sprintf("%s answered, but %d of %s opened only when the first packet was repeated", q.met(), q.repeated, plural(q.asked, "connection"))
+	case keeps && len(q.by) > 1:
+		c.Seen = fmt.Sprintf("%s answered, in %s", q.met(), plural(q.asked, "connection"))
+	case !keeps && len(silent) > 0 && len(names) <= mostMet:
+		c.Seen = fmt.Sprintf("%s never answered, in %s", either(silent, "and"), plural(q.asked, "connection"))
+	default:
+		c.OK = true
+	}
+	return c
+}
+
+// clients judges whom those who answered took for the client.
+func (q *questions) clients(c Check, row *serviceRow) (Check, bool) {
+	c.Name, c.OK = Client, true
+	heard := false
+	own, node := "", ""
+	for _, b := range row.want.Backends {
+		if len(b.Sources) == 0 {
+			continue
+		}
+		if b.Masqueraded {
+			node = "an address of " + row.want.At.Name
+		} else {
+			own = b.Sources[0].String()
+		}
+		for _, source := range q.by[b.Title] {
+			heard = true
+			if !slices.Contains(b.Sources, source) {
+				c.OK, c.Seen = false, fmt.Sprintf("%s sees %s", b.Title, source)
+				if b.Masqueraded {
+					c.Seen += ", which is no address of " + row.want.At.Name
+				}
+			}
+		}
+	}
+	c.Expected = either(slices.DeleteFunc([]string{own, node}, func(s string) bool { return s == "" }), "or, to itself,")
+	if c.OK {
+		c.Seen = "it sees that"
+	}
+	return c, heard
+}
+
+// balance judges how connections are spread over those who answer.
+func (q *questions) balance(c Check, row *serviceRow) (Check, bool) {
+	if row.count == 0 || q.asked < row.count || q.repeated > mostRepeated || q.failed != nil || q.strange > 0 {
+		return c, false
+	}
+	c.Name = Balance
+	n := len(row.want.Backends)
+	share := float64(q.asked) / float64(n)
+	c.Expected = fmt.Sprintf("about %.0f of %d connections each", share, q.asked)
+	chi := 0.0
+	var counts []string
+	for _, b := range row.want.Backends {
+		got := float64(len(q.by[b.Title]))
+		chi += (got - share) * (got - share) / share
+		counts = append(counts, fmt.Sprintf("%s %.0f", b.Title, got))
+	}
+	p := beyond(chi, n-1)
+	c.OK, c.Seen = p >= uneven, strings.Join(counts, ", ")
+	c.Detail = fmt.Sprintf("by lot it would be as uneven once in %.3g times (χ² %.1f)", 1/p, chi)
+	if c.OK {
+		c.Detail = ""
+	}
+	return c, true
+}
+
+// beyond is the chance of a χ² of k degrees of freedom that is larger than x (Abramowitz and Stegun, 26.4.4 and 26.4.5).
+func beyond(x float64, k int) float64 {
+	h := x / 2
+	term, sum := math.Exp(-h), 0.0
+	from := 1.0
+	if k%2 == 1 {
+		sum = math.Erfc(math.Sqrt(h))
+		term *= math.Sqrt(h) / (math.Sqrt(math.Pi) / 2)
+		from = 1.5
+	}
+	for i := 0; i < k/2; i++ {
+		sum += term
+		term *= h / (from + float64(i))
+	}
+	return sum
+}
+
+// failure is what went wrong with a question.
+func (q *questions) failure() string {
+	switch {
+	case q.failed == nil:
+		return q.met() + " answered"
+	case errors.Is(q.failed, unix.ECONNREFUSED):
+		return fmt.Sprintf("refused after %.1f ms", q.took.Seconds()*1e3)
+	case errors.Is(q.failed, errSilence):
+		return fmt.Sprintf("no answer within %s", q.patience.Round(time.Millisecond))
+	}
+	return reason(q.failed)
+}
+
+// met names those who answered.
+func (q *questions) met() string {
+	if len(q.by) == 0 {
+		return "somebody"
+	}
+	var names []string
+	for who := range q.by {
+		names = append(names, who)
+	}
+	slices.Sort(names)
+	return either(names, "and")
+}
+
+// either joins words.
+func either(words []string, last string) string {
+	if len(words) > mostMet {
+		return fmt.Sprintf("one of %d", len(words))
+	}
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	end := len(words) - 1
+	return strings.Join(words[:end], ", ") + " " + last + " " + words[end]
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// questions are the connections of one client to one address, one after the other, and who answered them.
+type questions struct {
+	protocol string
+	to       netip.AddrPort
+	patience time.Duration
+	again    time.Duration
+
+	asked    int
+	by       map[string][]netip.Addr // whom those who answered took for the client
+	strange  int                     // answers of programs that do not say who they are
+	failed   error                   // of the last one
+	took     time.Duration           // it
+	lossy    bool                    // packets get lost by intention
+	repeated int                     // connections that opened only when their first packet was repeated
+}

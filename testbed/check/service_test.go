@@ -1,0 +1,132 @@
+package check
+
+import (
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// servicesLab is the lab of that name which ships with the program.
+func servicesLab(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../labs/services.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serves.ReplaceAllString(string(text), "") // by agents, which a lab that a script makes does not have
+}
+
+var serves = regexp.MustCompile(`serve +=[^}\n]*`)
+
+// TestServicesHealthy: every client asks every address of every service, and all is as promised, whichever way pods hang on their
+// nodes.
+func TestServicesHealthy(t *testing.T) {
+	for _, mode := range []string{"vxlan", "vxlan-calico"} {
+		t.Run(mode, func(t *testing.T) {
+			calico := "mode \"vxlan-calico\" {\n  use = \"vxlan\"\n  like = \"calico\"\n}\n"
+			r := checked(t, build(t, servicesLab(t)+calico, "svc-"+mode, mode))
+			if !r.OK {
+				t.Error(full(r))
+			}
+			count := map[string]int{}
+			for _, c := range r.Checks {
+				count[c.Name]++
+			}
+			// 8 clients, and web at its address and two node ports, dns and nobody at theirs.
+			if r.Services != 40 || r.TotalServices != 40 || count[Service] != 40 || count[Client] != 32 || count[Balance] != 2 {
+				t.Errorf("%d of %d, %v", r.Services, r.TotalServices, count)
+			}
+		})
+	}
+}
+
+func full(r *Report) string {
+	var b strings.Builder
+	r.Text(&b, columns, false)
+	r.Failures(&b, columns, false)
+	return b.String()
+}
+
+// TestServicesSabotaged damages what services need; LAB stands for the lab's name. The right rows fail, with the place that is to
+// be mended.
+func TestServicesSabotaged(t *testing.T) {
+	for _, tt := range []struct{ name, damage, check, from, to, detail string }{
+		{"bridge-nf", "ip netns exec LAB.master sysctl -qw net.bridge.bridge-nf-call-iptables=0",
+			Service, "master/p2", "web:http 10.43.6.58:80", "`ip netns exec LAB.master sysctl net.bridge.bridge-nf-call-iptables`"},
+		{"hairpin", "bridge -n LAB.master link set dev $(ip -n LAB.master -br link show master cni0 | head -1 | cut -d@ -f1) hairpin off; bridge -n LAB.master link set dev $(ip -n LAB.master -br link show master cni0 | tail -1 | cut -d@ -f1) hairpin off",
+			Service, "master/p1", "web:http 10.43.6.58:80", "of master has hairpin off"},
+		{"element", "ip netns exec LAB.master nft 'delete element ip kube-proxy service-ips { 10.43.6.58 . tcp . 80 }'",
+			Service, "laptop", "web:http 10.43.6.58:80", "service-ips '{ 10.43.6.58 . tcp ."},
+		{"refusal", "ip netns exec LAB.worker nft 'flush chain ip kube-proxy reject-chain; flush chain ip kube-proxy cluster-ips-check'",
+			Service, "worker", "nobody:http 10.43.0.1:80", "the firewall of worker is not as planned"},
+		{"node-port", "ip netns exec LAB.worker nft 'delete element ip kube-proxy nodeport-ips { 192.168.205.3 }'",
+			Service, "laptop", "web:http 192.168.205.3:32506", "nodeport-ips '{ 192.168.205.3 }"},
+		{"masquerade", "ip netns exec LAB.worker nft 'insert rule ip kube-proxy services meta mark set 0x4000'",
+			Client, "worker/p1", "dns:dns 10.43.0.10:53", "the firewall of worker is not as planned"},
+		{"source", "ip netns exec LAB.worker nft 'flush chain ip kube-proxy masquerading'",
+			Service, "laptop", "web:http 192.168.205.3:32506", "the firewall of worker is not as planned"},
+		{"uneven", "ip netns exec LAB.worker nft replace rule ip kube-proxy $(ip netns exec LAB.worker nft -a list table ip kube-proxy | awk '/chain service-.*web/ {c=$2} /numgen/ && c {print c, \"handle\", $NF; exit}') meta l4proto tcp dnat to numgen random mod 4 map '{ 0 : 10.42.0.65 . 8080, 1 : 10.42.0.65 . 8080, 2 : 10.42.0.65 . 8080, 3 : 10.42.1.9 . 8080 }'",
+			Balance, "worker/p1", "web:http 10.43.6.58:80", "the firewall of worker is not as planned"},
+		{"route", "ip -n LAB.gw route del 10.43.0.0/16",
+			Service, "laptop", "web:http 10.43.6.58:80", "gw is not as planned"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := build(t, servicesLab(t), "svc-"+tt.name, "vxlan")
+			sh(t, strings.ReplaceAll(tt.damage, "LAB", p.Cluster.Name))
+			r := checked(t, p)
+			detail := strings.ReplaceAll(tt.detail, "LAB", p.Cluster.Name)
+			if r.OK || !slices.ContainsFunc(r.Checks, func(c Check) bool {
+				return !c.OK && c.Name == tt.check && c.From == tt.from && c.To == tt.to && strings.Contains(c.Detail, detail)
+			}) {
+				t.Errorf("%s: %s → %s does not fail with %q:\n%s", tt.check, tt.from, tt.to, detail, full(r))
+			}
+		})
+	}
+}
+
+// TestServiceFromOutside: without a route for the services nobody outside reaches their addresses, and the check says so where
+// somebody does.
+func TestServiceFromOutside(t *testing.T) {
+	before, rest, _ := strings.Cut(servicesLab(t), "  route {")
+	_, after, _ := strings.Cut(rest, "  }\n")
+	p := build(t, before+after, "svc-outside", "vxlan")
+	from := func(r *Report, to string) (c Check) {
+		at := slices.IndexFunc(r.Checks, func(c Check) bool { return c.Name == Service && c.From == "laptop" && c.To == to })
+		if at < 0 {
+			t.Fatal(full(r))
+		}
+		return r.Checks[at]
+	}
+	r := checked(t, p)
+	if c := from(r, "web:http 10.43.6.58:80"); !r.OK || !c.OK || c.Expected != "no answer: gw has no route to 10.43.6.58" {
+		t.Errorf("%+v\n%s", c, full(r))
+	}
+	if c := from(r, "web:http 192.168.205.4:32506"); !c.OK || !strings.Contains(c.Expected, "answers") {
+		t.Errorf("%+v", c)
+	}
+	sh(t, "ip -n "+p.Cluster.Name+".gw route add 10.43.0.0/16 via 192.168.205.3")
+	if c := from(checked(t, p), "web:http 10.43.6.58:80"); c.OK || !strings.HasSuffix(c.Seen, "answered") {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestChiSquare: chances from tables of the distribution.
+func TestChiSquare(t *testing.T) {
+	for _, tt := range []struct {
+		x float64
+		k int
+		p float64
+	}{{3.841, 1, 0.05}, {5.991, 2, 0.05}, {7.815, 3, 0.05}, {16.919, 9, 0.05}, {18.307, 10, 0.05}, {23.928, 1, 1e-6}, {27.631, 2, 1e-6}} {
+		if got := beyond(tt.x, tt.k); math.Abs(got/tt.p-1) > 1e-3 {
+			t.Errorf("χ² %.3f of %d degrees: %g, not %g", tt.x, tt.k, got, tt.p)
+		}
+	}
+	for n := 1; n <= mostMet; n++ {
+		if missed := float64(n) * math.Pow(1-1/float64(n), float64(tries(n))); missed > unlucky {
+			t.Errorf("of %d endpoints one is missed with a chance of %g after %d connections", n, missed, tries(n))
+		}
+	}
+}

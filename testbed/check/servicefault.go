@@ -1,0 +1,114 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"labnet/lab/plan"
+	"labnet/lab/trace"
+	"labnet/testbed"
+)
+
+// explainService finds what makes a service fail: what is otherwise than planned where its packets are translated, and then where
+// they go. It returns nil where all is as planned.
+func (in *inquiry) explainService(c Check) (*finding, error) {
+	row := c.service
+	if row.want.At == nil {
+		return nil, nil
+	}
+	places := []string{row.want.At.Namespace}
+	for _, b := range row.want.Backends {
+		if n := b.Node.Namespace; !slices.Contains(places, n) {
+			places = append(places, n)
+		}
+	}
+	for _, n := range row.want.Via {
+		places = append(places, n.Namespace)
+	}
+	places = append(places, row.From.Namespace)
+	for _, b := range row.want.Backends {
+		places = append(places, b.Namespace)
+	}
+	var first *finding
+	for _, namespace := range places {
+		changes, err := in.changes(namespace)
+		if err != nil {
+			return nil, err
+		}
+		for _, change := range changes {
+			f, service := in.otherwiseThanPlanned(change)
+			if service && namespace == row.want.At.Namespace {
+				return f, nil
+			}
+			if first == nil {
+				first = f
+			}
+		}
+	}
+	return first, nil
+}
+
+// changes is what "lab up" would change in a namespace.
+func (in *inquiry) changes(namespace string) ([]plan.Change, error) {
+	if all, ok := in.drift[namespace]; ok {
+		return all, nil
+	}
+	actual, err := testbed.ReadSome(in.ctx, in.plan.Cluster.Name, []string{namespace}, in.plan.State)
+	if err != nil {
+		return nil, err
+	}
+	all := plan.Diff(actual, in.plan.State.Of(namespace))
+	in.drift[namespace] = all
+	return all, nil
+}
+
+// bridged are the settings with which packets between pods of one bridge pass the firewall.
+var bridged = map[string]bool{"net/bridge/bridge-nf-call-iptables": true, "net/bridge/bridge-nf-call-ip6tables": true}
+
+// otherwiseThanPlanned says what is not as planned, and whether services need it.
+func (in *inquiry) otherwiseThanPlanned(c plan.Change) (f *finding, service bool) {
+	object := c.Object
+	key := object.Key()
+	name := strings.Replace(strings.TrimPrefix(key.Namespace, in.plan.Cluster.Name+"."), ".", "/", 1)
+	d := trace.Drop{Machine: name}
+	switch o := object.(type) {
+	case plan.Sysctl:
+		dotted := strings.ReplaceAll(o.Path, "/", ".")
+		d.Command = fmt.Sprintf("ip netns exec %s sysctl %s", o.Namespace, dotted)
+		d.Sentence = fmt.Sprintf("%s of %s is not %s", dotted, name, o.Value)
+		if service = bridged[o.Path]; service {
+			d.Sentence += ": pods of one bridge answer each other past the connection tracking of their node, with an address that nobody asked"
+		}
+	case plan.Link:
+		d.Device = o.Name
+		d.Command = fmt.Sprintf("ip -n %s -d link show dev %s", o.Namespace, o.Name)
+		d.Sentence = fmt.Sprintf("%s of %s is not as planned", o.Name, name)
+		if was, ok := c.Before.(plan.Link); ok && o.Port.Hairpin && !was.Port.Hairpin {
+			service = true
+			d.Command = fmt.Sprintf("bridge -n %s -d link show dev %s", o.Namespace, o.Name)
+			d.Sentence = fmt.Sprintf("%s of %s has hairpin off: what comes from its pod does not go back to it, also when a service leads there", o.Name, name)
+		}
+	case plan.Table, plan.Set, plan.Element, plan.Chain, plan.ChainRule:
+		service = true
+		d.Command = fmt.Sprintf("ip netns exec %s nft list ruleset", key.Namespace)
+		d.Sentence = fmt.Sprintf("the firewall of %s is not as planned: `lab up` would %s", name, doing(c))
+	default:
+		d.Command = fmt.Sprintf("lab status %s", in.plan.Cluster.Name)
+		d.Sentence = fmt.Sprintf("%s is not as planned: `lab up` would %s", name, doing(c))
+	}
+	return &finding{Drop: d, disposition: trace.Lost}, service
+}
+
+// doing is what a change does, in a line.
+func doing(c plan.Change) string {
+	lines := c.Lines()
+	if len(lines) == 0 {
+		return c.Op.String() + " " + c.Object.Key().Name
+	}
+	line, more, _ := strings.Cut(lines[0], "\n")
+	if more != "" || len(lines) > 1 {
+		line += " …"
+	}
+	return "run " + line
+}
