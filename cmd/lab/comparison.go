@@ -60,7 +60,7 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 				proxy = "" // they were taken away to be measured
 			}
 			p, diags := plan.Build(l, plan.Options{
-				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Proxy: proxy, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate,
+				Instance: fmt.Sprintf("%.40s-cmp%d-%d", l.Name, os.Getpid(), instance), Mode: mode, Proxy: proxy, Modes: modes.All, Features: f, Wire: w.Model, Rate: w.Rate, Idle: true,
 			})
 			return at.stripped(p), diags
 		}

@@ -33,6 +33,7 @@ type Options struct {
 	Impair   Impairments
 	Modes    Modes
 	Features Features
+	Idle     bool // nothing runs in machines and pods: neither programs nor responders
 }
 
 // Plan is a lab in one mode: what it wants the kernel to be, and what is then to be expected.
@@ -127,7 +128,10 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 			p.layers = append(p.layers, services{p, pods.net})
 		}
 	}
-	p.layers = append(p.layers, wires{}, serving{}, running{})
+	p.layers = append(p.layers, wires{})
+	if !opt.Idle {
+		p.layers = append(p.layers, serving{}, running{})
+	}
 	if diags = append(diags, p.needs()...); diags.HasErrors() {
 		return nil, diags
 	}

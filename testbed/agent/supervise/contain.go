@@ -95,7 +95,8 @@ func begin(namespace string) (*os.Process, error) {
 	if r, err := testbed.Load(name); err == nil {
 		names = r.Names
 	}
-	if err := ownRoot(strings.ReplaceAll(c.Target, "/", "-"), names.Hosts(), slices.Contains(c.Capabilities, "NET_ADMIN")); err != nil {
+	hostname := strings.ReplaceAll(c.Target, "/", "-")
+	if err := ownRoot(hostname, itself(names, c.Target, hostname)+names.Hosts(), slices.Contains(c.Capabilities, "NET_ADMIN")); err != nil {
 		return nil, fmt.Errorf("its file system: %w", err)
 	}
 	null, err := os.Open(os.DevNull)
@@ -104,6 +105,22 @@ func begin(namespace string) (*os.Process, error) {
 	}
 	defer null.Close()
 	return start(c, c.Command, []*os.File{null, os.Stdout, os.Stderr}, &syscall.SysProcAttr{Setsid: true})
+}
+
+// itself says which address the hostname has: programs look for their own, and would ask a server that they do not reach.
+func itself(names testbed.Names, target, hostname string) string {
+	name := target
+	if machine, pod, ok := strings.Cut(target, "/"); ok {
+		name = pod + "." + machine
+	}
+	var text strings.Builder
+	for _, a := range names[name] {
+		fmt.Fprintf(&text, "%s\t%s\n", a, hostname)
+	}
+	if text.Len() == 0 {
+		fmt.Fprintf(&text, "127.0.1.1\t%s\n", hostname)
+	}
+	return text.String()
 }
 
 // start starts a program from this thread, in whose namespaces it is, with the user, the environment and the capabilities that

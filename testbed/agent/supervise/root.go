@@ -49,10 +49,6 @@ func ownRoot(hostname, hosts string, administers bool) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
-	mounts, err := machineMounts()
-	if err != nil {
-		return err
-	}
 	if err := unix.Mount("lab", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, rootSize); err != nil {
 		return err
 	}
@@ -60,10 +56,8 @@ func ownRoot(hostname, hosts string, administers bool) error {
 	if err := os.Mkdir(root, 0o755); err != nil {
 		return err
 	}
-	for i, m := range append([]string{"/"}, mounts...) {
-		if err := layer(m, filepath.Join(root, m), filepath.Join(stage, fmt.Sprint(i))); err != nil {
-			return fmt.Errorf("%s: %w", m, err)
-		}
+	if err := machineFiles(root); err != nil {
+		return err
 	}
 	text, _ := os.ReadFile("/etc/hosts")
 	if err := replace(root, "etc/hosts", strings.TrimRight(hosts, "\n")+"\n"+string(text)); err != nil {
@@ -108,12 +102,65 @@ func ownRoot(hostname, hosts string, administers bool) error {
 		return err
 	}
 	if err := unix.PivotRoot(".", "."); err != nil { // the old root is over the new one now
-		return err
+		return fmt.Errorf("changing to it: %w", err)
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return err
 	}
 	return os.Chdir("/")
+}
+
+// machineFiles puts the machine's files into the new root.
+func machineFiles(root string) error {
+	mounts, err := machineMounts() // before there are more
+	if err != nil {
+		return err
+	}
+	if overlay("/", root, filepath.Join(stage, "files")) != nil {
+		return eachFolder(root)
+	}
+	for i, m := range mounts {
+		if err := layer(m, filepath.Join(root, m), filepath.Join(stage, fmt.Sprint(i))); err != nil {
+			return fmt.Errorf("%s: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// eachFolder does it folder by folder: a user's namespaces may not take a file system apart from what is mounted below it, so
+// that there is no overlay of / as a whole.
+func eachFolder(root string) error {
+	if err := unix.Mount("lab", root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, ownSize+",mode=0755"); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, at := filepath.Join("/", e.Name()), filepath.Join(root, e.Name())
+		_, hidden := OwnPath(from + "/")
+		switch {
+		case hidden:
+		case e.Type()&os.ModeSymlink != 0:
+			to, err := os.Readlink(from)
+			if err != nil {
+				return err
+			}
+			err = os.Symlink(to, at)
+			if err != nil {
+				return err
+			}
+		case e.IsDir():
+			if err := os.Mkdir(at, 0o755); err != nil {
+				return err
+			}
+			if err := layer(from, at, filepath.Join(stage, "of-"+e.Name())); err != nil {
+				return fmt.Errorf("%s: %w", from, err)
+			}
+		}
+	}
+	return nil
 }
 
 // machineMounts are the file systems below / that a program sees; those of the kernel, and those that it has for itself, are
@@ -153,14 +200,24 @@ func unescape(path string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(path)
 }
 
-// layer puts a file system of the machine at a place of the new root, with memory above. Where the kernel cannot do that it is
-// there, and cannot be written.
+// layer puts a folder of the machine at a place of the new root, with memory above. Where the kernel cannot do that it is there
+// with all that is mounted below it, and cannot be written.
 func layer(lower, at, above string) error {
 	if info, err := os.Stat(lower); err != nil || !info.IsDir() {
-		if err != nil {
-			return nil
-		}
 		return bind(lower, at, unix.MS_RDONLY)
+	}
+	if overlay(lower, at, above) == nil {
+		return nil
+	}
+	if err := unix.Mount(lower, at, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return err
+	}
+	return unix.MountSetattr(unix.AT_FDCWD, at, unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+}
+
+func overlay(lower, at, above string) error {
+	if strings.ContainsAny(lower, `:,\`) {
+		return unix.EINVAL // mount(2) would take them for its own
 	}
 	upper, work := filepath.Join(above, "upper"), filepath.Join(above, "work")
 	for _, dir := range []string{upper, work} {
@@ -168,16 +225,12 @@ func layer(lower, at, above string) error {
 			return err
 		}
 	}
-	if !strings.ContainsAny(lower, `:,\`) {
-		err := unix.Mount("overlay", at, "overlay", unix.MS_NODEV|unix.MS_NOSUID, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work))
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
-			return err
-		}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
+	err := unix.Mount("overlay", at, "overlay", unix.MS_NODEV|unix.MS_NOSUID, options)
+	if err != nil { // a user may write no other attributes
+		err = unix.Mount("overlay", at, "overlay", unix.MS_NODEV|unix.MS_NOSUID, options+",userxattr")
 	}
-	return bind(lower, at, unix.MS_RDONLY)
+	return err
 }
 
 // bind shows something at another place too. What is not there is left out.
