@@ -100,6 +100,11 @@ func (r *Results) growths() []Growth {
 		if g.path != "host-host" && !r.limited(g.wire) { // the control, and arithmetic
 			all = append(all, g.measured)
 		}
+		if g.path == "-" { // where nothing was made for the sake of one number
+			for _, s := range g.Beside {
+				all = append(all, s.measured)
+			}
+		}
 	}
 	var curves, steps []Growth
 	for _, name := range r.sweeps() {
@@ -279,7 +284,17 @@ func (g *Growth) share(v float64) string {
 }
 
 // amount writes a number with its unit.
-func (g *Growth) amount(v float64) string { return strings.TrimSpace(grown(v) + " " + g.Unit) }
+func (g *Growth) amount(v float64) string { return strings.TrimSpace(g.number(v) + " " + g.Unit) }
+
+// number writes three digits, of what is counted as many as there are.
+func (g *Growth) number(v float64) string {
+	if g.Unit == "" || g.Unit == "bytes" {
+		if text := grown(v); strings.Contains(text, ".") {
+			return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+		}
+	}
+	return grown(v)
+}
 
 // grown writes three digits, or the digits of a whole number.
 func grown(v float64) string {
@@ -307,11 +322,11 @@ func (g *Growth) sentence() string {
 			e := p.Change
 			switch {
 			case e.low == nil || *e.low <= 0 && *e.high >= 0:
-				steps = append(steps, fmt.Sprintf("%s not told from %s: %s (%s)", p.Value, first.Value, g.amount(e.value), e.spread(grown)))
+				steps = append(steps, fmt.Sprintf("%s not told from %s: %s (%s)", p.Value, first.Value, g.amount(e.value), e.spread(g.number)))
 			case e.value < 0:
-				steps = append(steps, fmt.Sprintf("%s is %s less than %s (%s)", p.Value, g.amount(-e.value), first.Value, turned(e).spread(grown)))
+				steps = append(steps, fmt.Sprintf("%s is %s less than %s (%s)", p.Value, g.amount(-e.value), first.Value, turned(e).spread(g.number)))
 			default:
-				steps = append(steps, fmt.Sprintf("%s is %s more than %s (%s)", p.Value, g.amount(e.value), first.Value, e.spread(grown)))
+				steps = append(steps, fmt.Sprintf("%s is %s more than %s (%s)", p.Value, g.amount(e.value), first.Value, e.spread(g.number)))
 			}
 		}
 		return fmt.Sprintf("%s, %s: %s", g.Mode, g.Sweep, strings.Join(steps, "; "))
@@ -331,5 +346,5 @@ func (g *Growth) sentence() string {
 	if e.value < 0 {
 		how, e = "falls", turned(e)
 	}
-	return fmt.Sprintf("%s: %s by %s (%s) per unit of %s, %s%s", g.Mode, how, g.amount(e.value), e.spread(grown), g.Sweep, over, even)
+	return fmt.Sprintf("%s: %s by %s (%s) per unit of %s, %s%s", g.Mode, how, g.amount(e.value), e.spread(g.number), g.Sweep, over, even)
 }

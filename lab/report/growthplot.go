@@ -50,7 +50,7 @@ func plotGrowth(id string, of []Growth) growthPlot {
 			}
 		}
 		first, last := g.Points[0], g.Points[len(g.Points)-1]
-		words = append(words, fmt.Sprintf("%s from %s at %s to %s at %s", g.Mode, grown(first.Middle), first.Value, grown(last.Middle), last.Value))
+		words = append(words, fmt.Sprintf("%s from %s at %s to %s at %s", g.Mode, g.number(first.Middle), first.Value, g.number(last.Middle), last.Value))
 	}
 	if p.Desc = strings.Join(words, "; "); !p.Drawn {
 		return p
@@ -125,8 +125,8 @@ func growthGrid(of []Growth) grid {
 			text := "–"
 			if at := slices.IndexFunc(c.Points, func(p GrowthPoint) bool { return p.Value == v }); at >= 0 {
 				p := c.Points[at]
-				if text = grown(p.Middle); p.Low != nil {
-					text += fmt.Sprintf(" (%s – %s)", grown(*p.Low), grown(*p.High))
+				if text = c.number(p.Middle); p.Low != nil {
+					text += fmt.Sprintf(" (%s – %s)", c.number(*p.Low), c.number(*p.High))
 				}
 			}
 			row = append(row, text)
@@ -136,7 +136,7 @@ func growthGrid(of []Growth) grid {
 		case c.Slope == nil:
 			row = append(row, "–", "–", c.Shape)
 		default:
-			row = append(row, grown(*c.Slope), estimate{0, c.SlopeLow, c.SlopeHigh}.spread(grown), c.Shape)
+			row = append(row, c.number(*c.Slope), estimate{0, c.SlopeLow, c.SlopeHigh}.spread(c.number), c.Shape)
 		}
 		g.add(row...)
 	}
