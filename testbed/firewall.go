@@ -245,7 +245,7 @@ var firewallProbes = []probe{
 		r.Rule("c", nft.Masquerade(0))
 		return loads(r)
 	}},
-	{plan.FeatureIPTables, []string{"nft_compat", "xt_comment", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_mark", "xt_nat", "xt_MASQUERADE", "ipt_REJECT", "xt_tcpudp"}, func(*netlink.Handle) error {
+	{plan.FeatureIPTables, []string{"nft_compat", "xt_comment", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_mark", "xt_nat", "xt_MASQUERADE", "ipt_REJECT", "ip6t_REJECT", "xt_tcpudp"}, func(*netlink.Handle) error {
 		r := nft.NewRuleset(nft.IPv4, "nat")
 		r.Base("POSTROUTING", "nat", nft.Postrouting, nft.PrioritySNAT)
 		r.Base("OUTPUT", "nat", nft.Output, nft.PriorityDNAT)

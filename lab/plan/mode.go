@@ -103,7 +103,7 @@ func (f Feature) remedy() string {
 	case FeatureNFTables:
 		return "Load the modules with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or use a kernel built with CONFIG_NF_TABLES and CONFIG_NFT_MASQ."
 	case FeatureIPTables:
-		return "Load the modules with \"modprobe -a nft_compat xt_comment xt_conntrack xt_addrtype xt_statistic xt_recent xt_mark xt_nat xt_MASQUERADE ipt_REJECT xt_tcpudp\", or use a kernel built with CONFIG_NFT_COMPAT and those."
+		return "Load the modules with \"modprobe -a nft_compat xt_comment xt_conntrack xt_addrtype xt_statistic xt_recent xt_mark xt_nat xt_MASQUERADE ipt_REJECT ip6t_REJECT xt_tcpudp\", or use a kernel built with CONFIG_NFT_COMPAT and those."
 	case FeatureVLANFiltering:
 		return "Use a kernel built with CONFIG_BRIDGE_VLAN_FILTERING."
 	case FeatureEBPF:

@@ -35,6 +35,7 @@ var modules = []string{
 	"sch_netem", "sch_tbf", "sch_fq", "sch_fq_codel", "sch_htb", "sch_ingress", "cls_bpf", "cls_flower", "act_mirred", "act_bpf",
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_redir", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nft_limit", "nft_log", "nft_compat",
 	"nft_numgen", "nft_hash", "nft_dup_netdev", "nft_fwd_netdev", "nft_flow_offload", "nf_conntrack_bridge", "nft_meta_bridge",
+	"xt_comment", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_mark", "xt_nat", "xt_MASQUERADE", "xt_tcpudp", "ipt_REJECT", "ip6t_REJECT",
 }
 
 // guest is the guest's first program. It never returns: the machine ends with it.
