@@ -50,7 +50,7 @@ func ReadSome(ctx context.Context, lab string, names []string, want *plan.State)
 
 func read(ctx context.Context, lab string, names []string, want *plan.State) (*plan.State, error) {
 	sysctls, firewalls := map[string][]plan.Sysctl{}, map[string][]plan.Object{}
-	lowers, delegated := map[plan.End]bool{}, map[string]int{}
+	lowers, delegated := map[plan.End]bool{}, map[string][]int{}
 	want.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Sysctl:
@@ -60,7 +60,7 @@ func read(ctx context.Context, lab string, names []string, want *plan.State) (*p
 			firewalls[ns] = append(firewalls[ns], o)
 		case plan.Agent:
 			if o.Protocol != 0 {
-				delegated[o.Namespace] = o.Protocol
+				delegated[o.Namespace] = append(delegated[o.Namespace], o.Protocol)
 			}
 		case plan.Link:
 			if below := o.Below(); below.Namespace != o.Namespace {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,7 @@ func readRoutes(r *reader, v *visit, f *found) error {
 		if o.Type == "local" && o.Table == 0 {
 			local[connection{o.Dev, o.Dst}] = true
 		}
-		if o.Table == 0 || o.Protocol != 0 && o.Protocol == r.delegated[v.place.Name] && !r.wantsRoute(o) {
+		if o.Table == 0 || r.delegates(v.place.Name, o.Protocol) && !r.wantsRoute(o) {
 			continue
 		}
 		// The kernel may hold several routes to one destination: one is that of the key, the wanted one if it is there.
@@ -63,6 +64,13 @@ func readRoutes(r *reader, v *visit, f *found) error {
 	}
 	f.unconnected(connected, local)
 	return nil
+}
+
+// delegates reports whether routes of a protocol are an agent's, or a routing daemon's that works in the namespace.
+func (r *reader) delegates(namespace string, protocol int) bool {
+	return slices.ContainsFunc(r.delegated[namespace], func(of int) bool {
+		return protocol != 0 && of == protocol || of == plan.ProtocolDaemons && protocol > unix.RTPROT_STATIC
+	})
 }
 
 // wantsRoute reports whether the plan has just this route.

@@ -12,7 +12,7 @@ type Agent struct {
 	Config    string // what the process was started with: see [Config]
 	// On is the device whose addresses it works with; the agent is started anew when that is made anew.
 	On string
-	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are.
+	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are; see [ProtocolDaemons].
 	Protocol int
 }
 

@@ -109,6 +109,9 @@ const (
 	ProtocolBGP   = 186
 )
 
+// ProtocolDaemons stands for those of all routing daemons, as Linux numbers them (rtnetlink.h): BIRD's, zebra's and the like.
+const ProtocolDaemons = -1
+
 // Route is a route of one next hop, of several, or of none.
 type Route struct {
 	Namespace string

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -45,7 +46,11 @@ func (running) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				if p.Ready != nil {
 					config.Ready = p.Ready.String()
 				}
-				s.Add(Agent{Namespace: n.Namespace, Name: strings.Join(name, ":"), Config: Config(config)})
+				a := Agent{Namespace: n.Namespace, Name: strings.Join(name, ":"), Config: Config(config)}
+				if namespace == n.Namespace && slices.Contains(p.Capabilities, "NET_ADMIN") { // it may be a routing daemon
+					a.Protocol = ProtocolDaemons
+				}
+				s.Add(a)
 			}
 		}
 		add(m.Name, n.Namespace, m.Processes)

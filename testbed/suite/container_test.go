@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -223,4 +224,45 @@ func TestContainersAreKilled(t *testing.T) {
 	eventually(t, "it does not run in the pod's new namespace", func() bool { _, now := supervisor(t, p, "app"); return now.State == "running" && now.Restarts == 2 })
 	removed(t, p)
 	eventually(t, "it outlives its lab", func() bool { return runningWith("98759") == 0 })
+}
+
+// TestDaemonOfOnesOwn: the routes of a daemon that a definition runs are its own, and no drift; those of nobody are.
+func TestDaemonOfOnesOwn(t *testing.T) {
+	bird, err := exec.LookPath("bird")
+	if err != nil {
+		t.Skip("bird is not installed")
+	}
+	conf, err := filepath.Abs("testdata/bird.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := planned(t, parse(t, "daemon.hcl", fmt.Sprintf(`
+lab "daemon" {}
+switch "lan" { subnet = "192.168.205.0/24" }
+router "tor" {
+  on "lan" { address = "192.168.205.1" }
+  process "bird" {
+    command      = [%q, "-f", "-c", %q, "-s", "/run/bird.ctl", "-P", "/run/bird.pid"]
+    capabilities = ["NET_ADMIN", "NET_RAW"]
+  }
+}
+host "h" {
+  on "lan" { address = "192.168.205.3" }
+}
+`, bird, conf)), "daemon", "")
+	up(t, p)
+	routes := func() string { return sh(t, p, "ip -n %s.tor route") }
+	eventually(t, "bird writes no routes", func() bool {
+		text := routes()
+		return strings.Contains(text, "198.51.100.0/24 via 192.168.205.3") && strings.Contains(text, "blackhole 203.0.113.0/24")
+	})
+	settled(t, p)
+	sh(t, p, "ip -n %s.tor route add 198.18.0.0/24 via 192.168.205.3")
+	if changes := pending(t, p); len(changes) != 1 {
+		t.Errorf("up would make %v", changes)
+	}
+	up(t, p)
+	if text := routes(); strings.Contains(text, "198.18.0.0/24") || !strings.Contains(text, "198.51.100.0/24") {
+		t.Errorf("after up the routes are\n%s", text)
+	}
 }
