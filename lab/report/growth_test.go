@@ -197,3 +197,17 @@ func swept(r *Results) *Results {
 	r.Derive()
 	return r
 }
+
+// TestCountsAreWhole: what is counted has no digits behind the point that say nothing.
+func TestCountsAreWhole(t *testing.T) {
+	for unit, want := range map[string]string{"": "60 8.5 1,050 0 −200", "bytes": "60 8.5 1,050 0 −200", "ns": "60.0 8.50 1,050 0 −200"} {
+		g := Growth{Unit: unit}
+		var got []string
+		for _, v := range []float64{60, 8.5, 1050, 0, -200} {
+			got = append(got, g.number(v))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("in %q: %s, not %s", unit, text, want)
+		}
+	}
+}

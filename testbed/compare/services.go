@@ -55,6 +55,7 @@ type serving struct {
 	pods []plan.Endpoint
 }
 
+// served are those of one family, that of the first.
 func served(p *plan.Plan) (all []serving) {
 	pods := map[netip.Addr]plan.Endpoint{}
 	for _, e := range p.Cluster.Endpoints() {
@@ -69,7 +70,7 @@ func served(p *plan.Plan) (all []serving) {
 				s.pods = append(s.pods, e)
 			}
 		}
-		if port.Protocol == "tcp" && port.Address.IsValid() && len(s.pods) > 0 && len(s.pods) == len(port.Endpoints) {
+		if port.Protocol == "tcp" && port.Address.IsValid() && (len(all) == 0 || port.Address.Is6() == all[0].Address.Is6()) && len(s.pods) > 0 && len(s.pods) == len(port.Endpoints) {
 			all = append(all, s)
 		}
 	}

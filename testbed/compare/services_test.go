@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"labnet/lab"
@@ -31,9 +32,24 @@ service "elsewhere" {
   port "http" { port = 80 }
 }
 `
+	for _, cidrs := range []string{`"10.42.0.0/16"`, `["10.42.0.0/16", "fd42::/56"]`, `["fd42::/56", "10.42.0.0/16"]`} {
+		t.Run(cidrs, func(t *testing.T) {
+			of := strings.Replace(text, `"10.42.0.0/16"`, cidrs, 1)
+			if strings.Contains(cidrs, ":") {
+				of = strings.Replace(of, `subnet = "192.168.77.0/24"`, `subnet = ["192.168.77.0/24", "fd77::/64"]`, 1)
+				of += "services {\n  cidr = [\"10.43.0.0/16\", \"fd43::/112\"]\n}\n"
+			}
+			servicesAreMeasured(t, of)
+		})
+	}
+}
+
+func servicesAreMeasured(t *testing.T, text string) {
 	l, files, diags := lab.Load("two.hcl", []byte(text), lab.Inputs{})
 	if diags.HasErrors() {
-		t.Fatal(files, diags)
+		var said strings.Builder
+		files.Print(&said, diags, 0, false)
+		t.Fatal(said.String())
 	}
 	if costly(t, "host-gw"); Served(planned(t, "host-gw", 2, Wires[0])) == nil {
 		t.Error("a lab without services has services to be measured")

@@ -29,7 +29,7 @@ func RunSetups(ctx context.Context, cfg Config, what Setups) (Transactions, erro
 	s := newSession(ctx, cfg)
 	defer s.close()
 	t := &Transactions{Latency: NewHistogram()}
-	c := &connector{session: s, Transactions: t, to: sockaddr(what.To), in: make([]byte, 1)}
+	c := &connector{session: s, Transactions: t, family: family(what.To.Addr()), to: sockaddr(what.To), in: make([]byte, 1)}
 	for _, side := range what.Servers {
 		l, err := s.listener(side, what.Port)
 		if err != nil {
@@ -90,13 +90,14 @@ type connector struct {
 	*session
 	*Transactions
 	listeners []*socket
+	family    int
 	to        unix.Sockaddr
 	in        []byte
 }
 
 // open makes a socket that ends its connection by a reset.
 func (c *connector) open() (fd int, err error) {
-	if fd, err = unix.Socket(family(c.Client.Addr), unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+	if fd, err = unix.Socket(c.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return fd, err
 	}
 	linger := unix.Linger{Onoff: 1}
