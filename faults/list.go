@@ -3,10 +3,10 @@ package faults
 // All lists the faults by level, in the order in which people are shown them.
 var All = []*Fault{
 	forwardingOff, routeMissing, podGatewayMissing, bridgeAddress, offBridge, renumbered, podMTULow,
-	fdbMissing, neighbourMissing, vlanWrong, nodeGatewayMissing, hostGatewayMissing,
+	fdbMissing, neighbourMissing, vlanWrong, nodeGatewayMissing, hostGatewayMissing, serviceMissing,
 
 	hopAbsent, blackholeLeft, podRouteMissing, ruleMissing, arpStuck, podARPStuck, forwardingOff6, routerRouteMissing,
-	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing,
+	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing, hairpinOff,
 
-	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate,
+	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses,
 }
