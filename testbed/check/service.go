@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -100,7 +101,7 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 // service makes the checks of a row.
 func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Check {
 	c := Check{Name: Service, From: row.From.Title, To: row.Name() + " " + row.To.String(), Family: familyOf(row.To.Addr()), service: row}
-	silent := row.Port.Protocol == "udp" && slices.ContainsFunc(row.want.Backends, func(b plan.ServiceBackend) bool { return at.taken(b, "udp") })
+	silent := row.Port.Protocol == "udp" && slices.ContainsFunc(row.want.Backends, func(b plan.ServiceBackend) bool { return at.taken(b, "udp") && !r.serves(b, "udp") })
 	if silent { // by a program that need not answer such questions
 		return nil
 	}
@@ -154,6 +155,19 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Chec
 		checks = append(checks, balance)
 	}
 	return checks
+}
+
+// serves reports whether it is lab's responder that answers at an endpoint's port: it says who it is, as a listener of the check
+// would.
+func (r *run) serves(b plan.ServiceBackend, protocol string) bool {
+	for _, n := range r.plan.Cluster.Nodes {
+		for _, p := range n.AllPods() {
+			if p.Title() == b.Title {
+				return slices.Contains(p.Serves, lab.Socket{Protocol: protocol, Port: int(b.Address.Port())})
+			}
+		}
+	}
+	return false
 }
 
 // lossy reports whether the lab's wires lose packets by intention.
