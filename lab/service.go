@@ -66,6 +66,16 @@ type Backend struct {
 	Address   netip.Addr // of one that is no pod
 }
 
+// Addresses are the service's own, one for each family that it has.
+func (s *Service) Addresses() (all []netip.Addr) {
+	for _, a := range []netip.Addr{s.Address, s.Address6} {
+		if a.IsValid() {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // Types of services.
 const (
 	ClusterIP    = "ClusterIP"

@@ -160,12 +160,40 @@ func recordedTargets(name string) []string {
 	}
 	var targets []string
 	for name := range r.Names {
+		if isService(r.Names, name) || isService(r.Names, strings.TrimSuffix(name, svc)) {
+			continue
+		}
 		if pod, node, ok := strings.Cut(name, "."); ok {
 			name = node + "/" + pod
 		}
 		targets = append(targets, name)
 	}
 	return targets
+}
+
+// svc ends the longer of the two names that a service has.
+const svc = ".svc"
+
+func isService(names testbed.Names, name string) bool {
+	_, ok := names[name+svc]
+	return ok
+}
+
+// recordedServices are the services of a lab, or of all where it has no name.
+func recordedServices(labName string) (services []string) {
+	for _, name := range testbed.Recorded() {
+		r, err := testbed.Load(name)
+		if err != nil || labName != "" && labName != name {
+			continue
+		}
+		for name := range r.Names {
+			if isService(r.Names, name) {
+				services = append(services, name)
+			}
+		}
+	}
+	slices.Sort(services)
+	return slices.Compact(services)
 }
 
 // targets are the machines and pods of a definition.

@@ -37,3 +37,39 @@ func TestServicesAreShown(t *testing.T) {
 		}
 	}
 }
+
+// TestTraceToService: a packet to a service is followed through its translation to whoever was chosen, and the answer back; what a
+// rule decides by lot is not called unforeseen.
+func TestTraceToService(t *testing.T) {
+	needRoot(t)
+	const name = "faults-servicetrace"
+	must(t, "up", "services", "--name", name)
+	t.Cleanup(func() { must(t, "down", name) })
+	text := must(t, "trace", "-l", name, "master/p2", "web")
+	flat := strings.Join(strings.Fields(text), " ")
+	for _, want := range []string{"master/p2 → web (10.43.6.58): tcp to port 80", "destination 10.43.6.58 becomes 10.42.", "port 80 becomes 8080", "becomes 10.43.6.58, source port 8080 becomes 80", "As predicted as far as master"} {
+		if !strings.Contains(flat, want) {
+			t.Errorf("it does not say %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "refused by") {
+		t.Errorf("it says that a translated packet is refused:\n%s", text)
+	}
+	if code, text, _ := labRun(t, "trace", "-l", name, "master/p2", "nobody"); code != answer || !strings.Contains(text, "ip kube-proxy") {
+		t.Errorf("to a service without endpoints: exit status %d\n%s", code, text)
+	}
+	if code, text, _ := labRun(t, "trace", "-l", name, "master/p2", "dns:dns"); code != answer || !strings.Contains(strings.Join(strings.Fields(text), " "), "udp to port 53, 60 bytes arrived") {
+		t.Errorf("of udp: exit status %d\n%s", code, text)
+	}
+	for _, wrong := range [][]string{{"master/p2", "web:https"}, {"web", "master/p2"}, {"master/p2", "wbe"}} {
+		if code, _, stderr := labRun(t, append([]string{"trace", "-l", name}, wrong...)...); code != refused {
+			t.Errorf("%v: exit status %d\n%s", wrong, code, stderr)
+		}
+	}
+	if got := complete(t, "trace", "-l", name, "master/p2", "w"); !slices.Equal(got, []string{"worker", "worker/p1", "worker/p2", "web"}) {
+		t.Errorf("it completes to %q", got)
+	}
+	if got := complete(t, "exec", "-l", name, "w"); !slices.Equal(got, []string{"worker", "worker/p1", "worker/p2"}) {
+		t.Errorf("exec completes to %q", got)
+	}
+}

@@ -25,14 +25,15 @@ func (c *command) trace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace FROM TO",
 		Short: "Follow one packet through a lab, device by device",
-		Long: `Sends one marked packet from a pod or a machine to another, or to an address, and shows every device that it passes:
-what the packet looks like where that changes, and how long it took. Where it is lost it says at which device and why,
+		Long: `Sends one marked packet from a pod or a machine to another, to an address or to a service, and shows every device that it
+passes: what the packet looks like where that changes, and how long it took. Where it is lost it says at which device and why,
 in the kernel's word and in plain English, with the command that shows more. The answer is followed likewise.
 
 Without --port lab itself answers a probe of UDP or TCP; with it, the program that listens there. --size is that of the
 whole IP packet. Exit status 3 when the packet did not arrive or no answer came back.`,
 		Example: `  lab trace master/p1 worker1/p1
   lab trace worker1/p1 worker2 --proto tcp --port 22
+  lab trace master/p1 web                             # to a service: what translates it, and for whom
   lab trace master/p1 worker1/p1 --size 1500 --df     # does a packet of this size pass whole?
   lab trace master/p1 10.42.1.9 --html walk.html           # a picture, for a browser or for paper
   lab trace master/p1 10.42.1.9 --pcap walk.pcapng         # its frames, for Wireshark
@@ -48,6 +49,9 @@ whole IP packet. Exit status 3 when the packet did not arrive or no answer came 
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			words, rule := completeTarget(&labName)(cmd, nil, typed)
+			if len(args) == 1 {
+				words = append(words, recordedServices(labName)...)
+			}
 			return slices.DeleteFunc(words, func(w string) bool { return slices.Contains(args, w) }), rule
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -118,8 +122,10 @@ func written(path string, to func(io.Writer) error) error {
 
 // follow checks what is asked for, and traces.
 func (c *command) follow(cmd *cobra.Command, labName string, opt kernel.Options, from, to string) (*trace.Trace, *plan.Plan, error) {
-	if err := sound(opt); err != nil {
-		return nil, nil, err
+	if !strings.Contains(to, ":") || opt.Port != 0 { // a service has ports of its own
+		if err := sound(opt); err != nil {
+			return nil, nil, err
+		}
 	}
 	f, err := features("trace", false)
 	if err != nil {
@@ -133,7 +139,11 @@ func (c *command) follow(cmd *cobra.Command, labName string, opt kernel.Options,
 	if err != nil {
 		return nil, nil, err
 	}
-	if opt.From, opt.To, err = ends(p.Cluster, from, to); err != nil {
+	to, addresses, err := toService(p.Cluster.Lab, to, &opt, cmd.Flags().Changed)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opt.From, opt.To, err = ends(p.Cluster, from, to, addresses); err != nil {
 		return nil, nil, err
 	}
 	if least := kernel.Smallest(opt.Protocol, opt.To.Address.Is6()); opt.Size < least {
@@ -165,8 +175,44 @@ func sound(opt kernel.Options) error {
 	return nil
 }
 
-// ends finds where a packet comes from and where it goes to, in a family that both have.
-func ends(cluster *plan.Cluster, from, to string) (kernel.Target, kernel.Target, error) {
+// toService finds the service that a packet goes to, as web or, where it has several ports, web:http. The protocol and the port
+// are the service's then, unless they are given.
+func toService(l *lab.Lab, to string, opt *kernel.Options, given func(flag string) bool) (title string, addresses []netip.Addr, err error) {
+	if l.Services == nil {
+		return to, nil, nil
+	}
+	name, port, named := strings.Cut(to, ":")
+	for _, s := range l.Services.All {
+		if s.Name != name {
+			continue
+		}
+		if s.Type == lab.Headless {
+			return "", nil, refuse("service %s is headless: it has no address that a packet could go to. Trace to one of its endpoints", name)
+		}
+		var ports []string
+		chosen := s.Ports[0]
+		for _, p := range s.Ports {
+			if ports = append(ports, p.Name); p.Name == port {
+				chosen, named = p, false
+			}
+		}
+		if named {
+			return "", nil, refuse("service %s has no port %q.%s", name, port, lab.Suggest(port, ports, "It has"))
+		}
+		if !given("proto") {
+			opt.Protocol = chosen.Protocol
+		}
+		if !given("port") {
+			opt.Port = chosen.Port
+		}
+		return name, s.Addresses(), nil
+	}
+	return to, nil, nil
+}
+
+// ends finds where a packet comes from and where it goes to, in a family that both have. What it goes to may have addresses that
+// no machine has.
+func ends(cluster *plan.Cluster, from, to string, at []netip.Addr) (kernel.Target, kernel.Target, error) {
 	var none kernel.Target
 	sources, err := endpoints(cluster, from)
 	if err != nil {
@@ -175,9 +221,14 @@ func ends(cluster *plan.Cluster, from, to string) (kernel.Target, kernel.Target,
 	if len(sources) == 0 {
 		return none, none, refuse("%s is no address of lab %s: a packet can only be sent from there", from, cluster.Name)
 	}
-	targets, err := endpoints(cluster, to)
-	if err != nil {
-		return none, none, err
+	var targets []plan.Endpoint
+	for _, a := range at {
+		targets = append(targets, plan.Endpoint{Title: to, Address: a})
+	}
+	if at == nil {
+		if targets, err = endpoints(cluster, to); err != nil {
+			return none, none, err
+		}
 	}
 	if address, err := netip.ParseAddr(to); err == nil && len(targets) == 0 {
 		targets = []plan.Endpoint{{Title: to, Address: address}}

@@ -90,6 +90,22 @@ func (w Walk) Parts(p Walk) string {
 	return ""
 }
 
+// open is the machine with a rule that no table foretells, on the way that both walks have in common; empty where there is none.
+func (w Walk) open(p Walk) string {
+	for i, h := range p.Hops {
+		if i >= len(w.Hops) || !h.Same(w.Hops[i]) {
+			return ""
+		}
+		if h.Decision != nil && strings.HasPrefix(h.Decision.Firewall, May) {
+			return h.Machine
+		}
+	}
+	return ""
+}
+
+// May begins a decision that is the firewall's, and that no table foretells.
+const May = "may: "
+
 func after(hops []Hop) string {
 	if len(hops) == 0 {
 		return "at once"
@@ -106,6 +122,9 @@ func (t *Trace) Verdict() string {
 		return ""
 	}
 	if parts := t.There.Parts(t.Predicted.There); parts != "" {
+		if at := t.There.open(t.Predicted.There); at != "" {
+			return "As predicted as far as " + at + ", where a rule decides by lot or by what it remembers"
+		}
 		return "Not as predicted: " + parts
 	}
 	if t.Back != nil && !t.Back.Message && t.Predicted.Back != nil {

@@ -47,7 +47,27 @@ func (p Path) reaches(namespace string) bool {
 }
 
 // Places are the two ends of a trace, by their namespaces. To is empty where nobody in the lab has the address.
-type Places struct{ From, To string }
+type Places struct {
+	From, To string
+	Owners   map[string]string // namespaces by the addresses that are in them: where a packet goes to that is translated
+}
+
+// ending is the namespace where the packet has come to the address that it has then, which need not be the one it was sent to.
+func (at Places) ending(probes []Path) string {
+	p := best(probes, "")
+	if p == nil || p.end().Event != Came {
+		return ""
+	}
+	for _, h := range p.end().Headers {
+		if h.Protocol == "ipv4" || h.Protocol == "ipv6" {
+			if at.Owners[h.Destination] == p.end().Namespace {
+				return p.end().Namespace
+			}
+			return ""
+		}
+	}
+	return ""
+}
 
 // Walks are the probe's way and that of what came back. The way back is nil where nothing did; answered is that the target's
 // answer came to the sender.
@@ -56,7 +76,11 @@ func (c *Capture) Walks(at Places, m *Map) (there Walk, back *Walk, answered boo
 	if at.To == "" && len(answers) > 0 {
 		at.To = answers[0][0].Namespace
 	}
-	there = c.there(at, Paths(c.Sights, Probe, m), answers, m)
+	probes := Paths(c.Sights, Probe, m)
+	if at.To == "" {
+		at.To = at.ending(probes)
+	}
+	there = c.there(at, probes, answers, m)
 	messages := Paths(c.Sights, Message, m)
 	for i, ways := range [][]Path{answers, messages} {
 		p := best(ways, at.From)

@@ -38,10 +38,13 @@ func (w *walker) filter(v *testbed.View, hook uint32, d *datagram, in, out strin
 	o := rules.Evaluate(hook, p)
 	command := fmt.Sprintf("ip netns exec %s nft list ruleset", v.Namespace)
 	if len(o.May) > 0 {
-		w.decide(trace.Decision{Text: "a rule may decide otherwise: " + strings.Join(o.May, "; "), Firewall: "may: " + strings.Join(o.May, "; ")}, command)
+		w.open = true
+		w.decide(trace.Decision{Text: "a rule may decide otherwise: " + strings.Join(o.May, "; "), Firewall: trace.May + strings.Join(o.May, "; ")}, command)
 	}
 	if o.Dropped {
-		w.decide(trace.Decision{Text: "refused by " + o.Rule, Firewall: o.Rule}, command)
+		if !w.open { // else it may have been translated
+			w.decide(trace.Decision{Text: "refused by " + o.Rule, Firewall: o.Rule}, command)
+		}
 		device := in
 		if device == "" {
 			device = out

@@ -107,6 +107,7 @@ type walker struct {
 	ctx   context.Context
 	at    string // the namespace that is meant
 	reply bool
+	open  bool // a rule that nobody foretells was met
 	walk  trace.Walk
 	links map[string][]link // translations, by namespace
 

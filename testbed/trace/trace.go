@@ -76,7 +76,11 @@ func Run(ctx context.Context, p *plan.Plan, opt Options) (*trace.Trace, error) {
 	t := &trace.Trace{
 		From: opt.From.Title, To: opt.To.Title, Address: opt.To.Address.String(), Protocol: opt.Protocol, Port: seen.Port, Size: opt.Size, Backend: seen.Backend, Start: start,
 	}
-	t.There, t.Back, t.Answered = seen.Walks(trace.Places{From: opt.From.Namespace, To: opt.To.Namespace}, m)
+	owners := map[string]string{}
+	for _, e := range p.Cluster.Everyone() {
+		owners[e.Address.String()] = e.Namespace
+	}
+	t.There, t.Back, t.Answered = seen.Walks(trace.Places{From: opt.From.Namespace, To: opt.To.Namespace, Owners: owners}, m)
 	t.Beside(expected)
 	return t, nil
 }
