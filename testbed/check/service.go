@@ -29,9 +29,12 @@ type serviceRow struct {
 const (
 	// servicesAtOnce is fewer than pairs, since every client waits on a thread of its own.
 	servicesAtOnce = 32
-	// mostRefused is how many refusals a client is to hear. The kernel sends six messages of ICMP to somebody at once, and then
-	// one a second (net.ipv4.icmp_ratelimit); refusals beyond that come late.
+	// mostRefused is how many refusals a client is to hear of a node. The kernel sends six messages of ICMP to somebody at once, and
+	// then one a second (net.ipv4.icmp_ratelimit); refusals beyond that come late. A redirect takes what is left of the six, as a
+	// node sends one that passes a connection on by the device from which it came. So refusals are asked for before all else, and
+	// refusal is long enough for the first packet to be repeated twice, after one second and after three.
 	mostRefused = 3
+	refusal     = 4 * time.Second
 	// mostBalances is on how many nodes, and for how many ports, the balance is judged.
 	mostBalances = 24
 	// unlucky is the chance that an endpoint which may answer is never chosen.
@@ -56,9 +59,14 @@ func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
 		case row.want.Unknown != "":
 			continue
 		case row.want.Refused:
-			if refused[f.From.Title]++; refused[f.From.Title] > mostRefused {
+			client := f.From.Title
+			if f.From.Node != row.want.At { // it may come with the address of its node
+				client = f.From.Node.Name
+			}
+			if client += " " + row.want.At.Name; refused[client] == mostRefused {
 				continue
 			}
+			refused[client]++
 		case row.want.Lost == "" && f.To.Addr() == f.Port.Address && f.From.Pod != nil && len(row.want.Backends) > 1 && f.Port.Affinity == 0:
 			if at := f.From.Node.Name + " " + f.Name(); !balances[at] && len(balances) < mostBalances {
 				balances[at] = true
@@ -95,8 +103,21 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 			}
 		}
 	}
-	return r.each(ctx, len(rows), servicesAtOnce, progress, func(i int) []Check { return r.service(ctx, rows[i], listeners) })
+	var checks []Check
+	asked := 0
+	for _, first := range []bool{true, false} {
+		turn := slices.DeleteFunc(slices.Clone(rows), func(row *serviceRow) bool { return row.first() != first })
+		made, err := r.each(ctx, len(turn), servicesAtOnce, func(done int) { progress(asked + done) }, func(i int) []Check { return r.service(ctx, turn[i], listeners) })
+		if err != nil {
+			return nil, err
+		}
+		checks, asked = append(checks, made...), asked+len(turn)
+	}
+	return checks, nil
 }
+
+// first reports whether it is asked before all else: see [mostRefused].
+func (row *serviceRow) first() bool { return row.want.Refused && !row.want.Late }
 
 // service makes the checks of a row.
 func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Check {
@@ -114,6 +135,9 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Chec
 	q := &questions{protocol: row.Port.Protocol, to: row.To, patience: r.answer, again: r.again, lossy: r.lossy()}
 	if row.want.Lost != "" || row.want.Late {
 		q.patience = r.quiet
+	}
+	if row.first() {
+		q.patience = max(q.patience, refusal)
 	}
 	err = place.Do(func() error {
 		q.ask(ctx, func() bool { return q.enough(row) })

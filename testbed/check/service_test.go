@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"labnet/lab"
 )
 
 // servicesLab is the lab of that name which ships with the program.
@@ -127,6 +129,73 @@ func TestChiSquare(t *testing.T) {
 	for n := 1; n <= mostMet; n++ {
 		if missed := float64(n) * math.Pow(1-1/float64(n), float64(tries(n))); missed > unlucky {
 			t.Errorf("of %d endpoints one is missed with a chance of %g after %d connections", n, missed, tries(n))
+		}
+	}
+}
+
+// policies is a lab whose services differ in all that decides who answers, and as whose client.
+const policies = `
+lab "policies" {}
+switch "lan" { subnet = "192.168.205.0/24" }
+host "laptop" {
+  on "lan" { address = "192.168.205.100" }
+}
+router "gw" {
+  on "lan" { address = "192.168.205.101" }
+}
+node "node" {
+  count = 3
+  on "lan" {}
+  gateway = "192.168.205.101"
+  pods    = 2
+}
+network "pods" { cidr = "10.42.0.0/16" }
+services { MASQUERADE }
+service "cluster" {
+  type      = "LoadBalancer"
+  endpoints = ["node1/p1", "node2/p1", "192.168.205.100"]
+  port "http" { port = 80 }
+}
+service "local" {
+  type             = "LoadBalancer"
+  external_traffic = "Local"
+  internal_traffic = "Local"
+  endpoints        = ["node1/p1", "node2/p1"]
+  port "http" { port = 80 }
+}
+service "sticky" {
+  type      = "NodePort"
+  affinity  = "ClientIP"
+  endpoints = ["node1/p1", "node2/p2"]
+  port "udp" {
+    port     = 53
+    protocol = "udp"
+  }
+  port "http" { port = 80 }
+}
+service "nobody" {
+  type = "NodePort"
+  port "http" { port = 80 }
+}
+service "headless" {
+  type      = "Headless"
+  endpoints = ["node1/p1"]
+  port "http" { port = 80 }
+}
+`
+
+// TestServicePolicies: affinity, traffic that stays on its node, load balancers and masquerading are as promised, with each proxy.
+func TestServicePolicies(t *testing.T) {
+	for _, proxy := range lab.Proxies {
+		for _, masquerade := range []string{"", "masquerade_all = true"} {
+			t.Run(proxy+masquerade, func(t *testing.T) {
+				settings := "proxy = \"" + proxy + "\"\n" + masquerade
+				p := build(t, strings.Replace(policies, "{ MASQUERADE }", "{\n"+settings+"\n}", 1), "policies", "host-gw")
+				r := checked(t, p)
+				if !r.OK {
+					t.Error(full(r))
+				}
+			})
 		}
 	}
 }
