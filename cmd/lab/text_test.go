@@ -115,7 +115,7 @@ func TestTextFitsTheTerminal(t *testing.T) {
 		must(t, "up", file)
 		t.Cleanup(func() { must(t, "down", name) })
 	}
-	copied := []string{"lab plan", "lab bench", "lab up", "lab down", "lab exec", "lab shell", "lab compare", "lab completion bash", "lab completion zsh", "lab completion fish", "lab completion powershell", "lab fmt", "lab graph", "lab impair", "lab capture"}
+	copied := []string{"lab logs", "lab plan", "lab bench", "lab up", "lab down", "lab exec", "lab shell", "lab compare", "lab completion bash", "lab completion zsh", "lab completion fish", "lab completion powershell", "lab fmt", "lab graph", "lab impair", "lab capture"}
 	fits := func(t *testing.T, columns int, text string) {
 		t.Helper()
 		examples := false
