@@ -47,7 +47,7 @@ func TestTraceToService(t *testing.T) {
 	t.Cleanup(func() { must(t, "down", name) })
 	text := must(t, "trace", "-l", name, "master/p2", "web", "-v")
 	flat := strings.Join(strings.Fields(text), " ")
-	for _, want := range []string{"master/p2 → web (10.43.6.58): tcp to port 80", "destination 10.43.6.58 becomes 10.42.", "port 80 becomes 8080", "becomes 10.43.6.58, source port 8080 becomes 80", "As predicted as far as master"} {
+	for _, want := range []string{"master/p2 → web (10.43.6.58): tcp to port 80", "destination 10.43.6.58 becomes 10.42.", "port 80 becomes 8080", "becomes 10.43.6.58", "source port 8080 becomes 80", "As predicted as far as master"} {
 		if !strings.Contains(flat, want) {
 			t.Errorf("it does not say %q:\n%s", want, text)
 		}
