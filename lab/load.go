@@ -88,8 +88,10 @@ type loader struct {
 	names    map[string]hcl.Range
 	spaces   int // namespaces so far
 	links    int // interfaces so far
+	ends     int // endpoints of services so far
 	pinned   map[*Interface][]pin
 	podNet   string // the name of the pod network; empty: there is none
+	indexed  *podIndex
 
 	repetitions []repetition
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -233,76 +232,6 @@ func (l *loader) servicePort(all *Services, s *Service, b inner) *ServicePort {
 	}
 	p.NodePort = node
 	return p
-}
-
-// backends reads the endpoints: node1/p1, or an address.
-func (l *loader) backends(lab *Lab, s *Service, f *fields) {
-	var pods []string
-	known := map[string]Backend{}
-	for _, m := range lab.Machines {
-		for _, p := range m.Pods {
-			title := m.Name + "/" + p.Name
-			pods, known[title] = append(pods, title), Backend{Node: m.Name, Pod: p.Name}
-		}
-	}
-	items, _ := f.list("endpoints")
-	first := map[string]hcl.Range{}
-	for _, it := range items {
-		if at, ok := first[it.text]; ok {
-			l.clash(it.at, at, "Duplicate endpoint", "%q is already in the list, at %s. Remove one of the two.", shorten(it.text))
-			continue
-		}
-		first[it.text] = it.at
-		b, ok := known[it.text]
-		switch {
-		case ok:
-		case strings.Contains(it.text, "/") || !strings.ContainsAny(it.text, ".:"):
-			l.errorf(it.at, "Unknown pod", "There is no pod %q.%s An endpoint is a pod, as node1/p1, or an address.", shorten(it.text), Suggest(it.text, pods, "The pods are"))
-			continue
-		default:
-			a, valid := l.address(it)
-			if valid && a.Is6() && lab.Services.CIDR.IsValid() && !lab.Services.CIDR6.IsValid() {
-				l.errorf(it.at, "Services have IPv4 addresses", "%s is an address of IPv6, and the services have a range of IPv4 only. Use an address of IPv4, or give them a range of IPv6 too.", a)
-				valid = false
-			}
-			if !valid {
-				continue
-			}
-			b = Backend{Address: a}
-		}
-		s.Endpoints = append(s.Endpoints, b)
-	}
-}
-
-// selected adds the pods that the service's selector selects.
-func (l *loader) selected(lab *Lab, s *Service, f *fields) {
-	s.Selector = f.labelled("selector")
-	at, given := f.at["selector"]
-	switch other, both := f.at["endpoints"]; {
-	case !given:
-		return
-	case both:
-		l.clash(at, other, "Both selector and endpoints", "A service has the pods that its selector selects, or the endpoints of a list. Remove one of the two; the other is at %s.")
-		return
-	case s.Selector == nil: // it is wrong
-		return
-	case len(s.Selector) == 0:
-		l.errorf(at, "Empty selector", "It would select every pod. Name at least one label: selector = { app = \"web\" }.")
-		return
-	}
-	for _, m := range lab.Machines {
-		for _, p := range m.Pods {
-			if p.Matches(s.Selector) {
-				s.Endpoints = append(s.Endpoints, Backend{Node: m.Name, Pod: p.Name})
-			}
-		}
-	}
-	if len(s.Endpoints) == 0 {
-		l.report(&hcl.Diagnostic{
-			Severity: hcl.DiagWarning, Summary: "No pod selected", Subject: at.Ptr(),
-			Detail: "No pod has all of these labels, so that the service has no endpoints and connections to it are refused. Pods get labels with labels = { … }, numbered ones with pod_labels of their node.",
-		})
-	}
 }
 
 // serviceAddresses gives those without an address of a range the first that is free.

@@ -7,6 +7,7 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/lab/report"
+	"labnet/testbed"
 	"labnet/testbed/compare"
 )
 
@@ -56,4 +57,50 @@ mode "vxlan" { like = %[1]q }
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkServe builds and removes a lab of 1,000 pods on ten nodes that all serve, and says what the responders hold in memory:
+// one for each node, and not one for each pod.
+func BenchmarkServe(b *testing.B) {
+	p := built(b, parse(b, "serving.hcl", `
+lab "serving" {}
+switch "lan" { subnet = "192.168.0.0/16" }
+node "n" {
+  count = 10
+  on "lan" {}
+  pod "p" {
+    count = 100
+    serve = ["tcp/8080", "udp/5353"]
+  }
+}
+network "pods" { cidr = "10.42.0.0/16" }
+`), "bench-serving", "host-gw")
+	b.Cleanup(func() { removed(b, p) })
+	var held uint64
+	for b.Loop() {
+		if _, err := testbed.Up(b.Context(), p, testbed.Record{Instance: p.Cluster.Name}, testbed.Watch{}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		held = 0
+		for _, n := range p.Cluster.Nodes {
+			place, err := testbed.Open(n.Namespace)
+			if err != nil {
+				b.Fatal(err)
+			}
+			found, err := testbed.Agents(place)
+			place.Close()
+			if err != nil || len(found) != 1 {
+				b.Fatal(found, err)
+			}
+			memory, err := found[0].Memory()
+			if err != nil {
+				b.Fatal(err)
+			}
+			held += memory
+		}
+		removed(b, p)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(held)/float64(len(p.Cluster.Nodes))/(1<<20), "MiB/responder")
 }
