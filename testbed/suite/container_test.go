@@ -103,7 +103,7 @@ func TestContainers(t *testing.T) {
 		container("client", "", `perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => 9000) or die $!; print <$s>' || exit 1; sleep 98765`),
 		container("looks", "env = { COLOUR = \"blue ${1 + 1}\" }\n", `echo mine > `+mark+` && cat `+mark+`; ls -A /run /tmp /var/log | tr '\n' ' '; echo; ls -d /proc/[0-9]* | wc -l
 			grep -E 'CapEff|NoNewPrivs' /proc/self/status; echo "$COLOUR $LAB_TARGET"; hostname
-			echo 1 > /proc/sys/kernel/domainname; ip link set eth0 down; mknod /tmp/null c 1 3; mount -t tmpfs x /mnt
+			echo 1 > /proc/sys/kernel/domainname; find /proc/acpi /proc/bus /proc/fs /proc/irq /proc/scsi /proc/sys /proc/sysrq-trigger -maxdepth 2 -writable 2>/dev/null | sed "s/^/writes /"; ip link set eth0 down; mknod /tmp/null c 1 3; mount -t tmpfs x /mnt
 			cat /etc/hosts; echo done; sleep 98765`),
 		container("nobody", "user = \"nobody\"\ncapabilities = [\"NET_ADMIN\"]\n", `id -u; grep CapEff /proc/self/status; ip link set eth0 mtu 1400 && echo changed; ip link set eth0 mtu 1500; echo done; sleep 98765`),
 	)
@@ -123,6 +123,9 @@ func TestContainers(t *testing.T) {
 	}
 	if n := strings.Count(text, "denied") + strings.Count(text, "permitted") + strings.Count(text, "Read-only"); n < 4 {
 		t.Errorf("only %d of 4 were forbidden:\n%s", n, text)
+	}
+	if strings.Contains(text, "writes /proc") {
+		t.Errorf("it may write what is the whole machine's:\n%s", text)
 	}
 	var processes int
 	if _, err := fmt.Sscan(text[strings.Index(text, "/var/log:")+len("/var/log:"):], &processes); err != nil || processes > 6 {
@@ -149,6 +152,7 @@ func TestContainersMisbehave(t *testing.T) {
 		container("deaf", "", "trap '' TERM INT HUP; while :; do sleep 98763; done"),
 		container("forks", "", "for i in 1 2 3 4 5; do (setsid sleep 98762 &) ; done; exec sleep 98762"),
 		container("fills", "", "dd if=/dev/zero of=/tmp/lab-fills bs=1M count=100 2>&1; dd if=/dev/zero of=/lab-fills bs=1M count=200 2>&1; echo done; exec sleep 98761"),
+		container("clutters", "", "for d in /run /dev /dev/shm /root; do i=0; while [ $i -lt 100000 ] && true > $d/f$i; do i=$((i+1)); done; done 2>&1; echo done; exec sleep 98758"),
 		container("prints", "", "head -c 100000000 /dev/zero | tr '\\0' 'x' | fold -w 100; echo done; exec sleep 98760"),
 	)
 	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
@@ -163,11 +167,14 @@ func TestContainersMisbehave(t *testing.T) {
 	if _, said := supervisor(t, p, "hangs"); said.Settled || said.State != "starting" {
 		t.Errorf("one that does not listen is %+v", said)
 	}
-	for _, name := range []string{"fills", "prints"} {
+	for _, name := range []string{"fills", "clutters", "prints"} {
 		eventually(t, name+" does not end", func() bool { return strings.HasSuffix(prints(p, name), "done\n") })
 	}
 	if text := prints(p, "fills"); strings.Count(text, "No space left on device") != 2 {
 		t.Errorf("it wrote as much as it liked: %s", text)
+	}
+	if text := prints(p, "clutters"); strings.Count(text, "No space left on device") != 4 {
+		t.Errorf("it made as many files as it liked: %s", text)
 	}
 	for _, path := range []string{"/tmp/lab-fills", "/lab-fills"} {
 		if _, err := os.Stat(path); err == nil {
@@ -191,7 +198,7 @@ func TestContainersMisbehave(t *testing.T) {
 	removed(t, p)
 	t.Logf("down took %v", time.Since(start))
 	eventually(t, "something outlives its lab", func() bool {
-		return runningWith("98760")+runningWith("98761")+runningWith("98762")+runningWith("98763")+runningWith("98764") == 0
+		return runningWith("98758")+runningWith("98760")+runningWith("98761")+runningWith("98762")+runningWith("98763")+runningWith("98764") == 0
 	})
 }
 

@@ -15,10 +15,10 @@ import (
 // stage is where the new root is put together: a folder that is there while a lab is up.
 const stage = "/run/lab"
 
-// How much a program may write; it is memory.
+// How much a program may write, and how many files: both are memory.
 const (
-	rootSize = "size=64m,mode=0755"
-	ownSize  = "size=16m"
+	rootSize = "size=64m,nr_inodes=64k,mode=0755"
+	ownSize  = "size=16m,nr_inodes=16k"
 )
 
 // own are the folders that a program has for itself, empty when it starts.
@@ -39,7 +39,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty", "net/
 
 // What of /proc cannot be written, and what cannot be read, as in other containers: it is the whole machine's.
 var (
-	readOnly = []string{"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"}
+	readOnly = []string{"proc/acpi", "proc/bus", "proc/fs", "proc/irq", "proc/scsi", "proc/sys", "proc/sysrq-trigger"}
 	unseen   = []string{"proc/kcore", "proc/keys", "proc/timer_list", "proc/sched_debug"}
 )
 
@@ -283,7 +283,7 @@ func replace(root, at, text string) error {
 // ownDevices fills /dev.
 func ownDevices(root string) error {
 	dev := filepath.Join(root, "dev")
-	if err := mount(root, "dev", "tmpfs", unix.MS_NOSUID, "size=64k,mode=0755"); err != nil {
+	if err := mount(root, "dev", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=64k,nr_inodes=1k,mode=0755"); err != nil {
 		return err
 	}
 	for _, d := range devices {
