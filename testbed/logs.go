@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -38,6 +39,6 @@ func Logs(lab string) ([]Log, error) {
 		}
 		logs = append(logs, Log{strings.ReplaceAll(base[:dot], ".", "/"), base[dot+1:], filepath.Join(folder(lab), e.Name())})
 	}
-	slices.SortFunc(logs, func(a, b Log) int { return plan.Natural(a.Target+":"+a.Name, b.Target+":"+b.Name) })
+	slices.SortFunc(logs, func(a, b Log) int { return cmp.Or(plan.Natural(a.Target, b.Target), plan.Natural(a.Name, b.Name)) })
 	return logs, nil
 }

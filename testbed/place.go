@@ -87,6 +87,29 @@ func (p *Place) Leads() bool {
 	return err == nil && os.SameFile(here, there)
 }
 
+// Join moves the calling thread for good into the namespaces in which a process is; what it starts then is in its process
+// namespace too.
+func Join(pid string) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	var files []*os.File
+	for _, kind := range []string{"net", "ipc", "uts", "pid", "mnt"} { // mnt last: /proc is another then
+		f, err := os.Open("/proc/" + pid + "/ns/" + kind)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	for _, f := range files {
+		if err := unix.Setns(int(f.Fd()), 0); err != nil {
+			return fmt.Errorf("%s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}
+
 // IsHere reports whether the name leads to the namespace that this process is in.
 func IsHere(name string) bool {
 	here, err := os.Stat("/proc/self/ns/net")

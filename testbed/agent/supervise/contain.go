@@ -297,22 +297,8 @@ func join(pid string, command []string) (*os.Process, error) {
 	if err != nil || c.Target == "" {
 		return nil, fmt.Errorf("process %s is no container of a lab", pid)
 	}
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+	if err := testbed.Join(pid); err != nil {
 		return nil, err
-	}
-	var files []*os.File
-	for _, kind := range []string{"net", "ipc", "uts", "pid", "mnt"} { // mnt last: /proc is another then
-		f, err := os.Open("/proc/" + pid + "/ns/" + kind)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		files = append(files, f)
-	}
-	for _, f := range files {
-		if err := unix.Setns(int(f.Fd()), 0); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.Name(), err)
-		}
 	}
 	return start(c, command, []*os.File{os.Stdin, os.Stdout, os.Stderr}, &syscall.SysProcAttr{})
 }
