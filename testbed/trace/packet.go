@@ -61,45 +61,19 @@ func watch(m mark, spaces []space) (*taps, error) {
 	return t, nil
 }
 
-// stamps waits until the kernel writes down when packets come in. It begins to some time after the first socket wants that; until
-// then it takes the time at which the packet is received, which says nothing of the order in which it was where.
+// stamps waits until the kernel writes down when packets come in.
 func (t *tap) stamps() error {
 	place, err := testbed.Open(t.name)
 	if err != nil {
 		return err
 	}
 	defer place.Close()
-	var fd int
-	if err := place.Do(func() error {
-		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		return err
-	}); err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	self := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	err = errors.Join(unix.Bind(fd, self), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
-	local, failed := unix.Getsockname(fd)
-	if err = errors.Join(err, failed); err != nil {
+	stop, err := testbed.Stamps(place)
+	if err != nil {
 		return err
 	}
-	oob := make([]byte, 128)
-	for range 500 {
-		if err := unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT, local); err != nil {
-			return os.NewSyscallError("sendto", err)
-		}
-		time.Sleep(2 * time.Millisecond)
-		now := time.Now()
-		_, n, _, _, err := unix.Recvmsg(fd, make([]byte, 1), oob, unix.MSG_DONTWAIT)
-		if err != nil {
-			return os.NewSyscallError("recvmsg", err)
-		}
-		var s trace.Sight
-		if beside(&s, oob[:n]); time.Duration(now.UnixNano())-s.Time > time.Millisecond {
-			return nil
-		}
-	}
-	return errors.New("the kernel does not say when packets come in")
+	stop()
+	return nil
 }
 
 func (t *tap) open(m mark) error {

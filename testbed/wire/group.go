@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,13 +47,12 @@ func Together(sources []Source, o Options) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	stamps, err := stamping()
-	if err != nil {
-		unix.Close(wake)
-		return nil, err
-	}
-	defer unix.Close(stamps)
 	g := &Group{wake: wake}
+	if len(sources) > 0 {
+		if stop, err := testbed.Stamps(sources[0].Place); err == nil { // else, with lo down, the first frames may be out of order
+			defer stop() // the captures ask for it themselves by then
+		}
+	}
 	data, oob := make([]byte, o.SnapLen), make([]byte, 256) // one is read at a time
 	if o.Buffer == 0 {
 		o.Buffer = groupBuf
@@ -68,21 +66,6 @@ func Together(sources []Source, o Options) (*Group, error) {
 		g.captures = append(g.captures, c)
 	}
 	return g, nil
-}
-
-// stamping makes the kernel write on packets when they passed. It begins a moment after somebody first asks for it, on a thread of
-// its own (net/core/dev.c, netstamp_work); until then a frame gets the time at which it is read, and so may seem to come after the
-// next. Whoever asks is a socket that hears nothing; it is needed until the captures ask as well.
-func stamping() (fd int, err error) {
-	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("setsockopt", err)
-	}
-	time.Sleep(20 * time.Millisecond)
-	return fd, nil
 }
 
 // Close ends all captures. Each must have returned.
