@@ -239,8 +239,17 @@ func TestDaemonOfOnesOwn(t *testing.T) {
 	if err != nil {
 		t.Skip("bird is not installed")
 	}
-	conf, err := filepath.Abs("testdata/bird.conf")
+	text, err := os.ReadFile("testdata/bird.conf")
 	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "lab-daemon-") // a program sees that, and not /tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	conf := filepath.Join(dir, "bird.conf")
+	if err := os.WriteFile(conf, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p := planned(t, parse(t, "daemon.hcl", fmt.Sprintf(`
