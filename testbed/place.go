@@ -49,6 +49,16 @@ func Open(name string) (*Place, error) {
 	return &Place{Name: name, file: f}, nil
 }
 
+// Home is the namespace that the process is in, which has a name. It is asked for when the process begins: later its first
+// thread, whose namespace counts as the process's, may be in another place for a while.
+func Home(name string) (*Place, error) {
+	f, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	return &Place{Name: name, file: f}, nil
+}
+
 func isNamespace(s unix.Statfs_t) bool {
 	return s.Type == unix.NSFS_MAGIC || s.Type == unix.PROC_SUPER_MAGIC
 }
@@ -108,16 +118,6 @@ func Join(pid string) error {
 		}
 	}
 	return nil
-}
-
-// IsHere reports whether the name leads to the namespace that this process is in.
-func IsHere(name string) bool {
-	here, err := os.Stat("/proc/self/ns/net")
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(filepath.Join(NetnsDir, name))
-	return err == nil && os.SameFile(here, there)
 }
 
 // thread is an OS thread that enters one namespace after another. Sockets and files of /proc/sys/net belong to the

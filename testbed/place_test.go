@@ -3,6 +3,7 @@ package testbed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +96,59 @@ func TestTwoAtOnce(t *testing.T) {
 		})
 	}
 	both.Wait()
+}
+
+const homeArg = "home"
+
+// TestHome: a process whose threads are in other places all the time does not take its own for gone, and sees when it is.
+func TestHome(t *testing.T) {
+	probe(t)
+	for _, ns := range []string{prefix + "home.a", prefix + "home.b"} {
+		run(t, "", "ip", "netns", "add", ns)
+		t.Cleanup(func() { run(t, "", "ip", "netns", "del", ns) })
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "", "ip", "netns", "exec", prefix+"home.a", self, homeArg, prefix+"home.a", prefix+"home.b")
+}
+
+// stayHome is the process of TestHome.
+func stayHome(name, other string) int {
+	home, err := testbed.Home(name)
+	if err != nil {
+		return 1
+	}
+	away, err := testbed.Open(other)
+	if err != nil {
+		return 1
+	}
+	var wander sync.WaitGroup
+	for range 8 {
+		wander.Go(func() {
+			for range 50 {
+				_ = away.Do(func() error { time.Sleep(time.Millisecond); return nil })
+			}
+		})
+	}
+	gone := make(chan struct{})
+	go func() { wander.Wait(); close(gone) }()
+	for {
+		if !home.Leads() {
+			fmt.Println("its place counts as gone")
+			return 1
+		}
+		select {
+		case <-gone:
+			if home.Name = other; home.Leads() {
+				fmt.Println("it takes another place for its own")
+				return 1
+			}
+			return 0
+		case <-time.After(100 * time.Microsecond):
+		}
+	}
 }
 
 // TestCancelled stops an up between two changes.

@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == killArg {
 		os.Exit(upAndDie(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == homeArg {
+		os.Exit(stayHome(os.Args[2], os.Args[3]))
+	}
 	os.Exit(suite.Main(m, prefix))
 }
 

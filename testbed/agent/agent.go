@@ -79,11 +79,16 @@ func work(namespace, name, started string) error {
 		return err
 	}
 	defer socket.Close()
+	home, err := testbed.Home(namespace)
+	if err != nil {
+		return err
+	}
+	defer home.Close()
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	go stay(ctx, end, namespace)
+	go stay(ctx, end, home)
 	config, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -113,10 +118,10 @@ func work(namespace, name, started string) error {
 }
 
 // stay ends the agent when the name no longer leads to the namespace that it is in.
-func stay(ctx context.Context, end context.CancelCauseFunc, namespace string) {
+func stay(ctx context.Context, end context.CancelCauseFunc, home *testbed.Place) {
 	for {
-		if !testbed.IsHere(namespace) {
-			end(fmt.Errorf("namespace %s is gone, and this agent with it", namespace))
+		if !home.Leads() {
+			end(fmt.Errorf("namespace %s is gone, and this agent with it", home.Name))
 			return
 		}
 		select {
