@@ -59,11 +59,11 @@ func (l *loader) references(body *hclsyntax.Body, variables map[string]*hclsynta
 
 func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 	inner := s
-	switch typ {
-	case "switch", "node", "router", "host", "pod":
+	switch {
+	case repeatable(typ):
 		inner.count = s.count || body.Attributes["count"] != nil
 		inner.each = s.each || body.Attributes["for_each"] != nil
-	case "validation":
+	case typ == "validation":
 		inner.constant, inner.noLocals = "", "Variables are checked before locals are computed: refer to variables here."
 	}
 	for _, a := range attributes(body) {
@@ -83,6 +83,15 @@ func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 		}
 		l.bodyReferences(b.Body, inner, b.Type)
 	}
+}
+
+// repeatable reports whether blocks of a type take count and for_each.
+func repeatable(typ string) bool {
+	s := file.blocks[typ]
+	if typ == "pod" {
+		s = pod
+	}
+	return s != nil && slices.Contains(s.attrs, "count")
 }
 
 // dynamicReferences: all but for_each may refer to the element that a block is made for.

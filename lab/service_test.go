@@ -99,3 +99,37 @@ service "second" {
 		src += "service \"fourth\" {\n  type = \"LoadBalancer\"\n  port \"a\" { port = 80 }\n}\n"
 	}
 }
+
+// TestServicesAreRepeated: what differs from one to the next may be anywhere in the block, also in blocks inside it.
+func TestServicesAreRepeated(t *testing.T) {
+	l := load(t, `
+switch "s" { subnet = "192.168.205.0/24" }
+node "n" {
+  count = 2
+  on "s" {}
+  pod "web" {}
+}
+network "pods" { cidr = "10.42.0.0/16" }
+services { cidr = "10.96.0.0/24" }
+service "of" {
+  count    = 2
+  selector = { node = "n${count.index + 1}" }
+  port "http" { port = 80 + count.index }
+}
+service "for" {
+  for_each = { a = 81, b = 82 }
+  selector = { node = "n${each.key == "a" ? 1 : 2}" }
+  port "http" {
+    port   = 80
+    target = each.value
+  }
+}
+`, lab.Inputs{})
+	var got []string
+	for _, s := range l.Services.All {
+		got = append(got, fmt.Sprintf("%s %s %d→%d", s.Name, s.Selector["node"], s.Ports[0].Port, s.Ports[0].Target))
+	}
+	if want := "[of1 n1 80→80 of2 n2 81→81 for-a n1 80→81 for-b n2 80→82]"; fmt.Sprint(got) != want {
+		t.Errorf("there are %v, want %s", got, want)
+	}
+}
