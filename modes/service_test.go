@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -80,6 +81,60 @@ func TestProxyIsChosen(t *testing.T) {
 		p, said := build(tt.lab, tt.proxy, tt.without)
 		if (p == nil) != (tt.says != "") || p != nil && p.Proxy != tt.is || !strings.Contains(strings.ToLower(said), strings.ToLower(tt.says)) {
 			t.Errorf("lab %s, --proxy %q, without %q: %s", tt.lab, tt.proxy, tt.without, said)
+		}
+	}
+}
+
+// TestServiceFlows: every client can ask every address of every port, each once, and the place of a flow to a cluster IP is known.
+func TestServiceFlows(t *testing.T) {
+	for name, balancer := range map[string]bool{"services": false, "services with a balancer": true} {
+		text, _ := labs.Read("services")
+		if balancer {
+			text = append(text, "service \"lb\" {\n  type = \"LoadBalancer\"\n  endpoints = [\"master/p1\"]\n  port \"a\" { port = 90 }\n  port \"b\" { port = 91 }\n}\n"...)
+		}
+		l, _, diags := lab.Load("services.hcl", text, lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		p, diags := plan.Build(l, plan.Options{Modes: All, Features: plan.AllFeatures()})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		want := map[string]bool{}
+		for _, from := range p.Cluster.Everyone() {
+			for _, port := range p.Cluster.ServicePorts() {
+				if from.Also || !from.Address.Is4() || !port.Address.Is4() {
+					continue
+				}
+				want[fmt.Sprint(from.Title, port.Address, port.Port, port.Protocol)] = true
+				if port.Balancer.IsValid() {
+					want[fmt.Sprint(from.Title, port.Balancer, port.Port, port.Protocol)] = true
+				}
+				for _, n := range p.Cluster.Nodes {
+					if port.NodePort != 0 {
+						want[fmt.Sprint(from.Title, n.Uplink().Address(false).Addr(), port.NodePort, port.Protocol)] = true
+					}
+				}
+			}
+		}
+		flows := p.ServiceFlows()
+		if flows.Len() != len(want) {
+			t.Errorf("%s: there are %d flows, want %d", name, flows.Len(), len(want))
+		}
+		for i := range flows.Len() {
+			f := flows.At(i)
+			key := fmt.Sprint(f.From.Title, f.To.Addr(), f.To.Port(), f.Port.Protocol)
+			if !want[key] {
+				t.Errorf("%s: flow %d, %s, is another or there twice", name, i, key)
+			}
+			delete(want, key)
+		}
+		for port := range flows.Ports {
+			for client, from := range flows.Clients {
+				if f := flows.At(flows.ToClusterIP(port, client)); f.From != from || f.To.Addr() != flows.Ports[port].Address {
+					t.Errorf("%s: from %s to port %d: %s %v", name, from.Title, port, f.From.Title, f.To)
+				}
+			}
 		}
 	}
 }

@@ -42,30 +42,76 @@ type ServiceBackend struct {
 	Sources     []netip.Addr // it sees one of these as the client; empty where nothing is promised of it
 }
 
-// ServiceFlows are all connections that there can be to services: from every machine and pod to every address.
-func (p *Plan) ServiceFlows() []ServiceFlow {
-	var all []ServiceFlow
-	for _, port := range p.Cluster.ServicePorts() {
-		if !port.Address.IsValid() {
-			continue // a headless one
-		}
-		for _, from := range p.Cluster.Everyone() {
-			v6 := port.Address.Is6()
-			if from.Also || from.Address.Is6() != v6 {
-				continue
-			}
-			all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(port.Address, port.Port)})
-			if port.Balancer.IsValid() {
-				all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(port.Balancer, port.Port)})
-			}
-			for _, n := range p.Cluster.Nodes {
-				if a := n.Uplink().Address(v6); port.NodePort != 0 && a.IsValid() {
-					all = append(all, ServiceFlow{From: from, Port: port, To: netip.AddrPortFrom(a.Addr(), port.NodePort), Node: n})
-				}
-			}
+// ServiceFlows are all connections that there can be to services: from every machine and pod to every address. There may be
+// many millions, so that each is put together when it is looked at.
+type ServiceFlows struct {
+	Clients []Endpoint
+	Ports   []kubeproxy.Port
+	nodes   []*Node // with node ports
+	begin   []int   // where the flows to a port begin, and behind the last where they end
+}
+
+// ServiceFlows returns them in the order of the ports, then of the clients.
+func (p *Plan) ServiceFlows() *ServiceFlows {
+	all := &ServiceFlows{begin: []int{0}}
+	for _, from := range p.Cluster.Everyone() {
+		if !from.Also && from.Address.Is4() {
+			all.Clients = append(all.Clients, from)
 		}
 	}
+	for _, n := range p.Cluster.Nodes {
+		if n.Uplink().Address(false).IsValid() {
+			all.nodes = append(all.nodes, n)
+		}
+	}
+	for _, port := range translated(p.Cluster, false) {
+		all.Ports = append(all.Ports, port)
+		all.begin = append(all.begin, all.Len()+len(all.Clients)*all.targets(port))
+	}
 	return all
+}
+
+// targets is how many addresses a port has.
+func (s *ServiceFlows) targets(p kubeproxy.Port) int {
+	n := 1
+	if p.Balancer.IsValid() {
+		n++
+	}
+	if p.NodePort != 0 {
+		n += len(s.nodes)
+	}
+	return n
+}
+
+// Len is how many there are.
+func (s *ServiceFlows) Len() int { return s.begin[len(s.begin)-1] }
+
+// ToClusterIP is the place of the flow from a client to a port's cluster IP.
+func (s *ServiceFlows) ToClusterIP(port, client int) int {
+	return s.begin[port] + client*s.targets(s.Ports[port])
+}
+
+// At returns one of them.
+func (s *ServiceFlows) At(i int) ServiceFlow {
+	at, exact := slices.BinarySearch(s.begin, i)
+	if !exact {
+		at--
+	}
+	port := s.Ports[at]
+	targets := s.targets(port)
+	client, target := (i-s.begin[at])/targets, (i-s.begin[at])%targets
+	f := ServiceFlow{From: s.Clients[client], Port: port, To: netip.AddrPortFrom(port.Address, port.Port)}
+	if target > 0 && port.Balancer.IsValid() {
+		if target--; target == 0 {
+			f.To = netip.AddrPortFrom(port.Balancer, port.Port)
+			return f
+		}
+	}
+	if target > 0 {
+		f.Node = s.nodes[target-1]
+		f.To = netip.AddrPortFrom(f.Node.Uplink().Address(false).Addr(), port.NodePort)
+	}
+	return f
 }
 
 // external reports whether it is asked for by an address that is meant for those outside.

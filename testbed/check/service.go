@@ -51,9 +51,13 @@ const (
 // serviceRows chooses what is asked of services, at most so many, and says how many there would be. It leaves out what
 // nobody can judge.
 func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
+	if r.plan.Cluster.Lab.Services == nil {
+		return nil, 0
+	}
+	flows := r.plan.ServiceFlows()
 	refused, balances := map[string]int{}, map[string]bool{}
-	for _, f := range r.plan.ServiceFlows() {
-		total++
+	for _, i := range candidates(flows, limit) {
+		f := flows.At(i)
 		row := &serviceRow{ServiceFlow: f, want: r.plan.ExpectService(f)}
 		switch {
 		case row.want.Unknown != "":
@@ -86,7 +90,48 @@ func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
 		})
 		rows = rows[:limit]
 	}
-	return rows, total
+	return rows, flows.Len()
+}
+
+// candidates are the places of the flows that rows are chosen of: all, or where they are very many what shows the balance, and
+// others by lot.
+func candidates(flows *plan.ServiceFlows, limit int) []int {
+	const each = 8 // so many times as many as are asked
+	if flows.Len() <= each*limit {
+		all := make([]int, flows.Len())
+		for i := range all {
+			all[i] = i
+		}
+		return all
+	}
+	var chosen []int
+	seen := map[int]bool{}
+	add := func(i int) {
+		if !seen[i] {
+			seen[i] = true
+			chosen = append(chosen, i)
+		}
+	}
+	for port, p := range flows.Ports {
+		if len(p.Endpoints) < 2 || p.Affinity != 0 {
+			continue
+		}
+		nodes := map[*plan.Node]bool{}
+		for client, from := range flows.Clients {
+			if from.Pod != nil && !nodes[from.Node] && len(chosen) < mostBalances {
+				nodes[from.Node] = true
+				add(flows.ToClusterIP(port, client))
+			}
+		}
+		if len(chosen) == mostBalances {
+			break
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2)) // always the same
+	for len(chosen) < 2*limit {
+		add(random.IntN(flows.Len()))
+	}
+	return chosen
 }
 
 // services asks every row's service, at endpoints that answer while it does.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes"
 )
 
 // servicesLab is the lab of that name which ships with the program.
@@ -42,6 +44,38 @@ func TestServicesHealthy(t *testing.T) {
 				t.Errorf("%d of %d, %v", r.Services, r.TotalServices, count)
 			}
 		})
+	}
+}
+
+// TestVeryManyServices: of millions of flows a bounded number is looked at, each once, among them what shows the balance.
+func TestVeryManyServices(t *testing.T) {
+	text, err := os.ReadFile("../../labs/services-scale.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, _, diags := lab.Load("test.hcl", text, lab.Inputs{Vars: map[string]string{"services": "300", "endpoints": "250"}})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	p, diags := plan.Build(l, plan.Options{Modes: modes.All, Features: plan.AllFeatures()})
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	const limit = 500
+	r := &run{plan: p}
+	rows, total := r.serviceRows(limit)
+	balances, seen := 0, map[string]bool{}
+	for _, row := range rows {
+		if row.count > 0 {
+			balances++
+		}
+		seen[row.From.Title+row.To.String()] = true
+	}
+	if total != 300*253 || len(rows) != limit || len(seen) != limit || balances != mostBalances {
+		t.Errorf("%d rows of %d, %d of them different, %d of the balance", len(rows), total, len(seen), balances)
+	}
+	if n := len(candidates(p.ServiceFlows(), limit)); n > 3*limit {
+		t.Errorf("%d flows are looked at", n)
 	}
 }
 
