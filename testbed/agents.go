@@ -177,15 +177,11 @@ func StartAgent(ctx context.Context, a plan.Agent) error {
 		return err
 	}
 	defer log.Close()
-	fd, err := unix.MemfdCreate("config", unix.MFD_CLOEXEC)
+	config, err := InMemory("config", a.Config)
 	if err != nil {
 		return err
 	}
-	config := os.NewFile(uintptr(fd), "config")
 	defer config.Close()
-	if _, err := config.WriteAt([]byte(a.Config), 0); err != nil {
-		return err
-	}
 	ready, answer, err := os.Pipe()
 	if err != nil {
 		return err

@@ -26,16 +26,9 @@ const (
 // Command prepares a program that runs in a place. There the hostname is the given one and the given names resolve;
 // neither is seen outside, and nothing is written to /etc.
 func Command(p *Place, hosts Names, hostname, name string, args ...string) (*exec.Cmd, error) {
-	fd, err := unix.MemfdCreate("hosts", unix.MFD_CLOEXEC)
+	file, err := InMemory("hosts", hosts.Hosts())
 	if err != nil {
 		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
-	}
-	file := os.NewFile(uintptr(fd), "hosts")
-	if _, err := file.WriteString(hosts.Hosts()); err != nil {
-		return nil, fmt.Errorf("names for %s: %w", p.Name, err)
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return nil, err
 	}
 	self, err := os.Executable()
 	if err != nil {

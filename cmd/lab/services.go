@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 
 	"labnet/lab/plan"
@@ -28,10 +27,11 @@ func serviceDocuments(c *plan.Cluster) []serviceDocument {
 	ports := c.ServicePorts()
 	for _, s := range c.Lab.Services.All {
 		doc := serviceDocument{Name: s.Name, Type: s.Type, Addresses: []string{}, Ports: []string{}, Endpoints: []string{}}
-		for _, a := range []netip.Addr{s.Address, s.Address6, s.External} {
-			if a.IsValid() {
-				doc.Addresses = append(doc.Addresses, a.String())
-			}
+		for _, a := range s.Addresses() {
+			doc.Addresses = append(doc.Addresses, a.String())
+		}
+		if s.External.IsValid() {
+			doc.Addresses = append(doc.Addresses, s.External.String())
 		}
 		for _, p := range ports[:len(s.Ports)] {
 			text := fmt.Sprintf("%d/%s", p.Port, p.Protocol)

@@ -77,9 +77,10 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	if l.plan.Proxy == "iptables" {
 		proxy = kubeproxy.IPTables
 	}
+	ports := map[bool][]kubeproxy.Port{false: translated(c, false), true: translated(c, true)}
 	for _, n := range c.Nodes {
 		for _, v6 := range []bool{false, true} {
-			s.AddRuleset(n.Namespace, proxy(l.node(c, n, v6, pods[v6]), translated(c, v6)))
+			s.AddRuleset(n.Namespace, proxy(l.node(c, n, v6, pods[v6]), ports[v6]))
 		}
 		if l.plan.Proxy == "iptables" {
 			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/all/route_localnet", Value: "1"}) // node ports of 127.0.0.1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -136,7 +137,7 @@ func start(c plan.Supervised, command []string, files []*os.File, how *syscall.S
 		how.Credential, home = credential, at
 	}
 	env = append(env, "HOME="+home)
-	for _, name := range slices.Sorted(mapKeys(c.Env)) {
+	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
 		env = append(env, name+"="+c.Env[name])
 	}
 	file, err := lookFor(command[0], env)
@@ -151,16 +152,6 @@ func start(c plan.Supervised, command []string, files []*os.File, how *syscall.S
 		err = fmt.Errorf("%w; without root there are only the users that /etc/subuid gives you", err)
 	}
 	return p, err
-}
-
-func mapKeys(m map[string]string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // lookFor finds a program as execvp would, in the PATH of its environment.

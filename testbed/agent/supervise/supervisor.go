@@ -134,7 +134,7 @@ func (s *Supervisor) once(ctx context.Context, started func()) error {
 		return startError{err}
 	}
 	defer said.Close()
-	config, err := configFile(s.Supervised)
+	config, err := testbed.InMemory("config", plan.Config(s.Supervised))
 	if err != nil {
 		return startError{err}
 	}
@@ -207,24 +207,6 @@ func outcome(err error) error {
 		return fmt.Errorf("ended by %v", syscall.Signal(code-128))
 	}
 	return fmt.Errorf("ended with %d", exit.ExitCode())
-}
-
-// configFile is a file in memory with what a program is told.
-func configFile(c plan.Supervised) (*os.File, error) {
-	fd, err := unix.MemfdCreate("config", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	file := os.NewFile(uintptr(fd), "config")
-	if err := json.NewEncoder(file).Encode(c); err != nil {
-		file.Close()
-		return nil, err
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
 }
 
 // Status is what the supervisor says of its program.
