@@ -54,6 +54,34 @@ node "n" {
 network "pods" { cidr = "10.9.0.0/16" }
 `
 
+// serving has programs, what answers, and services beside.
+const serving = `
+lab "faults-serving" {}
+switch "lan" { subnet = "192.0.2.0/24" }
+node "n" {
+  count = 2
+  on "lan" {}
+  pod "web" {
+    serve = ["tcp/8080"]
+    container "app" { command = ["sleep", "98765"] }
+    container "job" {
+      command = ["sh", "-c", "sleep 98765 & wait"]
+      user    = "nobody"
+    }
+  }
+  process "daemon" { command = ["sleep", "98765"] }
+}
+network "pods" { cidr = "10.9.0.0/16" }
+services { cidr = "10.96.0.0/24" }
+service "web" {
+  selector = { pod = "web" }
+  port "http" {
+    port   = 80
+    target = 8080
+  }
+}
+`
+
 // dieAfter does what "lab up" does and is killed, as by kill -9, after the nth change.
 func dieAfter(n int, file, instance, mode string) {
 	c := &command{in: os.Stdin, out: &output{Writer: os.Stdout}, err: &output{Writer: os.Stderr}, format: "text"}
@@ -111,10 +139,12 @@ func needRoot(t testing.TB) {
 	}
 }
 
-func tinyFile(t *testing.T) string {
+func tinyFile(t *testing.T) string { return labFile(t, tiny) }
+
+func labFile(t *testing.T, text string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "tiny.hcl")
-	if err := os.WriteFile(file, []byte(tiny), 0o644); err != nil {
+	file := filepath.Join(t.TempDir(), "lab.hcl")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -124,17 +154,25 @@ func tinyFile(t *testing.T) string {
 // removes everything or up completes it.
 func TestKilledAfterEveryChange(t *testing.T) {
 	needRoot(t)
-	file := tinyFile(t)
 	const name = "faults-every"
-	for _, tt := range []struct{ what, from, to string }{
-		{"a first build", "", "vxlan"},
-		{"a change of mode", "host-gw", "vxlan"},
-		{"a change back", "vxlan", "host-gw"},
-		{"agents come", "host-gw", "udp"},
-		{"agents go", "udp", "vxlan"},
+	for _, tt := range []struct {
+		what, text, from, to string
+		step                 int
+	}{
+		{"a first build", tiny, "", "vxlan", 1},
+		{"a change of mode", tiny, "host-gw", "vxlan", 1},
+		{"a change back", tiny, "vxlan", "host-gw", 1},
+		{"agents come", tiny, "host-gw", "udp", 1},
+		{"agents go", tiny, "udp", "vxlan", 1},
+		{"programs come", serving, "", "vxlan", 7},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
-			for n := 1; ; n++ {
+			file := labFile(t, tt.text)
+			step := tt.step
+			if suite.Soaked {
+				step = 1
+			}
+			for n := 1; ; n += step {
 				if tt.from != "" {
 					must(t, "up", file, "--name", name, "--mode", tt.from)
 				}
@@ -154,7 +192,7 @@ func TestKilledAfterEveryChange(t *testing.T) {
 					t.Fatalf("killed after %d changes, down left %s", n, left)
 				}
 				if finished {
-					t.Logf("%d changes", n-1)
+					t.Logf("at most %d changes", n-1)
 					return
 				}
 			}
@@ -173,13 +211,13 @@ func leftovers(t *testing.T, name string) []string {
 		left = append(left, found...)
 	}
 	for range 100 { // one that was only just started finds out by itself
-		out, _ := exec.Command("pgrep", "-f", testbed.AgentArg+" "+name).Output()
+		out, _ := exec.Command("pgrep", "-f", "("+testbed.AgentArg+"|"+supervise.ContainArg+") "+name+"|sleep 98765").Output()
 		if len(out) == 0 {
 			return left
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	return append(left, "an agent")
+	return append(left, "an agent or a program")
 }
 
 // TestKilledAtAnyMoment kills up, a change of mode and down at random moments, between changes and within them.
