@@ -53,6 +53,9 @@ func NewInline(s Set, elements []Element) *Inline {
 
 // Adopt makes the anonymous sets of a rule part of it, as rules are written. Sets are found by name.
 func (r Rule) Adopt(find func(name string) (Set, []Element, bool)) (Rule, error) {
+	if !r.Exprs.has("lookup") {
+		return r, nil
+	}
 	list, err := r.Exprs.List()
 	if err != nil {
 		return r, err
@@ -73,6 +76,9 @@ func (r Rule) Adopt(find func(name string) (Set, []Element, bool)) (Rule, error)
 
 // Refs are the chains, sets and objects of its table that a rule names, one a line: chain services.
 func (x Exprs) Refs() []string {
+	if !x.has("immediate", "lookup", "dynset", "objref") {
+		return nil
+	}
 	list, err := x.List()
 	if err != nil {
 		return nil
@@ -113,12 +119,14 @@ func (x Exprs) Refs() []string {
 // Plain reports whether nft(8)'s words say all there is: of iptables' own matches and targets, and of what has no form
 // here, they do not.
 func (x Exprs) Plain() bool {
-	list, err := x.List()
-	return err == nil && !slices.ContainsFunc(list, func(e Expr) bool {
-		switch e.(type) {
-		case Match, Target, Raw:
-			return true
+	for kind, data := range x.records {
+		if kind != recordExpr {
+			continue
 		}
-		return false
-	})
+		name := exprName(data)
+		if _, known := expressions[name]; !known || name == "match" || name == "target" {
+			return false
+		}
+	}
+	return true
 }

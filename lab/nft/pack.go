@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 )
 
 // Exprs is a list of expressions, packed, so that rules and elements are comparable: they are the same when these are. It
@@ -86,6 +88,36 @@ func (x Exprs) List() ([]Expr, error) {
 	return list, nil
 }
 
+// records are those of a list, each by its kind; where it is none, as far as it is one.
+func (x Exprs) records(yield func(kind uint32, data string) bool) {
+	for len(x) >= 8 {
+		kind, n := binary.NativeEndian.Uint32([]byte(x[:4])), binary.NativeEndian.Uint32([]byte(x[4:8]))
+		if uint64(n) > uint64(len(x)-8) || !yield(kind, string(x[8:8+n])) {
+			return
+		}
+		x = x[8+n:]
+	}
+}
+
+// exprName is the name of an expression, which comes first in its record.
+func exprName(data string) string {
+	if len(data) < header {
+		return ""
+	}
+	name, _, _ := strings.Cut(data[header:], "\x00")
+	return name
+}
+
+// has reports whether an expression of one of these names is in the list.
+func (x Exprs) has(names ...string) bool {
+	for kind, data := range x.records {
+		if kind == recordExpr && slices.Contains(names, exprName(data)) {
+			return true
+		}
+	}
+	return false
+}
+
 func appendContent(b []byte, e Expr) []byte {
 	b = encodeField(b, 1, reflect.ValueOf(e.name()))
 	switch e := e.(type) {
@@ -156,10 +188,14 @@ func (w packed) list() ([]Expr, error) {
 	return list, err
 }
 
-// exprs packs a list that was parsed.
+// exprs packs a list that was parsed: what is in it is as it is packed.
 func (w packed) exprs() Exprs {
-	list, _ := w.list()
-	return Pack(list...)
+	var b []byte
+	_ = each([]byte(w), func(_ uint16, data []byte) error {
+		b = record(b, recordExpr, data)
+		return nil
+	})
+	return Exprs(b)
 }
 
 func (w packed) appendTo(b []byte) []byte { return append(b, w...) }
@@ -207,15 +243,35 @@ func (x Exprs) oneOrList() (One, packed) {
 
 // Forget returns the list without what the kernel counts.
 func (x Exprs) Forget() Exprs {
-	list, err := x.List()
-	if err != nil {
+	if !x.has("counter", "quota") {
 		return x
 	}
-	for i := range list {
-		list[i] = forget(list[i])
+	var b []byte
+	at := 0
+	for kind, data := range x.records {
+		next := at + 8 + len(data)
+		switch name := exprName(data); {
+		case kind == recordExpr && name == "counter":
+			b = append(b, uncounted...)
+		case kind == recordExpr && name == "quota":
+			e, err := parseExpr([]byte(data))
+			if err != nil {
+				return x
+			}
+			b = append(b, Pack(forget(e))...)
+		default:
+			b = append(b, x[at:next]...)
+		}
+		at = next
 	}
-	return Pack(list...)
+	if at != len(x) {
+		return x
+	}
+	return Exprs(b)
 }
+
+// uncounted is a counter of nothing.
+var uncounted = Pack(Counter{})
 
 // forget takes out what the kernel counts.
 func forget(e Expr) Expr {

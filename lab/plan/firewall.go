@@ -332,20 +332,39 @@ func (s *State) AddRuleset(namespace string, r *nft.Ruleset) { s.Add(Firewall(na
 
 // Firewall makes objects of a ruleset. Its rules have the places in which they stand there.
 func Firewall(namespace string, r *nft.Ruleset) []Object {
-	var objects []Object
-	type name struct {
-		family      nft.Family
-		table, name string
+	objects, sets := withoutRules(namespace, r)
+	places := map[tableName]int{} // of the next rule of a chain
+	for _, l := range r.Rules {
+		rule := unsaid(namespace, l)
+		k := tableName{l.Family, l.Table, l.Chain}
+		rule.Place = places[k]
+		places[k]++
+		objects = append(objects, sets.say(rule))
 	}
+	return objects
+}
+
+// setNamed are the sets of a ruleset by table and name.
+type setNamed map[tableName]nft.Set
+
+// tableName is what something is called in a table.
+type tableName struct {
+	family      nft.Family
+	table, name string
+}
+
+// withoutRules makes objects of all but the rules.
+func withoutRules(namespace string, r *nft.Ruleset) ([]Object, setNamed) {
+	objects := make([]Object, 0, len(r.Tables)+len(r.Objects)+len(r.Sets)+len(r.Chains)+len(r.Elements)+len(r.Rules))
 	for _, t := range r.Tables {
 		objects = append(objects, Table{namespace, t})
 	}
 	for _, o := range r.Objects {
 		objects = append(objects, Stateful{namespace, o.Forget()})
 	}
-	sets := map[name]nft.Set{}
+	sets := setNamed{}
 	for i, s := range r.Sets {
-		sets[name{s.Family, s.Table, s.Name}] = s
+		sets[tableName{s.Family, s.Table, s.Name}] = s
 		objects = append(objects, Set{namespace, s, i})
 	}
 	for i, c := range r.Chains {
@@ -353,22 +372,23 @@ func Firewall(namespace string, r *nft.Ruleset) []Object {
 	}
 	for _, e := range r.Elements {
 		e.Expires, e.Exprs = 0, e.Exprs.Forget()
-		s := sets[name{e.Family, e.Table, e.Set}]
+		s := sets[tableName{e.Family, e.Table, e.Set}]
 		kept := s.Flags & (nft.Interval | nft.Concat)
 		objects = append(objects, Element{namespace, e, kept, s.ElementText(e)})
 	}
-	places := map[name]int{}
-	for _, l := range r.Rules {
-		chain := name{l.Family, l.Table, l.Chain}
-		find := func(set string) (nft.Set, bool) { s, ok := sets[name{l.Family, l.Table, set}]; return s, ok }
-		exprs := l.Exprs.Forget()
-		objects = append(objects, ChainRule{
-			Namespace: namespace, Family: l.Family, Table: l.Table, Chain: l.Chain, Place: places[chain], Exprs: exprs, Comment: l.Comment,
-			Words: nft.Text(l.Family, exprs, find), Refs: strings.Join(exprs.Refs(), ""), Handle: l.Handle,
-		})
-		places[chain]++
-	}
-	return objects
+	return objects, sets
+}
+
+// unsaid is a rule before it is put into words.
+func unsaid(namespace string, l nft.Rule) ChainRule {
+	return ChainRule{Namespace: namespace, Family: l.Family, Table: l.Table, Chain: l.Chain, Exprs: l.Exprs.Forget(), Comment: l.Comment, Handle: l.Handle}
+}
+
+// say puts a rule into words.
+func (sets setNamed) say(r ChainRule) ChainRule {
+	find := func(set string) (nft.Set, bool) { s, ok := sets[tableName{r.Family, r.Table, set}]; return s, ok }
+	r.Words, r.Refs = nft.Text(r.Family, r.Exprs, find), strings.Join(r.Exprs.Refs(), "")
+	return r
 }
 
 // same reports whether two objects of one key are the same. What the kernel calls a rule is no difference.

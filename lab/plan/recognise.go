@@ -28,7 +28,8 @@ func Recognise(namespace string, actual *nft.Ruleset, want []Object) []Object {
 	var out []Object
 	found := map[Key][]ChainRule{}
 	var chains []Key
-	for _, o := range Firewall(namespace, actual) {
+	objects, sets := withoutRules(namespace, actual)
+	for _, o := range objects {
 		switch o := o.(type) {
 		case Set:
 			if w, ok := wanted[o.Key()].(Set); ok {
@@ -52,19 +53,22 @@ func Recognise(namespace string, actual *nft.Ruleset, want []Object) []Object {
 				o = w
 			}
 			out = append(out, o)
-		case ChainRule:
-			k := o.InChain()
-			if found[k] == nil {
-				chains = append(chains, k)
-			}
-			found[k] = append(found[k], o)
 		default:
 			out = append(out, o)
 		}
 	}
+	for _, l := range actual.Rules {
+		r := unsaid(namespace, l)
+		k := r.InChain()
+		r.Place = len(found[k])
+		if found[k] == nil {
+			chains = append(chains, k)
+		}
+		found[k] = append(found[k], r)
+	}
 	for _, k := range chains {
 		slices.SortFunc(rules[k], func(a, b ChainRule) int { return a.Place - b.Place })
-		for _, r := range align(found[k], rules[k]) {
+		for _, r := range align(found[k], rules[k], sets.say) {
 			out = append(out, r)
 		}
 	}
@@ -81,8 +85,9 @@ func (r ChainRule) says(other ChainRule) bool {
 	return r.Comment == other.Comment && (r.Exprs == other.Exprs || r.Words == other.Words && r.Exprs.Plain())
 }
 
-// align gives the rules of a chain the places of the wanted ones.
-func align(actual, want []ChainRule) []ChainRule {
+// align gives the rules of a chain the places of the wanted ones. Those that are there are put into words by say, where they are
+// not what is wanted to the last byte: of very many rules few are not.
+func align(actual, want []ChainRule, say func(ChainRule) ChainRule) []ChainRule {
 	out := slices.Clone(actual)
 	same := func(i, j int) {
 		w := want[j]
@@ -98,17 +103,33 @@ func align(actual, want []ChainRule) []ChainRule {
 			}
 		}
 	}
+	said := map[int]bool{}
+	word := func(i int) {
+		if !said[i] {
+			said[i], out[i] = true, say(out[i])
+		}
+	}
+	alike := func(i, j int) bool {
+		if out[i].Comment == want[j].Comment && out[i].Exprs == want[j].Exprs {
+			return true
+		}
+		word(i)
+		return out[i].says(want[j])
+	}
 	begin, endA, endW := 0, len(actual), len(want)
-	for begin < min(endA, endW) && actual[begin].says(want[begin]) {
+	for begin < min(endA, endW) && alike(begin, begin) {
 		same(begin, begin)
 		begin++
 	}
-	for endA > begin && endW > begin && actual[endA-1].says(want[endW-1]) {
+	for endA > begin && endW > begin && alike(endA-1, endW-1) {
 		endA, endW = endA-1, endW-1
 		same(endA, endW)
 	}
+	for i := begin; i < endA; i++ {
+		word(i)
+	}
 	i, j := begin, begin
-	for _, pair := range common(actual[begin:endA], want[begin:endW]) {
+	for _, pair := range common(out[begin:endA], want[begin:endW]) {
 		instead(i, begin+pair[0], j, begin+pair[1])
 		i, j = begin+pair[0], begin+pair[1]
 		same(i, j)
