@@ -87,12 +87,18 @@ func TestProxyIsChosen(t *testing.T) {
 
 // TestServiceFlows: every client can ask every address of every port, each once, and the place of a flow to a cluster IP is known.
 func TestServiceFlows(t *testing.T) {
-	for name, balancer := range map[string]bool{"services": false, "services with a balancer": true} {
-		text, _ := labs.Read("services")
-		if balancer {
-			text = append(text, "service \"lb\" {\n  type = \"LoadBalancer\"\n  endpoints = [\"master/p1\"]\n  port \"a\" { port = 90 }\n  port \"b\" { port = 91 }\n}\n"...)
-		}
-		l, _, diags := lab.Load("services.hcl", text, lab.Inputs{})
+	text, _ := labs.Read("services")
+	one := string(text)
+	balanced := one + "service \"lb\" {\n  type = \"LoadBalancer\"\n  endpoints = [\"master/p1\"]\n  port \"a\" { port = 90 }\n  port \"b\" { port = 91 }\n}\n"
+	dual := strings.NewReplacer(
+		`subnet = "192.168.205.0/24"`, `subnet = ["192.168.205.0/24", "fd00:205::/64"]`,
+		`cidr = "10.42.0.0/16"`, `cidr = ["10.42.0.0/16", "fd00:42::/48"]`,
+		`cidr = "10.43.0.0/16"`, `cidr = ["10.43.0.0/16", "fd00:43::/112"]`,
+		`on "lan" { address = "192.168.205.4" }`, `on "lan" { address = ["192.168.205.4", "fd00:205::4"] }`,
+		`on "lan" { address = "192.168.205.3" }`, `on "lan" { address = ["192.168.205.3", "fd00:205::3"] }`,
+	).Replace(balanced)
+	for name, text := range map[string]string{"services": one, "services with a balancer": balanced, "services of both families": dual} {
+		l, _, diags := lab.Load("services.hcl", []byte(text), lab.Inputs{})
 		if diags.HasErrors() {
 			t.Fatal(diags)
 		}
@@ -101,23 +107,27 @@ func TestServiceFlows(t *testing.T) {
 			t.Fatal(diags)
 		}
 		want := map[string]bool{}
-		for _, from := range p.Cluster.Everyone() {
-			for _, port := range p.Cluster.ServicePorts() {
-				if from.Also || !from.Address.Is4() || !port.Address.Is4() {
-					continue
+		everyone := p.Cluster.Everyone()
+		for _, s := range p.Cluster.Lab.Services.All {
+			for _, port := range s.Ports {
+				for _, a := range append(s.Addresses(), s.External) {
+					for _, from := range everyone {
+						if !from.Also && a.IsValid() && from.Address.Is6() == a.Is6() {
+							want[fmt.Sprint(from.Title, a, port.Port, port.Protocol)] = true
+						}
+					}
 				}
-				want[fmt.Sprint(from.Title, port.Address, port.Port, port.Protocol)] = true
-				if port.Balancer.IsValid() {
-					want[fmt.Sprint(from.Title, port.Balancer, port.Port, port.Protocol)] = true
-				}
-				for _, n := range p.Cluster.Nodes {
-					if port.NodePort != 0 {
-						want[fmt.Sprint(from.Title, n.Uplink().Address(false).Addr(), port.NodePort, port.Protocol)] = true
+				for _, to := range everyone {
+					for _, from := range everyone {
+						node := to.Machine != nil && to.Machine.Kind == lab.Node
+						if node && port.NodePort != 0 && !from.Also && from.Address.Is6() == to.Address.Is6() && len(s.Addresses()) > 0 {
+							want[fmt.Sprint(from.Title, to.Address, port.NodePort, port.Protocol)] = true
+						}
 					}
 				}
 			}
 		}
-		flows := p.ServiceFlows()
+		flows, six := p.ServiceFlows(), false
 		if flows.Len() != len(want) {
 			t.Errorf("%s: there are %d flows, want %d", name, flows.Len(), len(want))
 		}
@@ -128,9 +138,13 @@ func TestServiceFlows(t *testing.T) {
 				t.Errorf("%s: flow %d, %s, is another or there twice", name, i, key)
 			}
 			delete(want, key)
+			six = six || f.Port.Address.Is6()
+		}
+		if six != (text == dual) {
+			t.Errorf("%s: services are asked at addresses of IPv6: %v", name, six)
 		}
 		for port := range flows.Ports {
-			for client, from := range flows.Clients {
+			for client, from := range flows.Clients(port) {
 				if f := flows.At(flows.ToClusterIP(port, client)); f.From != from || f.To.Addr() != flows.Ports[port].Address {
 					t.Errorf("%s: from %s to port %d: %s %v", name, from.Title, port, f.From.Title, f.To)
 				}

@@ -45,31 +45,49 @@ type ServiceBackend struct {
 // ServiceFlows are all connections that there can be to services: from every machine and pod to every address. There may be
 // many millions, so that each is put together when it is looked at.
 type ServiceFlows struct {
-	Clients []Endpoint
-	Ports   []kubeproxy.Port
+	Ports    []kubeproxy.Port // of IPv4, and then of IPv6, where a service has addresses of both
+	families map[bool]flowFamily
+	begin    []int // where the flows to a port begin, and behind the last where they end
+}
+
+// flowFamily is who there is in a family, IPv6 or not.
+type flowFamily struct {
+	clients []Endpoint
 	nodes   []*Node // with node ports
-	begin   []int   // where the flows to a port begin, and behind the last where they end
 }
 
 // ServiceFlows returns them in the order of the ports, then of the clients.
 func (p *Plan) ServiceFlows() *ServiceFlows {
-	all := &ServiceFlows{begin: []int{0}}
-	for _, from := range p.Cluster.Everyone() {
-		if !from.Also && from.Address.Is4() {
-			all.Clients = append(all.Clients, from)
+	all := &ServiceFlows{families: map[bool]flowFamily{}, begin: []int{0}}
+	everyone := p.Cluster.Everyone()
+	for _, v6 := range []bool{false, true} {
+		var family flowFamily
+		for _, from := range everyone {
+			if !from.Also && from.Address.Is6() == v6 {
+				family.clients = append(family.clients, from)
+			}
 		}
-	}
-	for _, n := range p.Cluster.Nodes {
-		if n.Uplink().Address(false).IsValid() {
-			all.nodes = append(all.nodes, n)
+		for _, n := range p.Cluster.Nodes {
+			if n.Uplink().Address(v6).IsValid() {
+				family.nodes = append(family.nodes, n)
+			}
 		}
-	}
-	for _, port := range translated(p.Cluster, false) {
-		all.Ports = append(all.Ports, port)
-		all.begin = append(all.begin, all.Len()+len(all.Clients)*all.targets(port))
+		if all.families[v6] = family; len(family.clients) == 0 {
+			continue
+		}
+		for _, port := range translated(p.Cluster, v6) {
+			all.Ports = append(all.Ports, port)
+			all.begin = append(all.begin, all.Len()+len(family.clients)*all.targets(port))
+		}
 	}
 	return all
 }
+
+// of is the family of a port's addresses.
+func (s *ServiceFlows) of(p kubeproxy.Port) flowFamily { return s.families[p.Address.Is6()] }
+
+// Clients are those who can ask for a port, by its place.
+func (s *ServiceFlows) Clients(port int) []Endpoint { return s.of(s.Ports[port]).clients }
 
 // targets is how many addresses a port has.
 func (s *ServiceFlows) targets(p kubeproxy.Port) int {
@@ -78,7 +96,7 @@ func (s *ServiceFlows) targets(p kubeproxy.Port) int {
 		n++
 	}
 	if p.NodePort != 0 {
-		n += len(s.nodes)
+		n += len(s.of(p).nodes)
 	}
 	return n
 }
@@ -100,7 +118,7 @@ func (s *ServiceFlows) At(i int) ServiceFlow {
 	port := s.Ports[at]
 	targets := s.targets(port)
 	client, target := (i-s.begin[at])/targets, (i-s.begin[at])%targets
-	f := ServiceFlow{From: s.Clients[client], Port: port, To: netip.AddrPortFrom(port.Address, port.Port)}
+	f := ServiceFlow{From: s.of(port).clients[client], Port: port, To: netip.AddrPortFrom(port.Address, port.Port)}
 	if target > 0 && port.Balancer.IsValid() {
 		if target--; target == 0 {
 			f.To = netip.AddrPortFrom(port.Balancer, port.Port)
@@ -108,8 +126,8 @@ func (s *ServiceFlows) At(i int) ServiceFlow {
 		}
 	}
 	if target > 0 {
-		f.Node = s.nodes[target-1]
-		f.To = netip.AddrPortFrom(f.Node.Uplink().Address(false).Addr(), port.NodePort)
+		f.Node = s.of(port).nodes[target-1]
+		f.To = netip.AddrPortFrom(f.Node.Uplink().Address(port.Address.Is6()).Addr(), port.NodePort)
 	}
 	return f
 }

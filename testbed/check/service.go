@@ -67,12 +67,12 @@ func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
 			if f.From.Node != row.want.At { // it may come with the address of its node
 				client = f.From.Node.Name
 			}
-			if client += " " + row.want.At.Name; refused[client] == mostRefused {
+			if client += " " + row.want.At.Name + " " + familyOf(f.To.Addr()); refused[client] == mostRefused {
 				continue
 			}
 			refused[client]++
 		case row.want.Lost == "" && f.To.Addr() == f.Port.Address && f.From.Pod != nil && len(row.want.Backends) > 1 && f.Port.Affinity == 0:
-			if at := f.From.Node.Name + " " + f.Name(); !balances[at] && len(balances) < mostBalances {
+			if at := f.From.Node.Name + " " + f.Name() + " " + familyOf(f.To.Addr()); !balances[at] && len(balances) < mostBalances {
 				balances[at] = true
 				row.count = min(max(200, 100*len(row.want.Backends)), 1000)
 			}
@@ -117,7 +117,7 @@ func candidates(flows *plan.ServiceFlows, limit int) []int {
 			continue
 		}
 		nodes := map[*plan.Node]bool{}
-		for client, from := range flows.Clients {
+		for client, from := range flows.Clients(port) {
 			if from.Pod != nil && !nodes[from.Node] && len(chosen) < mostBalances {
 				nodes[from.Node] = true
 				add(flows.ToClusterIP(port, client))

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"math"
 	"os"
 	"regexp"
@@ -231,5 +232,84 @@ func TestServicePolicies(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// bothFamilies is a small lab whose services have addresses of both.
+const bothFamilies = `
+lab "six" {}
+switch "lan" { subnet = ["192.168.205.0/24", "fd00:205::/64"] }
+router "gw" {
+  on "lan" { address = ["192.168.205.100", "fd00:205::100"] }
+}
+node "node" {
+  count = 2
+  on "lan" {}
+  gateway = ["192.168.205.100", "fd00:205::100"]
+  pods    = 2
+}
+network "pods" { cidr = ["10.42.0.0/16", "fd00:42::/48"] }
+services {
+  cidr  = ["10.96.0.0/16", "fd00:96::/112"]
+  proxy = "PROXY"
+}
+service "web" {
+  type      = "NodePort"
+  endpoints = ["node1/p1", "node2/p1"]
+  port "http" { port = 80 }
+}
+service "dns" {
+  affinity         = "ClientIP"
+  internal_traffic = "Local"
+  endpoints        = ["node1/p1", "node1/p2"]
+  port "dns" {
+    port     = 53
+    protocol = "udp"
+  }
+}
+service "near" {
+  type             = "NodePort"
+  external_traffic = "Local"
+  endpoints        = ["node2/p2"]
+  port "http" { port = 81 }
+}
+service "nobody" {
+  port "http" { port = 80 }
+}
+`
+
+// TestServicesIPv6: in a lab of both families services are asked at their addresses of IPv6 as they are at those of IPv4, with each
+// proxy. What is damaged for IPv6 alone is found there alone, with the place. LAB stands for the lab's name.
+func TestServicesIPv6(t *testing.T) {
+	for _, tt := range []struct{ proxy, damage, detail string }{
+		{"nftables", "ip netns exec LAB.node1 sysctl -qw net.bridge.bridge-nf-call-ip6tables=0", "sysctl net.bridge.bridge-nf-call-ip6tables"},
+		{"iptables", "ip netns exec LAB.node2 ip6tables -t nat -F KUBE-POSTROUTING", "the firewall of node2 is not as planned"},
+	} {
+		t.Run(tt.proxy, func(t *testing.T) {
+			p := build(t, strings.Replace(bothFamilies, "PROXY", tt.proxy, 1), "six-"+tt.proxy, "host-gw")
+			r := checked(t, p)
+			if !r.OK {
+				t.Error(full(r))
+			}
+			count := map[string]map[string]int{"ipv4": {}, "ipv6": {}}
+			for _, c := range r.Checks {
+				count[c.Family][c.Name]++
+			}
+			if four, six := count["ipv4"], count["ipv6"]; !maps.Equal(four, six) || six[Service] == 0 || six[Client] == 0 || six[Balance] == 0 {
+				t.Errorf("over IPv4 %v, over IPv6 %v", four, six)
+			}
+			sh(t, strings.ReplaceAll(tt.damage, "LAB", p.Cluster.Name))
+			r = checked(t, p)
+			found := false
+			for _, c := range r.Checks {
+				if !c.OK && c.Family != "ipv6" {
+					t.Errorf("%s of %s → %s fails over %s: %s", c.Name, c.From, c.To, c.Family, c.Seen)
+				}
+				found = found || !c.OK && strings.Contains(c.Detail, tt.detail)
+			}
+			if !found {
+				t.Errorf("nothing fails with %q:\n%s", tt.detail, full(r))
+			}
+		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 	"labnet/lab/trace"
 	"labnet/testbed"
@@ -30,6 +31,7 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 	for _, b := range row.want.Backends {
 		places = append(places, b.Namespace)
 	}
+	v6 := row.To.Addr().Is6()
 	var first *finding
 	for _, namespace := range places {
 		changes, err := in.changes(namespace)
@@ -38,7 +40,7 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 		}
 		for _, change := range changes {
 			f, service := in.otherwiseThanPlanned(change)
-			if service && namespace == row.want.At.Namespace {
+			if service && !ofOther(change.Object, v6) && namespace == row.want.At.Namespace {
 				return f, nil
 			}
 			if first == nil {
@@ -63,8 +65,28 @@ func (in *inquiry) changes(namespace string) ([]plan.Change, error) {
 	return all, nil
 }
 
-// bridged are the settings with which packets between pods of one bridge pass the firewall.
-var bridged = map[string]bool{"net/bridge/bridge-nf-call-iptables": true, "net/bridge/bridge-nf-call-ip6tables": true}
+// ofOther reports whether an object is for packets of the other family.
+func ofOther(o plan.Object, v6 bool) bool {
+	family := nft.INet
+	switch o := o.(type) {
+	case plan.Sysctl:
+		return o.Path == bridgedPath[!v6]
+	case plan.Table:
+		family = o.Family
+	case plan.Set:
+		family = o.Def.Family
+	case plan.Element:
+		family = o.Family
+	case plan.Chain:
+		family = o.Family
+	case plan.ChainRule:
+		family = o.Family
+	}
+	return v6 && family == nft.IPv4 || !v6 && family == nft.IPv6
+}
+
+// bridgedPath are the settings with which packets between pods of one bridge pass the firewall, of IPv6 or not.
+var bridgedPath = map[bool]string{false: "net/bridge/bridge-nf-call-iptables", true: "net/bridge/bridge-nf-call-ip6tables"}
 
 // otherwiseThanPlanned says what is not as planned, and whether services need it.
 func (in *inquiry) otherwiseThanPlanned(c plan.Change) (f *finding, service bool) {
@@ -77,7 +99,7 @@ func (in *inquiry) otherwiseThanPlanned(c plan.Change) (f *finding, service bool
 		dotted := strings.ReplaceAll(o.Path, "/", ".")
 		d.Command = fmt.Sprintf("ip netns exec %s sysctl %s", o.Namespace, dotted)
 		d.Sentence = fmt.Sprintf("%s of %s is not %s", dotted, name, o.Value)
-		if service = bridged[o.Path]; service {
+		if service = o.Path == bridgedPath[false] || o.Path == bridgedPath[true]; service {
 			d.Sentence += ": pods of one bridge answer each other past the connection tracking of their node, with an address that nobody asked"
 		}
 	case plan.Link:
