@@ -100,6 +100,7 @@ func check(t *testing.T, m Message) error {
 	r := Ruleset{Tables: []Table{{Family: m.Family, Name: "t"}}}
 	switch v := v.(type) {
 	case Rule:
+		unread(t, v.Exprs)
 		r.Tables[0].Name, r.Chains, r.Rules = v.Table, []Chain{{Family: v.Family, Table: v.Table, Name: v.Chain}}, []Rule{v}
 	case Set:
 		r.Tables[0].Name, r.Sets = v.Table, []Set{v}
@@ -122,6 +123,40 @@ func check(t *testing.T, m Message) error {
 		t.Fatalf("%+v has no text", v)
 	}
 	return nil
+}
+
+// unread holds what is told of a list by the names in it against what its expressions say.
+func unread(t *testing.T, x Exprs) {
+	list, err := x.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, bare := true, make([]Expr, len(list))
+	for i, e := range list {
+		list[i], bare[i] = forget(e), e
+		switch e := e.(type) {
+		case Match, Target, Raw:
+			plain = false
+		case Lookup:
+			e.Inline = nil
+			bare[i] = e
+		}
+		if !x.has(e.name()) {
+			t.Fatalf("%+v has no %s", list, e.name())
+		}
+	}
+	if x.has("nothing") || x.Plain() != plain {
+		t.Fatalf("%+v: plain is %v", list, x.Plain())
+	}
+	if x.Forget() != Pack(list...) {
+		t.Fatalf("%+v is forgotten as %x", list, x.Forget())
+	}
+	if read := packedOf(bare); read.exprs() != Pack(bare...) {
+		t.Fatalf("%+v is read as %x", bare, read.exprs())
+	}
+	if r, err := (Rule{Exprs: x}).Adopt(func(string) (Set, []Element, bool) { return Set{}, nil, false }); err != nil || r.Exprs != x {
+		t.Fatalf("%+v is adopted as %x: %v", list, r.Exprs, err)
+	}
 }
 
 // TestMessages: whatever real programs made is understood to the last attribute.
@@ -183,6 +218,7 @@ func FuzzExprs(f *testing.F) {
 		if Pack(back...) != x || x.Forget().Forget() != x.Forget() {
 			t.Fatalf("%+v does not pack to itself", list)
 		}
+		unread(t, x)
 		x.Refs()
 		_ = Text(INet, x, func(string) (Set, bool) { return Set{KeyType: 7<<6 | 13, KeyLen: 8, DataType: 7, DataLen: 4}, true })
 	})

@@ -103,6 +103,61 @@ func TestRulesAreFoundAgain(t *testing.T) {
 	}
 }
 
+// TestWordsWhereNeeded: rules that are put into words only where they are compared by them are paired as when all are beforehand,
+// whichever way they were compiled.
+func TestWordsWhereNeeded(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	// Of each pair of programs the second says what the first does, for those that nft(8) writes alike.
+	program := func(n int) nft.Exprs {
+		switch n {
+		case 0, 1: // one with a target of iptables, of which words do not say all
+			return nft.Build(nft.IPv4, nft.Mark(uint32(n), 1))
+		case 2, 3:
+			accept := nft.Build(nft.IPv4, nft.Then(nft.Accept))
+			if n == 3 { // loads a register that nobody reads
+				accept = nft.Pack(nft.Meta{Key: 3, Dreg: 1}) + accept
+			}
+			return accept
+		}
+		return nft.Build(nft.IPv4, nft.Is("tcp dport", n), nft.Then(nft.Accept))
+	}
+	chain := func() (rules []ChainRule) {
+		for i := range random.IntN(8) {
+			rules = append(rules, ChainRule{Family: nft.IPv4, Exprs: program(random.IntN(6)), Place: i, Handle: uint64(random.IntN(100))})
+		}
+		return rules
+	}
+	sets := setNamed{}
+	if one, two := sets.say(ChainRule{Exprs: program(2)}), sets.say(ChainRule{Exprs: program(3)}); one.Exprs == two.Exprs || !one.says(two) {
+		t.Fatal("no two programs say the same")
+	}
+	calls, rules := 0, 0
+	for range 3000 {
+		actual, want := chain(), chain()
+		if random.IntN(2) == 0 {
+			want = slices.Clone(actual)
+			if i := random.IntN(len(want) + 1); i < len(want) {
+				want[i].Exprs = program(random.IntN(6))
+			}
+		}
+		for i := range want {
+			want[i] = sets.say(want[i])
+		}
+		said := slices.Clone(actual)
+		for i := range said {
+			said[i] = sets.say(said[i])
+		}
+		before := align(said, want, func(r ChainRule) ChainRule { return r })
+		rules += len(actual)
+		if got := align(actual, want, func(r ChainRule) ChainRule { calls++; return sets.say(r) }); !slices.Equal(got, before) {
+			t.Fatalf("%+v\ninstead of\n%+v\nfor %+v", got, before, want)
+		}
+	}
+	if calls == 0 || calls >= rules {
+		t.Errorf("of %d rules %d were put into words", rules, calls)
+	}
+}
+
 // longest is the length of the longest common sequence, the slow way.
 func longest(a, b []int) int {
 	if len(a) == 0 || len(b) == 0 {
