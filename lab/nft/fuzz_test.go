@@ -151,6 +151,9 @@ func unread(t *testing.T, x Exprs) {
 	if x.Forget() != Pack(list...) {
 		t.Fatalf("%+v is forgotten as %x", list, x.Forget())
 	}
+	if x.packed() != packedOf(bare) {
+		t.Fatalf("%+v is sent as %x", list, x.packed())
+	}
 	if read := packedOf(bare); read.exprs() != Pack(bare...) {
 		t.Fatalf("%+v is read as %x", bare, read.exprs())
 	}

@@ -76,45 +76,48 @@ func (r Rule) Adopt(find func(name string) (Set, []Element, bool)) (Rule, error)
 
 // Refs are the chains, sets and objects of its table that a rule names, one a line: chain services.
 func (x Exprs) Refs() []string {
-	if !x.has("immediate", "lookup", "dynset", "objref") {
-		return nil
-	}
-	list, err := x.List()
-	if err != nil {
-		return nil
-	}
 	var refs []string
 	ref := func(kind, name string) {
 		if line := kind + " " + name + "\n"; name != "" && !slices.Contains(refs, line) {
 			refs = append(refs, line)
 		}
 	}
-	for _, e := range list {
-		switch e := e.(type) {
-		case Immediate:
-			if e.Data.Verdict != nil {
-				ref("chain", e.Data.Verdict.Chain)
+	for kind, data := range x.records {
+		switch {
+		case kind == recordElement:
+			if one, err := parse[Elem]([]byte(data)); err == nil && one.Data != nil && one.Data.Verdict != nil {
+				ref("chain", one.Data.Verdict.Chain)
 			}
-		case Lookup:
-			ref("set", e.Set)
-			if e.Inline != nil {
-				for _, one := range e.Inline.Elements {
-					if one.Data != nil && one.Data.Verdict != nil {
-						ref("chain", one.Data.Verdict.Chain)
-					}
+		case kind == recordExpr && naming[exprName(data)]:
+			e, err := parseExpr([]byte(data))
+			if err != nil {
+				return nil
+			}
+			switch e := e.(type) {
+			case Immediate:
+				if e.Data.Verdict != nil {
+					ref("chain", e.Data.Verdict.Chain)
 				}
-			}
-		case Dynset:
-			ref("set", e.Set)
-		case Objref:
-			ref("set", e.SetName)
-			if e.Name != "" {
-				ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
+			case Lookup:
+				ref("set", e.Set)
+			case Dynset:
+				ref("set", e.Set)
+			case Objref:
+				ref("set", e.SetName)
+				if e.Name != "" {
+					ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
+				}
 			}
 		}
 	}
 	return refs
 }
+
+// naming are the expressions that may name something of their table.
+var naming = map[string]bool{"immediate": true, "lookup": true, "dynset": true, "objref": true}
+
+// Named reports whether the list may name sets or objects of its table, whose types its words depend on.
+func (x Exprs) Named() bool { return x.has("lookup", "dynset", "objref") }
 
 // Plain reports whether nft(8)'s words say all there is: of iptables' own matches and targets, and of what has no form
 // here, they do not.

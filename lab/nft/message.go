@@ -214,32 +214,35 @@ type Where struct {
 // is free is returned.
 func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 	var messages []Message
-	list, err := r.Exprs.List()
-	if err != nil {
-		panic(fmt.Sprintf("nft: a rule of %s %s: %v", r.Table, r.Chain, err))
+	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: r.Exprs.packed(), Compat: r.Exprs.compat(), Userdata: note(nil, noteComment, r.Comment)}
+	if r.Exprs.inline() {
+		list, err := r.Exprs.List()
+		if err != nil {
+			panic(fmt.Sprintf("nft: a rule of %s %s: %v", r.Table, r.Chain, err))
+		}
+		for i, e := range list {
+			l, ok := e.(Lookup)
+			if !ok || l.Inline == nil {
+				continue
+			}
+			s := l.Inline.set(r)
+			s.Name = "__set"
+			if s.Flags&Map != 0 {
+				s.Name = "__map"
+			}
+			if where.Fresh {
+				s.Name += fmt.Sprintf(".%d", id)
+			} else {
+				s.Name += "%d"
+			}
+			messages = append(messages, s.add(id))
+			messages = append(messages, s.addElements(l.Inline.elements(s), id)...)
+			l.Set, l.ID, l.Inline = s.Name, id, nil
+			list[i] = l
+			id++
+		}
+		a.Exprs = packedOf(list)
 	}
-	for i, e := range list {
-		l, ok := e.(Lookup)
-		if !ok || l.Inline == nil {
-			continue
-		}
-		s := l.Inline.set(r)
-		s.Name = "__set"
-		if s.Flags&Map != 0 {
-			s.Name = "__map"
-		}
-		if where.Fresh {
-			s.Name += fmt.Sprintf(".%d", id)
-		} else {
-			s.Name += "%d"
-		}
-		messages = append(messages, s.add(id))
-		messages = append(messages, s.addElements(l.Inline.elements(s), id)...)
-		l.Set, l.ID, l.Inline = s.Name, id, nil
-		list[i] = l
-		id++
-	}
-	a := ruleAttrs{Table: r.Table, Chain: r.Chain, Exprs: packedOf(list), Compat: compat(list), Userdata: note(nil, noteComment, r.Comment)}
 	flags := uint16(FlagCreate | FlagAppend)
 	switch {
 	case where.Replace != 0:
@@ -251,29 +254,29 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 }
 
 // compat says what iptables' own matches and targets ask of the rule that they are in.
-func compat(list []Expr) *compatAttrs {
+func (x Exprs) compat() *compatAttrs {
+	if !x.has("match", "target") {
+		return nil
+	}
 	var c compatAttrs
-	used := false
-	for i, e := range list {
-		switch e := e.(type) {
-		case Match, Target:
-			used = true
-		case Cmp:
-			if i == 0 || len(e.Data.Value) != 1 {
-				continue
-			}
-			m, isMeta := list[i-1].(Meta)
-			p, isPayload := list[i-1].(Payload)
-			if isMeta && m.Key == metaL4Proto || isPayload && p == (Payload{Dreg: 1, Base: networkHeader, Offset: 9, Len: 1}) {
+	before := ""
+	for kind, data := range x.records {
+		if kind == recordExpr && before != "" && exprName(data) == "cmp" {
+			loads, _ := parseExpr([]byte(before))
+			compares, _ := parseExpr([]byte(data))
+			e, _ := compares.(Cmp)
+			m, isMeta := loads.(Meta)
+			p, isPayload := loads.(Payload)
+			if len(e.Data.Value) == 1 && (isMeta && m.Key == metaL4Proto || isPayload && p == (Payload{Dreg: 1, Base: networkHeader, Offset: 9, Len: 1})) {
 				c.Protocol = uint32(e.Data.Value[0])
 				if e.Op == cmpNeq {
 					c.Flags = 2 // NFT_RULE_COMPAT_F_INV
 				}
 			}
 		}
-	}
-	if !used {
-		return nil
+		if before = ""; kind == recordExpr && (exprName(data) == "meta" || exprName(data) == "payload") {
+			before = data
+		}
 	}
 	return &c
 }

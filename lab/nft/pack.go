@@ -118,6 +118,16 @@ func (x Exprs) has(names ...string) bool {
 	return false
 }
 
+// inline reports whether a lookup has its set inline.
+func (x Exprs) inline() bool {
+	for kind := range x.records {
+		if kind == recordInline {
+			return true
+		}
+	}
+	return false
+}
+
 func appendContent(b []byte, e Expr) []byte {
 	b = encodeField(b, 1, reflect.ValueOf(e.name()))
 	switch e := e.(type) {
@@ -158,8 +168,15 @@ type packed string
 
 // packed is the list without what its lookups have inline.
 func (x Exprs) packed() packed {
-	list, _ := x.List()
-	return packedOf(list)
+	b := make([]byte, 0, len(x))
+	for kind, data := range x.records {
+		if kind == recordExpr {
+			var at int
+			b, at = begin(b, listElem|nested)
+			b = end(append(b, data...), at)
+		}
+	}
+	return packed(b)
 }
 
 func packedOf(list []Expr) packed {

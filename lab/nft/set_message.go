@@ -1,5 +1,7 @@
 package nft
 
+import "encoding/binary"
+
 type lengthAttrs struct {
 	Len uint32 `nft:"1"`
 }
@@ -139,6 +141,31 @@ func (s Set) elements(kind Kind, flags uint16, elements []Element, id uint32) []
 // AllElements asks for the elements of the set.
 func (s Set) AllElements() Message {
 	return Message{GetElement, 0, s.Family, attributes(elementsAttrs{Table: s.Table, Set: s.Name})}
+}
+
+// Drawn asks for the elements of an anonymous set that a rule looks a drawn number up in, by the numbers that there can be; false
+// where it is no such set. To go through all elements of a set the kernel looks for it again and again, among all that there are.
+func (s Set) Drawn(by Rule) (Message, bool) {
+	if s.Flags&Anonymous == 0 || s.KeyLen != 4 || s.Size == 0 || s.Size > 1024 || !by.Exprs.has("numgen") {
+		return Message{}, false
+	}
+	list, _ := by.Exprs.List()
+	for i, e := range list {
+		l, ok := e.(Lookup)
+		if !ok || l.Set != s.Name || i == 0 {
+			continue
+		}
+		n, ok := list[i-1].(Numgen)
+		if !ok || n.Dreg != l.Sreg || n.Modulus != s.Size {
+			continue
+		}
+		a := elementsAttrs{Table: s.Table, Set: s.Name}
+		for number := range n.Modulus {
+			a.Elements = append(a.Elements, Elem{Key: &Data{Value: binary.NativeEndian.AppendUint32(nil, n.Offset+number)}})
+		}
+		return Message{GetElement, 0, s.Family, attributes(a)}, true
+	}
+	return Message{}, false
 }
 
 // ParseElements reads the answer to GetElement.

@@ -57,7 +57,7 @@ type ChainRule struct {
 	Place     int // Unplaced where it is not wanted
 	Exprs     nft.Exprs
 	Comment   string
-	Words     string // as nft(8) writes it
+	Words     string // as nft(8) writes it; empty where it has no words for all of it
 	Refs      string // what it names: chains, sets and objects, each by kind and name
 	Handle    uint64 // what the kernel calls it; no difference
 }
@@ -256,10 +256,14 @@ func (e Element) Del() []string { return []string{e.line("delete", e.key())} }
 func (r ChainRule) chain() string { return fmt.Sprintf("%s %s %s", r.Family, r.Table, r.Chain) }
 
 func (r ChainRule) words() string {
-	if r.Comment == "" {
-		return quote(r.Words)
+	words := r.Words
+	if words == "" {
+		words = nft.Text(r.Family, r.Exprs, func(string) (nft.Set, bool) { return nft.Set{}, false })
 	}
-	return quote(fmt.Sprintf("%s comment \"%s\"", r.Words, r.Comment))
+	if r.Comment == "" {
+		return quote(words)
+	}
+	return quote(fmt.Sprintf("%s comment \"%s\"", words, r.Comment))
 }
 
 // iptables is the program for a family.
@@ -384,10 +388,13 @@ func unsaid(namespace string, l nft.Rule) ChainRule {
 	return ChainRule{Namespace: namespace, Family: l.Family, Table: l.Table, Chain: l.Chain, Exprs: l.Exprs.Forget(), Comment: l.Comment, Handle: l.Handle}
 }
 
-// say puts a rule into words.
+// say puts a rule into words. One that only iptables has words for is compared by what it is, and said when it is asked for.
 func (sets setNamed) say(r ChainRule) ChainRule {
+	if r.Refs = strings.Join(r.Exprs.Refs(), ""); !r.Exprs.Plain() && !r.Exprs.Named() {
+		return r
+	}
 	find := func(set string) (nft.Set, bool) { s, ok := sets[tableName{r.Family, r.Table, set}]; return s, ok }
-	r.Words, r.Refs = nft.Text(r.Family, r.Exprs, find), strings.Join(r.Exprs.Refs(), "")
+	r.Words = nft.Text(r.Family, r.Exprs, find)
 	return r
 }
 

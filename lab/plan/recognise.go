@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"labnet/lab/nft"
@@ -85,6 +86,9 @@ func (r ChainRule) says(other ChainRule) bool {
 	return r.Comment == other.Comment && (r.Exprs == other.Exprs || r.Words == other.Words && r.Exprs.Plain())
 }
 
+// saying is the same for rules that say the same.
+func (r ChainRule) saying() string { return cmp.Or(r.Words, string(r.Exprs)) + "\x00" + r.Comment }
+
 // align gives the rules of a chain the places of the wanted ones. Those that are there are put into words by say, where they are
 // not what is wanted to the last byte: of very many rules few are not.
 func align(actual, want []ChainRule, say func(ChainRule) ChainRule) []ChainRule {
@@ -150,11 +154,11 @@ func common(actual, want []ChainRule) [][2]int {
 	if n*m > bound {
 		at := map[string][]int{}
 		for i, r := range actual {
-			at[r.Words+"\x00"+r.Comment] = append(at[r.Words+"\x00"+r.Comment], i)
+			at[r.saying()] = append(at[r.saying()], i)
 		}
 		next := 0
 		for j, w := range want {
-			for _, i := range at[w.Words+"\x00"+w.Comment] {
+			for _, i := range at[w.saying()] {
 				if i >= next && actual[i].says(w) {
 					pairs, next = append(pairs, [2]int{i, j}), i+1
 					break

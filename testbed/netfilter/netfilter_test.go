@@ -194,3 +194,57 @@ func write(t testing.TB, c *Conn, r *nft.Ruleset) {
 		runtime.Goexit()
 	}
 }
+
+// TestDrawn: the elements of a set that drawn numbers are looked up in are asked for by their numbers, and are those that all elements
+// of the set are. Where there are others the set is read whole.
+func TestDrawn(t *testing.T) {
+	inside(t, func() {
+		c := dial(t)
+		defer c.Close()
+		run(t, `table ip t {
+			chain c {
+				dnat to numgen random mod 3 map { 0 : 10.0.0.1, 1 : 10.0.0.2, 2 : 10.0.0.3 }
+				dnat to numgen inc mod 2 offset 5 map { 5 : 10.0.0.1, 6 : 10.0.0.2 }
+				dnat to numgen random mod 3 map { 0 : 10.0.0.1, 2 : 10.0.0.3 }
+				dnat to numgen random mod 2 map { 0 : 10.0.0.1, 7 : 10.0.0.3 }
+				numgen random mod 2 vmap { 0 : accept, 1 : drop }
+				tcp dport { 80, 443 } accept
+			}
+		}`, "nft", "-f", "-")
+		r := read(t, c)
+		var sets []nft.Set
+		if err := c.dump(nft.Message{Kind: nft.GetSet}, collect(&sets, nft.ParseSet)); err != nil {
+			t.Error(err)
+		}
+		rules, err := c.Rules(nft.IPv4, "t", "c")
+		if err != nil || len(rules) != 6 || len(sets) != 6 || len(r.Rules) != 6 {
+			t.Errorf("%d rules, %d sets: %v", len(rules), len(sets), err)
+			return
+		}
+		ways := ""
+		for i, s := range sets {
+			whole, err := c.elements(s, nft.Rule{})
+			if err != nil {
+				t.Error(err)
+			}
+			got, err := c.elements(s, rules[i])
+			if err != nil || !cmp.Equal(nft.NewInline(s, s.Join(got)), nft.NewInline(s, s.Join(whole))) {
+				t.Errorf("%s: %v: %+v instead of %+v", s.Name, err, got, whole)
+			}
+			m, ok := s.Drawn(rules[i])
+			found := 0
+			err = c.ask(m, unix.NLM_F_ACK, func(nft.Family, []byte) error { found++; return nil })
+			switch {
+			case !ok:
+				ways += " all"
+			case err != nil:
+				ways += " failed"
+			default:
+				ways += fmt.Sprint(" ", found)
+			}
+		}
+		if ways != " 3 2 all failed 2 all" {
+			t.Errorf("sets are read so:%s", ways)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package netfilter
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -75,13 +76,17 @@ func (c *Conn) contents(r *nft.Ruleset) error {
 	}
 	anonymous := map[name]nft.Set{}
 	inline := map[name][]nft.Element{}
+	by := map[name]nft.Rule{} // the rule whose own a set is
+	for _, l := range rules {
+		for _, ref := range l.Exprs.Refs() {
+			if set, ok := strings.CutPrefix(strings.TrimSuffix(ref, "\n"), "set "); ok {
+				by[name{l.Family, l.Table, set}] = l
+			}
+		}
+	}
 	for _, s := range sets {
-		var elements []nft.Elem
-		if err := c.dump(s.AllElements(), func(_ nft.Family, b []byte) error {
-			list, err := nft.ParseElements(b)
-			elements = append(elements, list...)
-			return err
-		}); err != nil {
+		elements, err := c.elements(s, by[name{s.Family, s.Table, s.Name}])
+		if err != nil {
 			return fmt.Errorf("elements of %s %s %s: %w", s.Family, s.Table, s.Name, err)
 		}
 		if s.Flags&nft.Anonymous != 0 {
@@ -104,6 +109,22 @@ func (c *Conn) contents(r *nft.Ruleset) error {
 		r.Rules = append(r.Rules, l)
 	}
 	return nil
+}
+
+// elements reads those of a set.
+func (c *Conn) elements(s nft.Set, by nft.Rule) (elements []nft.Elem, err error) {
+	add := func(_ nft.Family, b []byte) error {
+		list, err := nft.ParseElements(b)
+		elements = append(elements, list...)
+		return err
+	}
+	if m, ok := s.Drawn(by); ok {
+		if err := c.ask(m, unix.NLM_F_ACK, add); err == nil && len(elements) == int(s.Size) {
+			return elements, nil
+		}
+		elements = nil
+	}
+	return elements, c.dump(s.AllElements(), add)
 }
 
 func collect[T any](list *[]T, parse func(nft.Family, []byte) (T, error)) func(nft.Family, []byte) error {
