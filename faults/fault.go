@@ -24,7 +24,7 @@ type Fault struct {
 	Teach string // what finding it teaches, without the answer
 	Modes []string
 	Lab   string // a shipped lab in which it can be had; empty: three-node
-	Red   string // the check that fails: reach, source, mtu, wire
+	Red   string // the check that fails: reach, source, mtu, wire, serve, ready, service
 	// Story is what a user would report. {machine}, {other} and {device} are filled in, here and below.
 	Story string
 	// Layer is the second hint: what to look at. The first is the machine, and the third the command.
@@ -44,6 +44,7 @@ type Strike struct {
 	Look    string // a command that shows it there
 	Shows   string // what its output has then; empty: it lacks Lacks
 	Lacks   string
+	Log     string // whose log shows it, as node1/p1:app, where no command in a machine does
 
 	remove []plan.Key
 	put    []plan.Object
@@ -133,7 +134,18 @@ func Random(p *plan.Plan, level, count int, seed uint64) []Strike {
 }
 
 // meets reports whether two strikes change the same object, or things of the same machine, where one could hide the other.
-func (s Strike) meets(other Strike) bool { return s.Machine == other.Machine }
+func (s Strike) meets(other Strike) bool {
+	return s.Machine == other.Machine || slices.ContainsFunc(s.changes(), func(k plan.Key) bool { return slices.Contains(other.changes(), k) })
+}
+
+// changes are the objects that a strike changes.
+func (s Strike) changes() []plan.Key {
+	keys := slices.Clone(s.remove)
+	for _, o := range s.put {
+		keys = append(keys, o.Key())
+	}
+	return keys
+}
 
 // On returns a state as it is with the strikes.
 func On(want *plan.State, strikes ...Strike) *plan.State {
@@ -158,9 +170,9 @@ func (s Strike) Tell(text string) string {
 
 // Hints are three, each saying more.
 func (s Strike) Hints(lab string) []string {
-	return []string{
-		"Look at " + s.Machine + ".",
-		s.Tell(s.Layer),
-		fmt.Sprintf("lab exec -l %s %s -- %s", lab, cmp.Or(s.At, s.Machine), s.Look),
+	command := fmt.Sprintf("lab exec -l %s %s -- %s", lab, cmp.Or(s.At, s.Machine), s.Look)
+	if s.Log != "" {
+		command = fmt.Sprintf("lab logs -l %s %s", lab, s.Log)
 	}
+	return []string{"Look at " + s.Machine + ".", s.Tell(s.Layer), command}
 }

@@ -4,9 +4,11 @@ package faults
 var All = []*Fault{
 	forwardingOff, routeMissing, podGatewayMissing, bridgeAddress, offBridge, renumbered, podMTULow,
 	fdbMissing, neighbourMissing, vlanWrong, nodeGatewayMissing, hostGatewayMissing, serviceMissing,
+	portOther, crashed,
 
 	hopAbsent, blackholeLeft, podRouteMissing, ruleMissing, arpStuck, podARPStuck, forwardingOff6, routerRouteMissing,
 	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing, hairpinOff,
+	loOnly,
 
 	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses,
 }

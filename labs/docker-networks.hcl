@@ -19,6 +19,7 @@
 #   lab exec outside -- curl 192.168.205.10:9100        agent answers at the node's address
 #   lab exec outside -- curl 192.168.205.10:30080       the bridge's pods are reached through the node
 #   lab exec docker/batch -- ip address                 lo, and nothing leads anywhere
+#   lab logs docker/batch:job -f                        its work goes on all the same
 #
 # What docker run -p 30080:80 publishes is a service of type NodePort here.
 
@@ -53,6 +54,7 @@ node "docker" {
   pod "batch" {
     networks = ["none"]
     serve    = ["tcp/80"]
+    container "job" { command = ["sh", "-c", "while date; do sleep 10; done"] }
   }
 }
 

@@ -18,7 +18,8 @@ machine and pod reaches every address that they connect it with, by all gateways
 the sender's own address; a packet of exactly the promised MTU passes whole and one byte more does not; and what is on
 the underlay is the promised encapsulation. Pairs that the definition does not connect are not tested; -v lists them. A
 static route fails if it leads nowhere, loops, or has no way back. Each rule of the Kubernetes network model
-is kept, broken by design of the mode, or violated. Services are asked from everywhere, at every address and node
+is kept, broken by design of the mode, or violated. Each port of "serve" and "ready" is asked from elsewhere: whether the
+pod or program answers, and if not, whether it ended, or where it listens. Services are asked from everywhere, at every address and node
 port: who answers, whom they take for the client, how evenly connections are spread.
 Failures are grouped by cause, as the tables of the kernels on the path show it: machine, device, reason, the
 command that shows it, and how many pairs are affected.

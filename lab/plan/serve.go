@@ -18,7 +18,7 @@ type Responder struct {
 type Serving struct {
 	Title     string   `json:"title"` // node1/p1: whom the answers name
 	Namespace string   `json:"namespace"`
-	Ports     []string `json:"ports"` // tcp/8080
+	Ports     []string `json:"ports"` // tcp/8080; tcp/127.0.0.1:8080 at that address alone
 }
 
 // serving is the layer of what pods and machines serve.

@@ -132,15 +132,33 @@ func stay(ctx context.Context, end context.CancelCauseFunc, home *testbed.Place)
 	}
 }
 
-// answer serves the agent's status to every client.
+// answer serves the agent's status to every client that waits for it: others only want to know whose socket it is.
 func answer(socket *net.UnixListener, a agent) {
 	for {
 		conn, err := socket.Accept()
 		if err != nil {
 			return
 		}
+		if gone(conn) {
+			conn.Close()
+			continue
+		}
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
 		_ = json.NewEncoder(conn).Encode(a.Status()) // whoever has gone did not want to know
 		conn.Close()
 	}
+}
+
+// gone reports whether the other end is closed already.
+func gone(conn net.Conn) bool {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Control(func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n == 0 && err == nil
+	})
+	return closed || err != nil
 }

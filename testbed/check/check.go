@@ -40,6 +40,7 @@ type run struct {
 	journal *journal
 	ports   []int // of tunnels
 	apart   []Apart
+	due     map[port]*due // what "serve" and "ready" promise
 	untried int
 	patience
 }
@@ -61,16 +62,23 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 		return nil, err
 	}
 	tried := r.tried(pairs)
+	promises, due := r.promises(cmp.Or(opt.Pairs, defaultPairs))
 	rows, ways := r.serviceRows(cmp.Or(opt.Pairs, defaultPairs))
-	checks, err := r.all(ctx, tried, func(done int) { progress(done, len(tried)+len(rows)) })
+	steps := len(tried) + len(promises) + len(rows)
+	checks, err := r.all(ctx, tried, func(done int) { progress(done, steps) })
 	if err != nil {
 		return nil, err
 	}
-	more, err := r.services(ctx, rows, func(done int) { progress(len(tried)+done, len(tried)+len(rows)) })
+	// Before anything listens at the ports of services: what is promised there must answer for itself.
+	kept, err := r.keep(ctx, promises, checks, func(done int) { progress(len(tried)+done, steps) })
 	if err != nil {
 		return nil, err
 	}
-	checks = append(checks, more...)
+	more, err := r.services(ctx, rows, func(done int) { progress(len(tried)+len(promises)+done, steps) })
+	if err != nil {
+		return nil, err
+	}
+	checks = slices.Concat(checks, kept, more)
 	culprits, err := r.find(ctx, checks)
 	if err != nil {
 		return nil, err
@@ -91,6 +99,7 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 			}
 		}
 	})
+	report.Promises, report.TotalPromises = len(promises), due
 	report.Services, report.TotalServices = len(rows), ways
 	report.violations(all)
 	report.NotConnected, report.Untried = r.apart, r.untried

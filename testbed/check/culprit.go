@@ -38,7 +38,7 @@ func (r *run) find(ctx context.Context, checks []Check) ([]Culprit, error) {
 	type key struct{ machine, device, cause string }
 	found := map[key]int{}
 	err := testbed.Look(ctx, r.plan.Cluster.Name, func(views *testbed.Views) error {
-		in := &inquiry{Predictor: predict.New(r.plan, views), ctx: ctx, plan: r.plan, drift: map[string][]plan.Change{}}
+		in := &inquiry{Predictor: predict.New(r.plan, views), ctx: ctx, plan: r.plan, due: r.due, agents: map[plan.Key]said{}, drift: map[string][]plan.Change{}}
 		for i, c := range checks {
 			if c.OK {
 				continue
@@ -98,13 +98,19 @@ type finding struct {
 // inquiry looks for culprits.
 type inquiry struct {
 	*predict.Predictor
-	ctx   context.Context
-	plan  *plan.Plan
-	drift map[string][]plan.Change // of machines at which services are translated
+	ctx      context.Context
+	plan     *plan.Plan
+	due      map[port]*due
+	agents   map[plan.Key]said
+	machines machines
+	drift    map[string][]plan.Change // of machines at which services are translated
 }
 
 func (in *inquiry) why(c Check) (*finding, error) {
-	if c.service != nil {
+	switch {
+	case c.promise != nil:
+		return in.explainPromise(c)
+	case c.service != nil:
 		return in.explainService(c)
 	}
 	return in.explain(c)

@@ -26,6 +26,9 @@ type Report struct {
 
 	Culprits []Culprit `json:"culprits"` // what explains the failures, the likeliest first
 
+	Promises      int `json:"promises"`       // of ports, by "serve" and "ready", that were tried
+	TotalPromises int `json:"total_promises"` // promised ports: once for each family in which there is an address
+
 	Services      int `json:"services"`       // clients' ways to services that were tried
 	TotalServices int `json:"total_services"` // clients' ways to services: every client × every cluster IP and node port
 
@@ -67,14 +70,15 @@ type Check struct {
 	Name     string `json:"name"` // one of Names
 	From     string `json:"from"`
 	To       string `json:"to"`
-	Family   string `json:"family"` // ipv4 or ipv6
+	Family   string `json:"family"` // ipv4 or ipv6; empty where no address is asked
 	OK       bool   `json:"ok"`
 	Expected string `json:"expected"`
 	Seen     string `json:"seen"`
 	Detail   string `json:"detail"` // where a check failed: why, and where to look
 
 	of      *probe      // that made it
-	service *serviceRow // or whose it is
+	promise *promiseRow // or whose it is
+	service *serviceRow // likewise
 }
 
 // The checks, in the order in which they are made of a pair. Where the first fails the others say nothing.
@@ -84,19 +88,26 @@ const (
 	MTU    = "mtu"    // a packet of the promised size passes whole, one byte more does not
 	Wire   = "wire"   // the underlay carries what was promised
 
+	Serve = "serve" // what "serve" promises: lab's responder answers, and sees the promised client
+	Ready = "ready" // programs run, and can be reached where "ready" says
+
 	Service = "service" // those who are behind it answer, or the client is refused
 	Client  = "client"  // they see the promised client
 	Balance = "balance" // each of them is given as many connections as the others, but for chance
 )
 
-// Names lists the checks: those of a pair, and those of a client and an address of a service.
-var Names = []string{Reach, Source, MTU, Wire, Service, Client, Balance}
+// Names lists the checks: those of a pair, those of what runs in machines and pods, and those of a client and an address of a
+// service.
+var Names = []string{Reach, Source, MTU, Wire, Serve, Ready, Service, Client, Balance}
 
 var about = map[string]string{
 	Reach:  "packets and answers arrive",
 	Source: "the receiver sees the promised sender",
 	MTU:    "the promised size passes whole, one byte more does not",
 	Wire:   "the underlay carries the promised encapsulation",
+
+	Serve: "what serves answers from elsewhere, and sees the promised client",
+	Ready: "programs run, and listen where they say that they are ready",
 
 	Service: "all that are behind a service answer; nobody behind it: refused",
 	Client:  "they see the promised client",
@@ -122,7 +133,7 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 	dual := map[string]bool{}
 	for _, c := range r.Checks {
 		total[c.Name]++
-		dual[c.Family] = true
+		dual[c.Family] = c.Family != ""
 		if c.OK {
 			passed[c.Name]++
 		}
@@ -133,8 +144,8 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 			fmt.Fprintf(w, " %s %-7s %9s  %s\n", mark(passed[name] == total[name], color), name, count, about[name])
 		}
 	}
-	r.culprits(w, columns, color, len(dual) > 1)
-	if r.Pairs == 0 && len(r.Routes) == 0 {
+	r.culprits(w, columns, color, dual["ipv4"] && dual["ipv6"])
+	if r.Pairs == 0 && len(r.Routes) == 0 && len(r.Checks) == 0 {
 		fmt.Fprintf(w, "Lab %s has no two ends that a packet could go between: there is nothing to check.\n", r.Lab)
 		return
 	}
@@ -173,6 +184,9 @@ func (r *Report) text(w io.Writer, columns int, color bool) {
 		fmt.Fprintf(w, "Tried %d of its %d pairs in %.1f s.\n", r.Pairs-r.Untried, r.Pairs, r.Seconds)
 	} else {
 		fmt.Fprintf(w, "Tried all its %d pairs in %.1f s.\n", r.Pairs, r.Seconds)
+	}
+	if r.TotalPromises > r.Promises {
+		fmt.Fprintf(w, "Tried %d of %d ports that pods and machines promise; --pairs tries more.\n", r.Promises, r.TotalPromises)
 	}
 	if r.TotalServices > 0 {
 		more := "."

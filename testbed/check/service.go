@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -136,6 +135,12 @@ func candidates(flows *plan.ServiceFlows, limit int) []int {
 
 // services asks every row's service, at endpoints that answer while it does.
 func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(done int)) ([]Check, error) {
+	rows = slices.DeleteFunc(rows, func(row *serviceRow) bool { // where an endpoint does not answer its service could only say the same
+		return slices.ContainsFunc(row.want.Backends, func(b plan.ServiceBackend) bool {
+			d := r.due[portOf(b, row.Port.Protocol)]
+			return d != nil && d.broken
+		})
+	})
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -143,6 +148,10 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 	defer listeners.close()
 	for _, row := range rows {
 		for _, b := range row.want.Backends {
+			if r.due[portOf(b, row.Port.Protocol)] != nil {
+				listeners[listeningAt(b, row.Port.Protocol)] = &listener{taken: true}
+				continue
+			}
 			if err := listeners.open(ctx, b, row.Port.Protocol); err != nil {
 				return nil, err
 			}
@@ -229,14 +238,8 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Chec
 // serves reports whether it is lab's responder that answers at an endpoint's port: it says who it is, as a listener of the check
 // would.
 func (r *run) serves(b plan.ServiceBackend, protocol string) bool {
-	for _, n := range r.plan.Cluster.Nodes {
-		for _, p := range n.AllPods() {
-			if p.Title() == b.Title {
-				return slices.Contains(p.Serves, lab.Socket{Protocol: protocol, Port: int(b.Address.Port())})
-			}
-		}
-	}
-	return false
+	d := r.due[portOf(b, protocol)]
+	return d != nil && d.Program == ""
 }
 
 // lossy reports whether the lab's wires lose packets by intention.

@@ -18,6 +18,15 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 	if row.want.At == nil {
 		return nil, nil
 	}
+	for _, b := range row.want.Backends { // those of a large lab are not all asked before
+		d := in.due[portOf(b, row.Port.Protocol)]
+		if d == nil {
+			continue
+		}
+		if f, err := in.unheard(&promiseRow{Promise: d.Promise, whom: b.Endpoint, to: b.Address}, c); f != nil || err != nil {
+			return f, err
+		}
+	}
 	places := []string{row.want.At.Namespace}
 	for _, b := range row.want.Backends {
 		if n := b.Node.Namespace; !slices.Contains(places, n) {

@@ -3,6 +3,7 @@ package suite
 import (
 	"cmp"
 	"context"
+	"os"
 	"os/exec"
 	"runtime/debug"
 	"slices"
@@ -85,8 +86,7 @@ func broken(t *testing.T, f *faults.Fault, p *plan.Plan) {
 		t.Errorf("%s at %s %s: red are %q, not %s alone\n%s", f.Name, strike.Machine, strike.Other, red, f.Red, text.String())
 	}
 	hint := strings.Fields(strike.Hints(p.Cluster.Name)[2])
-	at := slices.Index(hint, "--")
-	out, err := exec.Command("ip", append([]string{"netns", "exec", p.Cluster.NamespaceOf(strings.ReplaceAll(hint[at-1], "/", "."))}, hint[at+1:]...)...).CombinedOutput()
+	out, err := hinted(p, hint)
 	if err != nil || strike.Shows != "" && !strings.Contains(string(out), strike.Shows) || strike.Lacks != "" && strings.Contains(string(out), strike.Lacks) {
 		t.Errorf("%s: %v; it should show %q and lack %q:\n%s", hint, err, strike.Shows, strike.Lacks, out)
 	}
@@ -99,6 +99,16 @@ func broken(t *testing.T, f *faults.Fault, p *plan.Plan) {
 		t.Error(err)
 	}
 	healthy(t, p)
+}
+
+// hinted is what a hint's command shows.
+func hinted(p *plan.Plan, hint []string) ([]byte, error) {
+	if hint[1] == "logs" {
+		target, name, _ := strings.Cut(hint[4], ":")
+		return os.ReadFile(testbed.AgentLog(p.Cluster.NamespaceOf(strings.ReplaceAll(target, "/", ".")), name))
+	}
+	at := slices.Index(hint, "--")
+	return exec.Command("ip", append([]string{"netns", "exec", p.Cluster.NamespaceOf(strings.ReplaceAll(hint[at-1], "/", "."))}, hint[at+1:]...)...).CombinedOutput()
 }
 
 // red are the names of the checks that failed.

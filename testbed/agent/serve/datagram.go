@@ -14,10 +14,10 @@ import (
 // largest is more than any datagram has.
 const largest = 1 << 16
 
-// datagrams listens on a port for datagrams of either family. Each is answered from the address that it came to: a machine has
+// datagrams listens on a port for datagrams of either family, or at one address of IPv4. Each is answered from the address that it came to: a machine has
 // several, and nobody takes an answer from another than was asked.
-func (s *spot) datagrams(port string) error {
-	four, err := net.ListenPacket("udp4", ":"+port)
+func (s *spot) datagrams(address, port string) error {
+	four, err := net.ListenPacket("udp4", net.JoinHostPort(address, port))
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,9 @@ func (s *spot) datagrams(port string) error {
 		_, _ = v4.WriteTo(b, &ipv4.ControlMessage{Src: own}, to) // lost like any datagram
 	})
 
+	if address != "" {
+		return nil
+	}
 	six, err := net.ListenPacket("udp6", ":"+port)
 	if errors.Is(err, syscall.EAFNOSUPPORT) {
 		return nil

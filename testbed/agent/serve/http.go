@@ -17,9 +17,9 @@ const (
 	mostWait  = time.Minute
 )
 
-// http listens on a port for requests over TCP, of either family.
-func (s *spot) http(port string) error {
-	l, err := net.Listen("tcp", ":"+port)
+// http listens on a port for requests over TCP, of either family, or at one address.
+func (s *spot) http(address, port string) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(address, port))
 	if err != nil {
 		return err
 	}

@@ -99,13 +99,16 @@ func (s *spot) open() error {
 	s.place = place
 	return place.Do(func() error {
 		for _, port := range s.Ports {
-			protocol, number, _ := strings.Cut(port, "/")
-			var err error
+			protocol, at, _ := strings.Cut(port, "/")
+			listen := s.http
 			if protocol == "udp" {
-				err = s.datagrams(number)
-			} else {
-				err = s.http(number)
+				listen = s.datagrams
 			}
+			address, number, one := strings.Cut(at, ":")
+			if !one {
+				address, number = "", at
+			}
+			err := listen(address, number)
 			if err != nil {
 				return err
 			}

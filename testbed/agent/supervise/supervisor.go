@@ -38,6 +38,7 @@ const (
 	firstPause = 100 * time.Millisecond // before a program is started again; it doubles
 	lastPause  = 10 * time.Second       // … until this, and one that has run so long begins anew
 	patience   = 1500 * time.Millisecond
+	steady     = time.Second // after which a program that was started again is taken to run
 )
 
 // Supervisor keeps one program running.
@@ -48,6 +49,7 @@ type Supervisor struct {
 	mu       sync.Mutex
 	place    *testbed.Place
 	pid      int // of the init; 0: it does not run
+	began    time.Time
 	ended    string
 	restarts int
 	done     bool // it has ended, and is to stay so
@@ -85,11 +87,11 @@ func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 		case s.Restart == lab.RestartNever && err != nil:
 			return fmt.Errorf("%s of %s: %w", s.Name, s.Target, err)
 		case s.Restart == lab.RestartNever:
-			s.set(func() { s.done, s.ended = true, "ended with 0" })
+			s.set(func() { s.done, s.ended = true, EndedWell })
 			<-ctx.Done()
 			return nil
 		}
-		s.set(func() { s.ended = "ended with 0" })
+		s.set(func() { s.ended = EndedWell })
 		if err != nil {
 			s.set(func() { s.ended = err.Error() })
 		}
@@ -112,6 +114,9 @@ func (s *Supervisor) set(f func()) {
 	defer s.mu.Unlock()
 	f()
 }
+
+// EndedWell is how a program ends that has done its work.
+const EndedWell = "ended with 0"
 
 // startError is that of a program that never ran.
 type startError struct{ error }
@@ -156,7 +161,7 @@ func (s *Supervisor) once(ctx context.Context, started func()) error {
 		_ = cmd.Wait()
 		return startError{errors.Join(err, errors.New(strings.TrimSpace(string(text))))}
 	}
-	s.set(func() { s.place, s.pid, s.ready = place, cmd.Process.Pid, s.Ready == "" })
+	s.set(func() { s.place, s.pid, s.began, s.ready = place, cmd.Process.Pid, time.Now(), s.Ready == "" })
 	defer s.set(func() { s.place, s.pid, s.ready = nil, 0, false })
 	started()
 	return s.wait(ctx, cmd, place)
@@ -228,11 +233,14 @@ func (s *Supervisor) Status() any {
 	if s.restarts > 0 {
 		text += fmt.Sprintf(", restarted %d×", s.restarts)
 	}
+	if state == "running" && s.restarts > 0 && s.ended != EndedWell && time.Since(s.began) < steady {
+		state = "restarting"
+	}
 	if s.restarts > 0 && s.pid != 0 {
 		text += ", last " + s.ended
 	}
 	return map[string]any{
 		"summary": fmt.Sprintf("%s of %s: %s", s.Name, s.Target, text), "settled": s.done || s.Ready == "" || s.pid != 0 && s.ready,
-		"target": s.Target, "name": s.Name, "state": state, "process": s.pid, "restarts": s.restarts, "command": s.Command,
+		"target": s.Target, "name": s.Name, "state": state, "process": s.pid, "restarts": s.restarts, "ended": s.ended, "command": s.Command,
 	}
 }
