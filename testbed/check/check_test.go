@@ -218,7 +218,7 @@ func TestJSON(t *testing.T) {
 	want := `{"schema":1,"lab":"three-node","mode":"vxlan","ok":false,"pairs":400,"total_pairs":7140,"sampled":true,"seconds":1.25,` +
 		`"checks":[{"name":"reach","from":"node1/p1","to":"node2/p1","family":"ipv4","ok":true,"expected":"10.42.1.2 answers","seen":"an answer after 0.2 ms","detail":""}],` +
 		`"culprits":[{"machine":"lan","device":"node2","reason":"node2 of lan is down","command":"ip -n three-node.lan link show dev node2","pairs":12}],` +
-		`"services":0,"total_services":0,"untried":1,"not_connected":[{"from":"laptop","to":"node1/p1","family":"ipv4","reason":"gw has no route to 10.42.0.2","tried":false}],` +
+		`"promises":0,"total_promises":0,"services":0,"total_services":0,"untried":1,"not_connected":[{"from":"laptop","to":"node1/p1","family":"ipv4","reason":"gw has no route to 10.42.0.2","tried":false}],` +
 		`"routes":[{"machine":"gw","route":"10.42.0.0/16 via 192.168.205.9","problem":"nobody has it"}],` +
 		`"model":[{"demand":"a node reaches its own pods","state":"broken by design","reason":"node1 does not reach node1/p1"}]}`
 	if string(got) != want {
