@@ -99,6 +99,9 @@ func (l *loader) templateFile() function.Function {
 			if err != nil {
 				return cty.NilVal, function.NewArgError(0, err)
 			}
+			if !args[1].IsWhollyKnown() {
+				return cty.UnknownVal(cty.String), nil
+			}
 			ctx := &hcl.EvalContext{Functions: functions(), Variables: args[1].AsValueMap()}
 			v, diags := l.template(name, text, ctx)
 			for _, d := range diags {

@@ -70,12 +70,22 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 	return modes
 }
 
+// PerNode is the setting of a mode that is evaluated once for each node, which it calls node; NodeNames are what that has.
+const PerNode = "conflist"
+
+var NodeNames = []string{"address", "index", "mtu", "name", "pod_cidr", "pod_cidrs"}
+
 // evaluates reports the settings whose expressions are wrong, so that those of a mode that is not asked for are not found
 // wrong only when it is.
 func (l *loader) evaluates(body *hclsyntax.Body) {
 	f := l.fields(file.blocks["mode"], body, l.eval)
 	for _, a := range attributes(body) {
+		if a.Name == PerNode {
+			f.ctx = l.eval.NewChild()
+			f.ctx.Variables = map[string]cty.Value{"node": cty.DynamicVal}
+		}
 		f.value(a)
+		f.ctx = l.eval
 	}
 	for _, b := range body.Blocks {
 		l.evaluates(b.Body)

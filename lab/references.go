@@ -17,6 +17,7 @@ type scope struct {
 	declared          map[string]bool // "var.pods", "local.base"
 	count, each       bool
 	iterators         []string                  // of the dynamic blocks around
+	node              bool                      // the attribute is evaluated for each node
 	blocks            map[string]map[string]int // how many blocks there are of a kind and label; for outputs only
 	noLocals          string                    // why locals may not be referred to; empty: they may
 	constant          string                    // why nothing may be referred to; empty: it may
@@ -71,6 +72,7 @@ func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 		if a.Name == "count" || a.Name == "for_each" {
 			in = s
 		}
+		in.node = typ == "mode" && a.Name == PerNode
 		if typ == "variable" && a.Name == "type" {
 			continue
 		}
@@ -140,6 +142,12 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 	if slices.Contains(s.iterators, root) {
 		if name != "key" && name != "value" {
 			return wrong("Unknown name", "%[1]s has only %[1]s.key and %[1]s.value.", root)
+		}
+		return nil
+	}
+	if root == "node" && s.node {
+		if !slices.Contains(NodeNames, name) {
+			return wrong("Unknown name", "A node has no %q here.%s", name, Suggest(name, NodeNames, "It has"))
 		}
 		return nil
 	}

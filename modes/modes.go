@@ -4,6 +4,7 @@ package modes
 import (
 	"labnet/lab/plan"
 	"labnet/modes/bgp"
+	"labnet/modes/cni"
 	"labnet/modes/hostgw"
 	"labnet/modes/ipip"
 	"labnet/modes/ipvlan"
@@ -23,4 +24,5 @@ var All = plan.Modes{
 	{Name: "macvlan", Mode: macvlan.Mode{}},
 	{Name: "vlan", Mode: vlan.Mode{}},
 	{Name: "ipvlan", Mode: ipvlan.Mode{}},
+	{Name: "cni", Mode: cni.Mode{}},
 }

@@ -21,6 +21,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // small keeps the golden files of labs that are made to be big readable.
 var small = map[string]map[string]string{"scale": {"nodes": "3", "pods": "2"}, "services-scale": {"services": "2"}}
 
+// asks are the modes that do not work without settings.
+var asks = map[string]bool{"cni": true}
+
 // general are the labs that are made for any mode.
 var general = []string{"three-node", "dual-stack", "office", "scale"}
 

@@ -23,6 +23,9 @@ func TestServicesAreRefused(t *testing.T) {
 	joined := map[string]bool{"macvlan": true, "ipvlan": true, "vlan": true}
 	bridged := map[string]bool{"host-gw": true, "vxlan": true, "udp": true, "ipip": true, "bgp": false}
 	for _, mode := range All.Names() {
+		if asks[mode] {
+			continue
+		}
 		_, joins := All.Get(mode).(plan.Joiner)
 		if joins != joined[mode] {
 			t.Errorf("mode %s puts its pods on a segment: %v", mode, joins)

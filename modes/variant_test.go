@@ -15,6 +15,9 @@ import (
 // definition says of pods in the network's own CIDR does not count there, and what it says of those in the variant's does.
 func TestVariantCIDR(t *testing.T) {
 	for _, e := range All {
+		if asks[e.Name] {
+			continue
+		}
 		for _, families := range []struct{ cidr, block, address string }{
 			{`["10.9.0.0/16"]`, `"10.9.7.0/24"`, `"10.9.7.9"`},
 			{`["10.9.0.0/16", "fd09::/48"]`, `["10.9.7.0/24", "fd09:0:0:7::/64"]`, `["10.9.7.9", "fd09:0:0:7::9"]`},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"labnet/lab/plan"
 )
@@ -13,6 +14,8 @@ import (
 //
 //	agent start NAMESPACE NAME < configuration
 //	agent stop NAMESPACE NAME
+//	cni add NAMESPACE POD ITS-NAMESPACE DEVICE < configuration
+//	cni del NAMESPACE POD
 //	program add --namespace NAMESPACE dev DEVICE HOOK pref NUMBER …
 func ByHand(ctx context.Context, args []string, in io.Reader) error {
 	if len(args) > 2 && args[0] == "program" && args[1] == "add" {
@@ -21,6 +24,9 @@ func ByHand(ctx context.Context, args []string, in io.Reader) error {
 			return err
 		}
 		return Apply(ctx, []plan.Change{{Op: plan.Create, Object: p}}, func(plan.Change) {})
+	}
+	if len(args) > 3 && args[0] == "cni" {
+		return byHandCNI(ctx, args[1:], in)
 	}
 	if len(args) != 4 || args[0] != "agent" {
 		return errors.New("this is for scripts that \"lab plan --shell\" prints")
@@ -43,4 +49,18 @@ func ByHand(ctx context.Context, args []string, in io.Reader) error {
 	default:
 		return fmt.Errorf("an agent is started or stopped, not %q", verb)
 	}
+}
+
+func byHandCNI(ctx context.Context, args []string, in io.Reader) error {
+	c := plan.Change{Op: plan.Delete, Object: plan.Attachment{Namespace: args[1], Pod: args[2], Into: args[1] + "." + args[2]}}
+	if args[0] == "add" && len(args) == 5 {
+		config, err := io.ReadAll(in)
+		if err != nil {
+			return err
+		}
+		c = plan.Change{Op: plan.Create, Object: plan.Attachment{Namespace: args[1], Pod: args[2], Into: args[3], On: args[4], Config: strings.TrimSpace(string(config))}}
+	} else if args[0] != "del" || len(args) != 3 {
+		return errors.New("a pod is attached with \"cni add\", and detached with \"cni del\"")
+	}
+	return Apply(ctx, []plan.Change{c}, func(plan.Change) {})
 }

@@ -170,7 +170,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 			continue
 		}
 		if hasAgents(owners[name].Role) {
-			errs = append(errs, endAgents(name))
+			errs = append(errs, endAgents(name), detach(ctx, name))
 		}
 		if err := remove(name); err != nil {
 			errs = append(errs, err)

@@ -23,6 +23,7 @@ var kinds = []struct {
 	{[]plan.Kind{plan.KindProgram}, "programs", programKind},
 	{[]plan.Kind{plan.KindTable, plan.KindStateful, plan.KindSet, plan.KindChain, plan.KindElement, plan.KindChainRule}, "nft tables", firewallKind{}},
 	{[]plan.Kind{plan.KindSysctl}, "sysctls", sysctlKind},
+	{[]plan.Kind{plan.KindAttachment}, "attachments", attachmentKind},
 	{[]plan.Kind{plan.KindAgent}, "agents", agentKind},
 }
 

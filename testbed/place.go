@@ -80,6 +80,9 @@ func (p *Place) Fd() int { return int(p.file.Fd()) }
 // Close releases the handle; the namespace stays.
 func (p *Place) Close() error { return p.file.Close() }
 
+// Path is where the namespace is found by programs that take a path.
+func (p *Place) Path() string { return filepath.Join(NetnsDir, p.Name) }
+
 // settle moves the thread into the place for good.
 func (p *Place) settle() error {
 	runtime.LockOSThread()

@@ -22,7 +22,11 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	if err != nil {
 		return nil, err
 	}
-	return read(ctx, lab, names, want)
+	state, err := read(ctx, lab, names, want)
+	if err == nil {
+		err = entrust(lab, state, want)
+	}
+	return state, err
 }
 
 // ReadSome returns the same of some namespaces alone. Those at the other ends of their links are read as well, since only they
@@ -43,6 +47,9 @@ func ReadSome(ctx context.Context, lab string, names []string, want *plan.State)
 	})
 	state, err := read(ctx, lab, all, want)
 	if err != nil {
+		return nil, err
+	}
+	if err := entrust(lab, state, want); err != nil {
 		return nil, err
 	}
 	return state.Of(names...), nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 
 	"labnet/lab/plan"
 )
@@ -41,6 +43,9 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 	if err := Capacity(p.State); err != nil {
 		return nil, err
 	}
+	if err := plugins(p.State); err != nil {
+		return nil, err
+	}
 	lock, err := Acquire(ctx, name, false)
 	if errors.Is(err, ErrBusy) {
 		w.Busy()
@@ -52,6 +57,9 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 	defer lock.Release()
 	if p.State.Len() > large {
 		defer debug.SetGCPercent(debug.SetGCPercent(50))
+	}
+	if err := Recall(p); err != nil {
+		return nil, err
 	}
 	actual, err := Read(ctx, name, p.State)
 	if err != nil {
@@ -69,7 +77,11 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 		return nil, err
 	}
 	if err = build(ctx, p, changes, w); err == nil {
-		return changes, nil
+		if names := p.Cluster.Names(); !maps.EqualFunc(names, r.Names, slices.Equal) { // plugins have given other addresses
+			r.Names = names
+			err = lock.Save(r)
+		}
+		return changes, err
 	}
 	if unsettled := (unsettledError{}); errors.As(err, &unsettled) && ctx.Err() == nil {
 		return nil, fmt.Errorf("lab %s stands, but %w", name, err)
@@ -92,6 +104,9 @@ func (e unsettledError) Unwrap() error { return e.error }
 func build(ctx context.Context, p *plan.Plan, changes []plan.Change, w Watch) (err error) {
 	defer catch(&err)
 	if err := Apply(ctx, changes, w.Changes(changes)); err != nil {
+		return err
+	}
+	if err := learn(ctx, p, changes); err != nil {
 		return err
 	}
 	if err := Settle(ctx, p.State, w.Settled); err != nil {

@@ -178,7 +178,10 @@ func (c *command) plans(l *lab.Lab, files lab.Files, ch choice, f plan.Features)
 		return nil, refuse("--name %s: a name has lower-case letters, digits and hyphens, begins and ends with a letter or digit, and has at most 63 characters", ch.instance)
 	}
 	p, diags := plan.Build(l, plan.Options{Instance: ch.instance, Mode: ch.mode, Proxy: ch.proxy, Impair: ch.impair, Modes: modes.All, Features: f})
-	return p, c.judge(files, diags)
+	if err := c.judge(files, diags); err != nil {
+		return nil, err
+	}
+	return p, testbed.Recall(p)
 }
 
 // impaired adds what "lab impair" has done to the links of the instance that is meant, if it runs.

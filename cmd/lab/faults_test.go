@@ -29,7 +29,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{testbed.EnterArg, testbed.AgentArg, supervise.ContainArg, supervise.JoinArg, holder.HoldArg, holder.WithinArg}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{testbed.EnterArg, testbed.PluginArg, testbed.AgentArg, supervise.ContainArg, supervise.JoinArg, holder.HoldArg, holder.WithinArg}, os.Args[1]) {
 		os.Exit(suite.Main(m, ""))
 	}
 	if os.Getenv(asLab) != "" {

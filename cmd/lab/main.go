@@ -31,6 +31,8 @@ func main() {
 		switch os.Args[1] {
 		case testbed.EnterArg:
 			os.Exit(testbed.Enter(os.Args[2:]))
+		case testbed.PluginArg:
+			os.Exit(testbed.Plugin(os.Args[2:]))
 		case testbed.AgentArg:
 			os.Exit(agent.Main(os.Args[2:]))
 		case supervise.ContainArg:
@@ -221,7 +223,7 @@ answer is no (check failed, plan --exit-code found something to do); 70 an inter
 		c.compare(), c.bench(), c.report(),
 		c.drill(), c.faults(), c.breaks(),
 		c.validate(), c.fmt(), c.modes(), c.doctor(), c.version(),
-		c.extcap(), c.byHand("agent"), c.byHand("program"),
+		c.extcap(), c.byHand("agent"), c.byHand("program"), c.byHand("cni"),
 	)
 	return root
 }

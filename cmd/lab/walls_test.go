@@ -40,11 +40,12 @@ func TestWalls(t *testing.T) {
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},
 	}
-	// The command of exec and shell; the user's holder, and nsenter, since no Go program can join a user namespace; iperf3, where
+	// The command of exec and shell; a user's CNI plugins; the user's holder, and nsenter, since no Go program can join a user namespace; iperf3, where
 	// it is asked for as a witness; tests' witnesses; QEMU.
 	starts := map[string]string{
 		"labnet/testbed/holder":          "os/exec",
 		"labnet/testbed/agent/supervise": "os/exec",
+		"labnet/testbed/cni":             "os/exec",
 		"labnet/testbed":                 "os/exec", "labnet/testbed/compare": "os/exec", "labnet/testbed/suite": "os/exec", "labnet/testbed/vm": "os/exec",
 	}
 	for pkg, list := range imports {

@@ -80,7 +80,7 @@ func oversized(l *lab.Lab, opt Options) *hcl.Diagnostic {
 }
 
 func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
-	p := &Plan{State: &State{most: maxObjects}}
+	p := &Plan{}
 	decoded, diags := opt.Modes.decode(l)
 	if l.Compare != nil {
 		for i, name := range l.Compare.Modes {
@@ -135,13 +135,23 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if diags = append(diags, p.needs()...); diags.HasErrors() {
 		return nil, diags
 	}
+	if diags = append(diags, p.layOut()...); diags.HasErrors() {
+		return nil, diags
+	}
+	return p, append(diags, p.narrows()...)
+}
+
+// layOut computes the state, one layer on the other.
+func (p *Plan) layOut() hcl.Diagnostics {
+	var diags hcl.Diagnostics
+	p.State = &State{most: maxObjects}
 	for _, layer := range p.layers {
 		if diags = append(diags, layer.Plan(p.Cluster, p.State)...); diags.HasErrors() {
-			return nil, diags
+			return diags
 		}
 	}
 	p.State.Resolve()
-	return p, append(diags, p.narrows()...)
+	return diags
 }
 
 // needs reports what the kernel lacks.

@@ -47,7 +47,7 @@ func Diff(actual, desired *State) []Change {
 	d := doom{actual: actual, desired: desired, gone: map[Key]bool{}, silent: map[Key]bool{}}
 	for k, o := range actual.all() {
 		want := desired.Get(k)
-		if want != nil && same(want, o) {
+		if want == nil && actual.Entrusted(k) || want != nil && same(want, o) {
 			continue
 		}
 		if want != nil {
@@ -69,7 +69,26 @@ func Diff(actual, desired *State) []Change {
 			changes = append(changes, Change{Op: Create, Object: o})
 		}
 	})
-	return programsLast(fold(changes))
+	return programsLast(attachedLast(fold(changes)))
+}
+
+// attachedLast puts attachments off until the network of their node is there, and ends them while it still is.
+func attachedLast(changes []Change) []Change {
+	var ended, rest, made []Change
+	for _, c := range changes {
+		switch _, ok := c.Object.(Attachment); {
+		case !ok:
+			rest = append(rest, c)
+		case c.Op == Delete:
+			ended = append(ended, c)
+		default:
+			made = append(made, c)
+		}
+	}
+	if len(ended)+len(made) == 0 {
+		return changes
+	}
+	return slices.Concat(ended, rest, made)
 }
 
 // programsLast puts off the start of programs until their network is there.
@@ -245,6 +264,9 @@ func (s *State) stranded(gone map[Key]bool) []Key {
 
 // diesWith reports whether the kernel removes the object by itself when the parent goes.
 func diesWith(o Object, parent Key) bool {
+	if _, ok := o.(Attachment); ok {
+		return false // its plugins have more to take back than what the kernel has
+	}
 	switch parent.Kind {
 	case KindNamespace:
 		// The far end of a veth would go as well, but later: namespaces are cleaned up in the background.

@@ -29,6 +29,8 @@ type NIC struct {
 	Device    string         // eth0 in the pod's first network
 	Asked     []netip.Addr   // the addresses that the definition gives the pod in this network
 	Addresses []netip.Prefix // one for each CIDR of the network, with the prefix length that the interface has
+	Gateways  []netip.Addr   // of an interface that is another program's, likewise, once they are known
+	MTU       int            // of an interface that is another program's; 0: it is the mode's, or not known yet
 }
 
 // Address returns the interface's address of the family, or the zero Addr.

@@ -44,11 +44,12 @@ const (
 	KindElement
 	KindChainRule
 	KindProgram
+	KindAttachment
 	KindAgent
 )
 
 func (k Kind) String() string {
-	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table", "nft object", "nft set", "nft chain", "nft element", "nft rule", "eBPF program", "agent"}[k]
+	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "nft table", "nft object", "nft set", "nft chain", "nft element", "nft rule", "eBPF program", "attachment", "agent"}[k]
 }
 
 // Object is one thing in the kernel. The values are comparable: two objects of one key are the same when a == b, but for

@@ -15,6 +15,7 @@ type State struct {
 	clashes map[Key]bool // while a mode plans: the machines' interfaces, and whether it wanted one of their names
 	most    int          // that it may have; 0: any number
 	text    int          // of configurations, as so many objects
+	others  map[Key]bool // objects that another program was let make, of which only it knows how they are to be
 }
 
 // tooLarge is what Add panics with when a state has more objects than it may: whoever plans need not look after every one.
@@ -121,7 +122,7 @@ func (s *State) has(k Key) bool {
 
 // Of returns what some namespaces hold; the two states share it.
 func (s *State) Of(namespaces ...string) *State {
-	of := &State{spaces: map[string]objects{}}
+	of := &State{spaces: map[string]objects{}, others: s.others}
 	for _, ns := range namespaces {
 		if in := s.spaces[ns]; in != nil && of.spaces[ns] == nil {
 			of.spaces[ns] = in
@@ -133,6 +134,12 @@ func (s *State) Of(namespaces ...string) *State {
 
 // Len returns the number of objects.
 func (s *State) Len() int { return s.len }
+
+// Entrust says which objects another program was let make: they are not drift, whatever they are.
+func (s *State) Entrust(to map[Key]bool) { s.others = to }
+
+// Entrusted reports whether an object is one of them.
+func (s *State) Entrusted(k Key) bool { return s.others[k] }
 
 // Each calls f for every object, in no particular order.
 func (s *State) Each(f func(Object)) {

@@ -39,18 +39,7 @@ func (Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 	for _, n := range c.Nodes {
 		attach.Bridge(c, s, n, podMTU(c, n.Node))
 		attach.Flannel(c, s, n)
-		for _, peer := range c.Nodes {
-			if peer == n {
-				continue
-			}
-			for _, block := range peer.PodCIDRs {
-				via := peer.Uplink().Address(block.Addr().Is6())
-				if !via.IsValid() {
-					continue // already reported
-				}
-				s.Add(plan.Route{Namespace: n.Namespace, Table: plan.TableMain, Dst: block, Via: via.Addr(), Dev: n.Uplink().Name, Protocol: plan.ProtocolBoot})
-			}
-		}
+		attach.Routes(c, s, n)
 	}
 	return diags
 }

@@ -73,6 +73,8 @@ func Main(m *testing.M, prefix string) int {
 		switch os.Args[1] {
 		case testbed.EnterArg:
 			return testbed.Enter(os.Args[2:])
+		case testbed.PluginArg:
+			return testbed.Plugin(os.Args[2:])
 		case testbed.AgentArg:
 			return agent.Main(os.Args[2:])
 		case supervise.ContainArg:

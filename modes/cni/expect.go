@@ -1,0 +1,119 @@
+package cni
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+	"labnet/lab/plan"
+	"labnet/modes/internal/attach"
+	"labnet/modes/ipip"
+	"labnet/modes/vxlan"
+)
+
+// promise is what a definition says of what its plugins do.
+type promise struct {
+	Encap      string    `hcl:"encap,optional"`
+	EncapAt    hcl.Range `hcl:"encap,attr_value_range"`
+	VNI        int       `hcl:"vni,optional"`
+	Port       int       `hcl:"port,optional"`
+	Masquerade bool      `hcl:"masquerade,optional"` // what leaves a node has the node's address
+	OwnNode    *bool     `hcl:"own_node,optional"`   // a pod and its own node reach each other; not with macvlan and ipvlan
+}
+
+func (p *promise) check() hcl.Diagnostics {
+	switch p.Encap {
+	case "", "none", "ipip":
+	case "vxlan":
+		if p.Port == 0 {
+			p.Port = 4789 // RFC 7348
+		}
+	default:
+		return hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Unknown encapsulation", Subject: &p.EncapAt,
+			Detail: fmt.Sprintf("There is no encapsulation %q.%s", p.Encap, lab.Suggest(p.Encap, []string{"none", "vxlan", "ipip"}, "There are")),
+		}}
+	}
+	return nil
+}
+
+// encap is what packets look like between two nodes.
+func (m Mode) encap(from, to netip.Addr) plan.Encap {
+	if m.set.Expect == nil {
+		return plan.Encap{}
+	}
+	switch p := m.set.Expect; p.Encap {
+	case "vxlan":
+		return plan.Encap{Type: "vxlan", Overhead: vxlan.Overhead(from.Is6()), VNI: p.VNI, Port: p.Port, Src: from, Dst: to}
+	case "ipip":
+		return plan.Encap{Type: "ipip", Overhead: ipip.Overhead, Src: from, Dst: to}
+	}
+	return plan.Encap{}
+}
+
+// room is what the underlay leaves the pods.
+func (m Mode) room(n *plan.Node) int {
+	return n.Uplink().Switch.MTU - m.encap(n.Uplink().Addresses[0].Addr(), netip.Addr{}).Overhead
+}
+
+// mtu is that of an endpoint's interface towards pods.
+func (m Mode) mtu(c *plan.Net, e plan.Endpoint) int {
+	if e.Pod == nil {
+		return c.PodMTU(m.room(e.Node))
+	}
+	for _, nic := range e.Pod.NICs {
+		if nic.MTU > 0 {
+			return nic.MTU
+		}
+	}
+	return c.PodMTU(m.room(e.Node))
+}
+
+// gateway is the address that a node has towards a pod of its own; the zero Addr where its plugins do not say.
+func (m Mode) gateway(c *plan.Net, e plan.Endpoint) netip.Addr {
+	for i, cidr := range c.CIDRs() {
+		for _, nic := range e.Pod.NICs {
+			switch {
+			case cidr.Addr().Is6() != e.Address.Is6():
+			case len(nic.Gateways) > i:
+				return nic.Gateways[i]
+			case nic.MTU == 0: // nothing is known yet
+				return attach.Gateway(c.Member(e.Node).PodCIDRs[i])
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+	from, to := f.From, f.To
+	e := plan.Expectation{Reachable: true, Source: from.Address, MTU: min(m.mtu(c, from), m.mtu(c, to))}
+	said := promise{}
+	if m.set.Expect != nil {
+		said = *m.set.Expect
+	}
+	if from.Node == to.Node {
+		if from.Pod == nil {
+			e.Source = m.gateway(c, to)
+		}
+		if (from.Pod == nil || to.Pod == nil) && said.OwnNode != nil && !*said.OwnNode {
+			return plan.Expectation{Lost: "its own node does not reach it, as the definition has it"}
+		}
+		return e
+	}
+	v6 := to.Address.Is6()
+	near, far := from.Node.Uplink().Address(v6).Addr(), to.Node.Uplink().Address(v6).Addr()
+	e.Wire = true
+	if to.Pod != nil {
+		e.Encap = m.encap(near, far)
+	}
+	switch {
+	case from.Pod != nil && said.Masquerade:
+		e.Source = near
+	case from.Pod == nil && e.Encap.Type != "":
+		e.Source = netip.Addr{} // the tunnel's, whatever that is
+	}
+	return e
+}

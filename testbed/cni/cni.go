@@ -1,0 +1,312 @@
+// Package cni calls CNI plugins as a container runtime does, for one node: with libcni, which keeps what they answered in the
+// node's folder. How a plugin is started, and in which namespaces, is its caller's.
+package cni
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"labnet/lab/plan"
+)
+
+// Node is where the attachments of a node are kept, and how its plugins are started.
+type Node struct {
+	Folder string
+	Start  Start
+}
+
+// Record is an attachment as it was made, or as it was begun.
+type Record struct {
+	Attachment plan.Attachment `json:"attachment"`
+	Done       bool            `json:"done"`
+	plan.Attached
+	Milliseconds float64 `json:"milliseconds"` // that ADD took
+}
+
+const recorded = ".attachment.json"
+
+func (n Node) path(pod string) string { return filepath.Join(n.Folder, pod+recorded) }
+
+// Records are the attachments of the node, by the names of the pods.
+func (n Node) Records() ([]Record, error) {
+	paths, err := filepath.Glob(filepath.Join(n.Folder, "*"+recorded))
+	if err != nil {
+		return nil, err
+	}
+	var all []Record
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		var r Record
+		if err == nil {
+			err = json.Unmarshal(text, &r)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the record of an attachment, %s: %w", path, err)
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (n Node) save(r Record) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	path := n.path(r.Attachment.Pod)
+	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// call is one call of libcni, with what it needs.
+type call struct {
+	node   Node
+	of     plan.Attachment
+	config plan.CNI
+	lib    *libcni.CNIConfig
+	list   *libcni.NetworkConfigList
+	rt     *libcni.RuntimeConf
+	each   *starter
+}
+
+func (n Node) call(a plan.Attachment, netns string) (*call, error) {
+	config, err := a.Wanted()
+	if err != nil {
+		return nil, err
+	}
+	list, err := libcni.NetworkConfFromBytes(config.Conflist)
+	if err != nil {
+		return nil, fmt.Errorf("the conflist of %s: %w", title(a), err)
+	}
+	timeout, err := time.ParseDuration(config.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	each := &starter{start: n.Start, timeout: timeout, title: title(a)}
+	rt := &libcni.RuntimeConf{
+		ContainerID: a.Into, NetNS: netns, IfName: config.Device, CapabilityArgs: config.Capabilities,
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", a.Pod}, {"K8S_POD_INFRA_CONTAINER_ID", a.Into}},
+	}
+	for _, name := range sorted(config.Args) {
+		rt.Args = append(rt.Args, [2]string{name, config.Args[name]})
+	}
+	cache := filepath.Join(n.Folder, "cache")
+	return &call{n, a, config, libcni.NewCNIConfigWithCacheDir(Path(config.Path), cache, each), list, rt, each}, nil
+}
+
+// title is how a person names the pod: node1/p1.
+func title(a plan.Attachment) string {
+	_, machine, _ := strings.Cut(a.Namespace, ".")
+	return machine + "/" + a.Pod
+}
+
+// Path are the folders in which plugins are looked for: those of the definition, or else those where they usually are, and
+// where make cni puts them.
+func Path(asked []string) []string {
+	if len(asked) > 0 {
+		return asked
+	}
+	path := filepath.SplitList(os.Getenv("CNI_PATH"))
+	if self, err := os.Executable(); err == nil {
+		path = append(path, filepath.Join(filepath.Dir(self), "cni"))
+	}
+	return append(path, "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
+}
+
+// Missing looks for the plugins of a conflist, and for those that they hand addresses out with.
+func Missing(c plan.CNI) error {
+	var list struct {
+		Plugins []struct {
+			Type string
+			IPAM struct{ Type string }
+		}
+	}
+	if err := json.Unmarshal(c.Conflist, &list); err != nil {
+		return err
+	}
+	var missing []string
+	path := Path(c.Path)
+	for _, p := range list.Plugins {
+		for _, name := range []string{p.Type, p.IPAM.Type} {
+			if name != "" && find(name, path) == "" && !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	remedy := "give their folder as path = [\"…\"] in the mode block, or build the usual ones with \"make cni\" (bin/cni), or install them (Debian: containernetworking-plugins)"
+	return fmt.Errorf("CNI %s %s: there is no such executable in %s; %s", words(missing, "plugin"), strings.Join(missing, ", "), strings.Join(path, ", "), remedy)
+}
+
+func words(of []string, what string) string {
+	if len(of) == 1 {
+		return what
+	}
+	return what + "s"
+}
+
+func find(name string, path []string) string {
+	for _, folder := range path {
+		file := filepath.Join(folder, name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return file
+		}
+	}
+	return ""
+}
+
+// Add attaches a pod; mtu is asked for that of its interface once it is there. What a failed ADD has made is taken back.
+func (n Node) Add(ctx context.Context, a plan.Attachment, netns string, mtu func(device string) (int, error)) error {
+	if err := os.MkdirAll(n.Folder, 0o755); err != nil {
+		return err
+	}
+	c, err := n.call(a, netns)
+	if err != nil {
+		return err
+	}
+	others, err := n.Records()
+	if err != nil {
+		return err
+	}
+	r := Record{Attachment: a}
+	if err := n.save(r); err != nil { // so that a later command ends what this one may not come to
+		return err
+	}
+	start := time.Now()
+	result, err := c.lib.AddNetworkList(ctx, c.list, c.rt)
+	r.Milliseconds = float64(time.Since(start).Microseconds()) / 1000
+	if err = c.each.explain("ADD", err); err == nil {
+		r.Addresses, r.Gateways, err = c.addresses(result, others)
+	}
+	if err == nil {
+		if r.MTU, err = mtu(c.config.Device); err != nil {
+			err = fmt.Errorf("plugin %s, ADD for %s: it reported success, and the pod has no interface %s: %w", c.each.last, title(a), c.config.Device, err)
+		}
+	}
+	if err == nil {
+		r.Done = true
+		return n.save(r)
+	}
+	if undo := n.del(context.WithoutCancel(ctx), c); undo != nil {
+		err = fmt.Errorf("%w; taking it back failed too: %w", err, undo)
+	}
+	return err
+}
+
+// addresses are those of the result and their gateways, one for each of the node's blocks.
+func (c *call) addresses(result types.Result, others []Record) ([]netip.Prefix, []netip.Addr, error) {
+	wrong := func(format string, args ...any) ([]netip.Prefix, []netip.Addr, error) {
+		return nil, nil, fmt.Errorf("plugin %s, ADD for %s: %s", c.each.last, title(c.of), fmt.Sprintf(format, args...))
+	}
+	full, err := types100.NewResultFromResult(result)
+	if err != nil {
+		return wrong("its result cannot be read: %v", err)
+	}
+	taken := map[netip.Addr]string{}
+	for _, r := range others {
+		for _, a := range r.Addresses {
+			if r.Attachment.Pod != c.of.Pod {
+				taken[a.Addr()] = title(r.Attachment)
+			}
+		}
+	}
+	found, gateways := make([]netip.Prefix, len(c.config.Within)), make([]netip.Addr, len(c.config.Within))
+	for _, ip := range full.IPs {
+		addr, ok := netip.AddrFromSlice(ip.Address.IP)
+		bits, _ := ip.Address.Mask.Size()
+		if addr = addr.Unmap(); !ok {
+			return wrong("%v is no address", ip.Address.IP)
+		}
+		at := slices.IndexFunc(c.config.Within, func(p netip.Prefix) bool { return p.Contains(addr) })
+		switch {
+		case at < 0:
+			return wrong("it returned the address %s, which is not one of the node's block %s: use node.pod_cidr in the conflist", addr, prefixes(c.config.Within))
+		case taken[addr] != "":
+			return wrong("it returned the address %s, which %s has", addr, taken[addr])
+		case !found[at].IsValid():
+			found[at] = netip.PrefixFrom(addr, bits)
+			if gateway, ok := netip.AddrFromSlice(ip.Gateway); ok {
+				gateways[at] = gateway.Unmap()
+			}
+		}
+	}
+	for i, block := range c.config.Within {
+		if !found[i].IsValid() {
+			return wrong("it returned no address of %s", block)
+		}
+	}
+	return found, gateways, nil
+}
+
+func prefixes(all []netip.Prefix) string {
+	var text []string
+	for _, p := range all {
+		text = append(text, p.String())
+	}
+	return strings.Join(text, ", ")
+}
+
+// Del detaches a pod, as it was attached. netns is empty where its namespace is gone.
+func (n Node) Del(ctx context.Context, pod, netns string) error {
+	all, err := n.Records()
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Attachment.Pod != pod {
+			continue
+		}
+		c, err := n.call(r.Attachment, netns)
+		if err != nil {
+			return err
+		}
+		return n.del(ctx, c)
+	}
+	return nil
+}
+
+func (n Node) del(ctx context.Context, c *call) error {
+	if err := c.each.explain("DEL", c.lib.DelNetworkList(ctx, c.list, c.rt)); err != nil {
+		return err
+	}
+	return os.Remove(n.path(c.of.Pod))
+}
+
+// Check asks the plugins whether an attachment is as they made it. Plugins from before 0.4 of the specification cannot be asked.
+func (n Node) Check(ctx context.Context, r Record, netns string) error {
+	if !r.Done {
+		return errors.New("ADD was not completed")
+	}
+	c, err := n.call(r.Attachment, netns)
+	if err != nil {
+		return err
+	}
+	if old(c.list.CNIVersion) {
+		return nil
+	}
+	return c.each.explain("CHECK", c.lib.CheckNetworkList(ctx, c.list, c.rt))
+}
+
+func old(version string) bool {
+	return slices.Contains([]string{"0.1.0", "0.2.0", "0.3.0", "0.3.1"}, version)
+}
