@@ -38,12 +38,14 @@ soak_tests    = .
 soak_file     =
 soak_runs     =
 
-.PHONY: help lab up down check compare test soak test-vm bench lint update tree install uninstall dist need-go need-root
+.PHONY: help lab cni up down check compare test soak test-vm bench lint update tree install uninstall dist need-go need-root
 
 help:        ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 lab: need-go ## build bin/lab
 	@CGO_ENABLED=0 go build -ldflags "$(ldflags)" -o bin/lab ./cmd/lab
+cni: need-go ## build the CNI plugins of containernetworking/plugins into bin/cni
+	@mkdir -p bin/cni && cd packaging/cni && CGO_ENABLED=0 go build -o ../../bin/cni/ tool
 up: lab      ## build the lab LAB in the mode MODE
 	@echo 'bin/lab works $(as).'
 	@bin/lab up $(LAB) $(mode) $(ARGS)
@@ -55,12 +57,12 @@ check: lab   ## prove with packets that the lab LAB does what its mode promises
 compare: lab ## measure the modes of LAB against one another; ARGS=--quick for a first look
 	@echo 'bin/lab works $(as).'
 	@bin/lab compare $(LAB) $(ARGS)
-soak: lab need-root ## the long forms of the tests in soak_packages, all by default, which take hours; what came of it is written below docs/soak
+soak: lab cni need-root ## the long forms of the tests in soak_packages, all by default, which take hours; what came of it is written below docs/soak
 	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 LAB_SOAK_FILE=$(abspath $(soak_file)) LAB_SOAK_RUNS=$(soak_runs) $(gotest) -timeout 24h -run '$(soak_tests)' $(soak_packages) 2>&1 | $(call tell,soak); failed=$$?; \
 	  .ci/soaked bin/soak.log >docs/soak/$$(date -u +%F).md; [ $$failed = 0 ] || $(call explain,soak)
-test: lab need-root ## every test that this machine can run; says which were skipped and why
+test: lab cni need-root ## every test that this machine can run; says which were skipped and why
 	@set -o pipefail; $(asroot) $(gotest) -timeout 30m ./... 2>&1 | $(call tell,test) || $(call explain,test)
-test-vm: need-go ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
+test-vm: need-go cni ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
 	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 40m" -timeout 45m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
 	  $(call tell,test-vm) || $(call explain,test-vm)

@@ -146,7 +146,7 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 		return nil
 	}
 	if root == "node" && s.node {
-		if !slices.Contains(NodeNames, name) {
+		if len(t) > 1 && !slices.Contains(NodeNames, name) {
 			return wrong("Unknown name", "A node has no %q here.%s", name, Suggest(name, NodeNames, "It has"))
 		}
 		return nil

@@ -81,8 +81,9 @@ func Attached(want *plan.State) (map[plan.Key]plan.Attached, error) {
 	return attached, nil
 }
 
-// plugins looks for the executables that a plan needs.
-func plugins(s *plan.State) error {
+// Plugins are the executables that a plan needs; it is an error where one is missing.
+func Plugins(s *plan.State) ([]string, error) {
+	files := map[string]bool{}
 	var errs []error
 	seen := map[string]bool{}
 	s.Each(func(o plan.Object) {
@@ -92,18 +93,22 @@ func plugins(s *plan.State) error {
 		}
 		config, err := a.Wanted()
 		if err == nil {
-			err = cni.Missing(config)
+			var found []string
+			found, err = cni.Executables(config)
+			for _, file := range found {
+				files[file] = true
+			}
 		}
 		if err != nil && !seen[err.Error()] {
 			seen[err.Error()] = true
 			errs = append(errs, err)
 		}
 	})
-	return errors.Join(errs...)
+	return slices.Sorted(maps.Keys(files)), errors.Join(errs...)
 }
 
-// detach ends a node's attachments before it goes. Of plugins that do not end nothing more is asked: what they have made in
-// the kernel goes with the namespaces.
+// detach ends a node's attachments before it goes. When a plugin does not end nothing more is asked of any: what they have
+// made in the kernel goes with the namespaces.
 func detach(ctx context.Context, namespace string) error {
 	node := pluginsOf(namespace)
 	all, err := node.Records()

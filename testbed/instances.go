@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"labnet/lab/plan"
+	"labnet/testbed/cni"
 )
 
 // Instance is a lab on this machine.
@@ -165,12 +166,18 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		return err
 	}
 	var errs []error
+	stuck := false
 	for _, name := range sortedNames(owners) {
 		if owners[name].Lab != lab {
 			continue
 		}
 		if hasAgents(owners[name].Role) {
-			errs = append(errs, endAgents(name), detach(ctx, name))
+			errs = append(errs, endAgents(name))
+			if !stuck {
+				err := detach(ctx, name)
+				stuck = errors.Is(err, cni.ErrTimeout)
+				errs = append(errs, err)
+			}
 		}
 		if err := remove(name); err != nil {
 			errs = append(errs, err)

@@ -7,8 +7,8 @@ import (
 	"labnet/lab/plan"
 )
 
-// learn takes what plugins have made and answered into the plan, and applies what depends on that.
-func learn(ctx context.Context, p *plan.Plan, changes []plan.Change) error {
+// Learn takes what plugins have made and answered into the plan, and applies what depends on that.
+func Learn(ctx context.Context, p *plan.Plan, changes []plan.Change) error {
 	in := delegates(p.State)
 	attached := false
 	for _, c := range changes {

@@ -43,7 +43,7 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 	if err := Capacity(p.State); err != nil {
 		return nil, err
 	}
-	if err := plugins(p.State); err != nil {
+	if _, err := Plugins(p.State); err != nil {
 		return nil, err
 	}
 	lock, err := Acquire(ctx, name, false)
@@ -106,7 +106,7 @@ func build(ctx context.Context, p *plan.Plan, changes []plan.Change, w Watch) (e
 	if err := Apply(ctx, changes, w.Changes(changes)); err != nil {
 		return err
 	}
-	if err := learn(ctx, p, changes); err != nil {
+	if err := Learn(ctx, p, changes); err != nil {
 		return err
 	}
 	if err := Settle(ctx, p.State, w.Settled); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,10 +27,14 @@ func (ch *choice) allowFlag(cmd *cobra.Command) {
 }
 
 // mayRun checks that the programs of a definition can be started, and that the user wants them to be.
-func (c *command) mayRun(s *source, l *lab.Lab, allowed bool) error {
+func (c *command) mayRun(s *source, p *plan.Plan, allowed bool) error {
 	var diags hcl.Diagnostics
 	var lines []string
-	l.Each(func(target string, p *lab.Process) {
+	plugins, err := testbed.Plugins(p.State)
+	if err != nil {
+		return status{refused, err}
+	}
+	p.Cluster.Lab.Each(func(target string, p *lab.Process) {
 		lines = append(lines, fmt.Sprintf("  %s:%s  %s", target, p.Name, strings.Join(p.Command, " ")))
 		if attribute, err := supervise.Sound(p); err != nil {
 			diags = append(diags, &hcl.Diagnostic{
@@ -42,6 +47,32 @@ func (c *command) mayRun(s *source, l *lab.Lab, allowed bool) error {
 		_, files, _ := s.load()
 		return c.judge(files, lab.Limit(diags))
 	}
+	return c.consent(s, append(pluginLines(plugins), lines...), allowed)
+}
+
+// mayAttach does so for the plugins alone, of several plans of a definition.
+func (c *command) mayAttach(s *source, plans []*plan.Plan, allowed bool) error {
+	var all []string
+	for _, p := range plans {
+		plugins, err := testbed.Plugins(p.State)
+		if err != nil {
+			return status{refused, err}
+		}
+		all = append(all, plugins...)
+	}
+	slices.Sort(all)
+	return c.consent(s, pluginLines(slices.Compact(all)), allowed)
+}
+
+func pluginLines(files []string) (lines []string) {
+	for _, file := range files {
+		lines = append(lines, "  CNI plugin of the nodes  "+file)
+	}
+	return lines
+}
+
+// consent asks for what a definition runs, where it is not the user's own.
+func (c *command) consent(s *source, lines []string, allowed bool) error {
 	if len(lines) == 0 || allowed || s.own() {
 		return nil
 	}

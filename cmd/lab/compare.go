@@ -25,6 +25,7 @@ type request struct {
 	Values   string            `json:"values,omitempty"`
 	Texts    map[string]string `json:"texts,omitempty"`
 	Modes    []string          `json:"modes"`
+	Allow    bool              `json:"allow,omitempty"` // CNI plugins of a definition that is not the user's own
 	Proxies  []string          `json:"proxies,omitempty"`
 	Sweeps   []sweep           `json:"sweeps,omitempty"`
 	Set      string            `json:"set"`
@@ -102,7 +103,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 			if len(args) > 0 {
 				return refuse("--resume %s uses the recorded definition; leave out %s", resume, args[0])
 			}
-			for _, name := range []string{"modes", "proxies", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file"} {
+			for _, name := range []string{"modes", "proxies", "paths", "measures", "wire", "rounds", "sweep", "quick", "thorough", "full", "seed", "engine", "out", "var", "var-file", "allow-commands"} {
 				if cmd.Flags().Changed(name) {
 					return refuse("--resume %s keeps the recorded settings; leave out --%s", resume, name)
 				}
@@ -111,6 +112,7 @@ The results, every sample among them, are written to --out after each round: Ctr
 		},
 	}
 	ch.inputFlags(cmd)
+	ch.allowFlag(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&want.Modes, "modes", nil, "compare these `modes` or variants; the first is the baseline")
 	flags.StringSliceVar(&want.Proxies, "proxies", nil, "translate services with each of these `proxies`: "+strings.Join(lab.Proxies, ", "))
@@ -167,6 +169,7 @@ func (c *command) begin(ctx context.Context, arg string, ch choice, want request
 	if _, err := os.Stat(filepath.Join(out, requestName)); err == nil {
 		return refuse("%s already holds a comparison; choose another folder, or resume it: lab compare --resume %[1]s", out)
 	}
+	want.Allow = ch.allow
 	return c.runComparison(ctx, want, nil, out, strict)
 }
 

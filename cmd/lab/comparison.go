@@ -132,6 +132,13 @@ func (c *command) runComparison(ctx context.Context, want request, prior *report
 	if len(cfg.Variants) == 0 {
 		return refuse("none of the modes %s suits this lab and kernel", strings.Join(want.Modes, ", "))
 	}
+	var plans []*plan.Plan
+	for _, v := range cfg.Variants {
+		plans = append(plans, v.Plans[0])
+	}
+	if err := c.mayAttach(s, plans, want.Allow); err != nil {
+		return err
+	}
 	cfg.Baseline = cfg.Variants[0].Mode
 	twin, err := variant(first.at, first.mode)
 	if err != nil {

@@ -194,7 +194,7 @@ func (c *command) ground(cmd *cobra.Command, w chosen, name string) (*plan.Plan,
 			continue
 		}
 		if fault := faults.Get(name); fault == nil || len(fault.In(p)) > 0 {
-			if err := c.mayRun(s, p.Cluster.Lab, false); err != nil {
+			if err := c.mayRun(s, p, false); err != nil {
 				return nil, err
 			}
 			_, err := c.reconcile(cmd.Context(), p, s.record(p), false)

@@ -60,7 +60,7 @@ FILE is a path, a folder whose *.hcl files are one lab, "-", or one of the labs 
 			if err != nil {
 				return err
 			}
-			if err := c.mayRun(s, l, ch.allow); err != nil {
+			if err := c.mayRun(s, p, ch.allow); err != nil {
 				return err
 			}
 			return c.make(cmd.Context(), p, s.record(p), verbose)

@@ -36,6 +36,7 @@ func TestWalls(t *testing.T) {
 		{"labnet/testbed", "labnet/testbed/agent", []string{"labnet/modes"}, "the kernel side knows no mode; an agent reads what its mode writes"},
 		{"labnet/testbed", "", []string{"labnet/cmd", "os/exec"}, "the kernel side starts no program but the user's"},
 		{"labnet", "labnet/testbed/agent/bgp", []string{"github.com/osrg/gobgp"}, "only the speaker knows what BGP is spoken with"},
+		{"labnet", "labnet/testbed/cni", []string{"github.com/containernetworking/"}, "only one package knows how plugins are called"},
 		{"labnet/cmd", "", kernel, "the verbs only call packages in order"},
 		{"labnet/lab", "", kernel, "only testbed touches the kernel"},
 		{"labnet/modes", "", kernel, "only testbed touches the kernel"},

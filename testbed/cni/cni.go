@@ -131,8 +131,8 @@ func Path(asked []string) []string {
 	return append(path, "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 }
 
-// Missing looks for the plugins of a conflist, and for those that they hand addresses out with.
-func Missing(c plan.CNI) error {
+// Executables are the plugins of a conflist, and those that they hand addresses out with.
+func Executables(c plan.CNI) (files []string, err error) {
 	var list struct {
 		Plugins []struct {
 			Type string
@@ -140,29 +140,30 @@ func Missing(c plan.CNI) error {
 		}
 	}
 	if err := json.Unmarshal(c.Conflist, &list); err != nil {
-		return err
+		return nil, err
 	}
-	var missing []string
 	path := Path(c.Path)
+	var missing []string
 	for _, p := range list.Plugins {
 		for _, name := range []string{p.Type, p.IPAM.Type} {
-			if name != "" && find(name, path) == "" && !slices.Contains(missing, name) {
+			switch file := find(name, path); {
+			case name == "" || slices.Contains(missing, name) || slices.Contains(files, file):
+			case file == "":
 				missing = append(missing, name)
+			default:
+				files = append(files, file)
 			}
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return files, nil
 	}
-	remedy := "give their folder as path = [\"…\"] in the mode block, or build the usual ones with \"make cni\" (bin/cni), or install them (Debian: containernetworking-plugins)"
-	return fmt.Errorf("CNI %s %s: there is no such executable in %s; %s", words(missing, "plugin"), strings.Join(missing, ", "), strings.Join(path, ", "), remedy)
-}
-
-func words(of []string, what string) string {
-	if len(of) == 1 {
-		return what
+	what := "plugin"
+	if len(missing) > 1 {
+		what += "s"
 	}
-	return what + "s"
+	return nil, fmt.Errorf("CNI %s %s: there is no such executable in %s; give their folder as path = [\"…\"] in the mode block, build the usual ones with \"make cni\", or install them (Debian: containernetworking-plugins)",
+		what, strings.Join(missing, ", "), strings.Join(path, ", "))
 }
 
 func find(name string, path []string) string {

@@ -153,7 +153,14 @@ func pending(t testing.TB, p *plan.Plan) []plan.Change {
 // up makes the kernel be the plan, and makes sure that a second up finds nothing to do.
 func up(t testing.TB, p *plan.Plan) {
 	t.Helper()
-	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
+	if err := testbed.Recall(p); err != nil {
+		t.Fatal(err)
+	}
+	changes := pending(t, p)
+	if err := testbed.Apply(t.Context(), changes, func(plan.Change) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := testbed.Learn(t.Context(), p, changes); err != nil {
 		t.Fatal(err)
 	}
 	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
