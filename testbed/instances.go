@@ -166,18 +166,21 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		return err
 	}
 	var errs []error
-	stuck := false
+	for _, name := range sortedNames(owners) { // while their uplinks are there, and the daemons that plugins may ask
+		if owners[name].Lab != lab || !hasAgents(owners[name].Role) {
+			continue
+		}
+		err := detach(ctx, name)
+		if errs = append(errs, err); errors.Is(err, cni.ErrTimeout) {
+			break
+		}
+	}
 	for _, name := range sortedNames(owners) {
 		if owners[name].Lab != lab {
 			continue
 		}
 		if hasAgents(owners[name].Role) {
 			errs = append(errs, endAgents(name))
-			if !stuck {
-				err := detach(ctx, name)
-				stuck = errors.Is(err, cni.ErrTimeout)
-				errs = append(errs, err)
-			}
 		}
 		if err := remove(name); err != nil {
 			errs = append(errs, err)

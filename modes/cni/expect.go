@@ -19,13 +19,15 @@ type promise struct {
 	EncapAt    hcl.Range `hcl:"encap,attr_value_range"`
 	VNI        int       `hcl:"vni,optional"`
 	Port       int       `hcl:"port,optional"`
+	VLAN       int       `hcl:"vlan,optional"`
 	Masquerade bool      `hcl:"masquerade,optional"` // what leaves a node has the node's address
-	OwnNode    *bool     `hcl:"own_node,optional"`   // a pod and its own node reach each other; not with macvlan and ipvlan
+	OwnNode    *bool     `hcl:"own_node,optional"`   // a pod and its own node reach each other
+	Nodes      *bool     `hcl:"nodes,optional"`      // pods and nodes reach each other at all
 }
 
 func (p *promise) check() hcl.Diagnostics {
 	switch p.Encap {
-	case "", "none", "ipip":
+	case "", "none", "ipip", "vlan":
 	case "vxlan":
 		if p.Port == 0 {
 			p.Port = 4789 // RFC 7348
@@ -33,7 +35,7 @@ func (p *promise) check() hcl.Diagnostics {
 	default:
 		return hcl.Diagnostics{{
 			Severity: hcl.DiagError, Summary: "Unknown encapsulation", Subject: &p.EncapAt,
-			Detail: fmt.Sprintf("There is no encapsulation %q.%s", p.Encap, lab.Suggest(p.Encap, []string{"none", "vxlan", "ipip"}, "There are")),
+			Detail: fmt.Sprintf("There is no encapsulation %q.%s", p.Encap, lab.Suggest(p.Encap, []string{"none", "vxlan", "ipip", "vlan"}, "There are")),
 		}}
 	}
 	return nil
@@ -47,6 +49,8 @@ func (m Mode) encap(from, to netip.Addr) plan.Encap {
 	switch p := m.set.Expect; p.Encap {
 	case "vxlan":
 		return plan.Encap{Type: "vxlan", Overhead: vxlan.Overhead(from.Is6()), VNI: p.VNI, Port: p.Port, Src: from, Dst: to}
+	case "vlan":
+		return plan.Encap{Type: "vlan", VLAN: p.VLAN}
 	case "ipip":
 		return plan.Encap{Type: "ipip", Overhead: ipip.Overhead, Src: from, Dst: to}
 	}
@@ -94,13 +98,16 @@ func (m Mode) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
 	if m.set.Expect != nil {
 		said = *m.set.Expect
 	}
-	if from.Node == to.Node {
-		if from.Pod == nil {
-			e.Source = m.gateway(c, to)
-		}
-		if (from.Pod == nil || to.Pod == nil) && said.OwnNode != nil && !*said.OwnNode {
-			return plan.Expectation{Lost: "its own node does not reach it, as the definition has it"}
-		}
+	no := func(said *bool) bool { return said != nil && !*said && (from.Pod == nil || to.Pod == nil) }
+	switch own := from.Node == to.Node; {
+	case no(said.Nodes):
+		return plan.Expectation{Lost: "pods and nodes do not reach each other, as the definition has it"}
+	case own && no(said.OwnNode):
+		return plan.Expectation{Lost: "a pod and its own node do not reach each other, as the definition has it"}
+	case own && from.Pod == nil:
+		e.Source = m.gateway(c, to)
+		return e
+	case own:
 		return e
 	}
 	v6 := to.Address.Is6()
