@@ -55,6 +55,9 @@ func Program(ctx context.Context, changes []plan.Change, done func(plan.Change))
 
 func (a *applier) change(c plan.Change) error {
 	k := kindOf(c.Object.Key().Kind)
+	if o, ok := c.Object.(plan.Attachment); ok && c.Op != plan.Delete {
+		return observed(a.ctx, o, func() error { return k.set(a, c) })
+	}
 	if c.Op != plan.Delete {
 		return k.set(a, c)
 	}

@@ -15,7 +15,7 @@ import (
 var attachmentKind = inside[plan.Attachment]{
 	reads: readAttachments,
 	sets: func(a *applier, v *visit, o, _ plan.Attachment) error {
-		return pluginsOf(o.Namespace).Add(a.ctx, o, netnsOf(o.Into), func(device string) (int, error) {
+		mtu := func(device string) (int, error) {
 			in, err := a.visits.to(o.Into)
 			if err != nil {
 				return 0, err
@@ -25,7 +25,8 @@ var attachmentKind = inside[plan.Attachment]{
 				return 0, err
 			}
 			return l.Attrs().MTU, nil
-		})
+		}
+		return pluginsOf(o.Namespace).Add(a.ctx, o, netnsOf(o.Into), mtu)
 	},
 	removes: func(a *applier, v *visit, o plan.Attachment) error {
 		// The kernel's answer that something is gone would be taken for the plugins'.

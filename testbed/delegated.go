@@ -5,46 +5,50 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"labnet/lab/plan"
 )
 
-// What plugins have made is theirs: it is found when they have ended, as what is there and was not planned.
+// What plugins have made is theirs. It is what is there after an ADD and was not before, and is kept with the attachments of
+// the node.
 
-const delegatedName = "delegated.json"
+func delegatedFile(node string) string { return filepath.Join(attachmentsOf(node), "delegated.json") }
 
-// delegates are the namespaces in which plugins make something.
-func delegates(want *plan.State) map[string]bool {
-	in := map[string]bool{}
-	want.Each(func(o plan.Object) {
-		if a, ok := o.(plan.Attachment); ok {
-			in[a.Namespace], in[a.Into] = true, true
-		}
-	})
-	return in
-}
-
-// entrust takes what the plugins of a lab have made for theirs.
-func entrust(lab string, state, want *plan.State) error {
-	in := delegates(want)
-	if len(in) == 0 {
-		return nil
-	}
-	text, err := Kept(lab, delegatedName)
+func delegatedBy(node string) (keys []plan.Key, err error) {
+	text, err := os.ReadFile(delegatedFile(node))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
-	var keys []plan.Key
 	if err == nil {
 		err = json.Unmarshal(text, &keys)
 	}
 	if err != nil {
-		return fmt.Errorf("what the plugins of lab %s have made: %w", lab, err)
+		return nil, fmt.Errorf("what the plugins of %s have made: %w", node, err)
 	}
+	return keys, nil
+}
+
+// entrust takes what the plugins have made that a plan wants for theirs.
+func entrust(state, want *plan.State) error {
+	in := map[string]bool{} // nodes, and the pods
+	nodes := map[string]bool{}
+	want.Each(func(o plan.Object) {
+		if a, ok := o.(plan.Attachment); ok {
+			in[a.Namespace], in[a.Into], nodes[a.Namespace] = true, true, true
+		}
+	})
 	theirs := map[plan.Key]bool{}
-	for _, k := range keys {
-		if in[k.Namespace] && want.Get(k) == nil {
-			theirs[k] = true
+	for node := range nodes {
+		keys, err := delegatedBy(node)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if in[k.Namespace] && want.Get(k) == nil {
+				theirs[k] = true
+			}
 		}
 	}
 	state.Entrust(theirs)

@@ -163,4 +163,5 @@ type open struct {
 	index, other int
 	to           plan.End // what it is to be
 	confirmed    bool     // that namespace is the other's
+	near         string   // of a pair that is not wanted: the namespace of its other end, which is of the pod's node
 }

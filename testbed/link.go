@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -85,8 +86,11 @@ func (f *found) stand(v *visit, l netlink.Link, o, wanted plan.Link) {
 	case t.stand == nil || a.ParentIndex == 0:
 	case pair:
 		e := open{link: o, index: a.Index, other: a.ParentIndex, to: to}
-		if to.Namespace != "" && wanted.Makes() { // one end's word is enough
+		switch node, pod := nodeOf(v.place.Name); {
+		case to.Namespace != "" && wanted.Makes(): // one end's word is enough
 			e.confirmed = v.sees(to.Namespace, a.NetNsID)
+		case to.Namespace == "" && pod && v.sees(node, a.NetNsID):
+			e.near = node
 		}
 		f.open = append(f.open, e)
 		return
@@ -97,6 +101,14 @@ func (f *found) stand(v *visit, l netlink.Link, o, wanted plan.Link) {
 		return
 	}
 	f.add(o)
+}
+
+// nodeOf is the namespace of a pod's node.
+func nodeOf(namespace string) (node string, pod bool) {
+	if strings.Count(namespace, ".") < 2 {
+		return "", false
+	}
+	return namespace[:strings.LastIndexByte(namespace, '.')], true
 }
 
 // sees reports whether this namespace knows the other under that number.
@@ -113,13 +125,18 @@ func (v *visit) sees(namespace string, id int) bool {
 	return err == nil && got == id && id >= 0
 }
 
-// join gives links the names of those that they stand on, and joins the ends of pairs: where the plan wants them. Others stay
-// without, which the plan wants of none.
+// join gives links the names of those that they stand on, and joins the ends of pairs: where the plan wants them, or a pod hangs
+// on its node by one. Others stay without, which the plan wants of none.
 func (r *reader) join() []plan.Object {
 	ends := map[plan.End]*open{}
 	for i := range r.open {
 		e := &r.open[i]
 		ends[plan.End{Namespace: e.link.Namespace, Name: e.link.Name}] = e
+	}
+	for i := range r.open {
+		if e := &r.open[i]; e.near != "" {
+			r.pair(e)
+		}
 	}
 	var links []plan.Object
 	for i := range r.open {
@@ -136,6 +153,17 @@ func (r *reader) join() []plan.Object {
 		links = append(links, o)
 	}
 	return links
+}
+
+// pair finds the other end of a pair that nobody wants, such as a CNI plugin's.
+func (r *reader) pair(e *open) {
+	for i := range r.open {
+		if far := &r.open[i]; far.link.Namespace == e.near && far.to.Namespace == "" && far.index == e.other && far.other == e.index {
+			e.to, e.confirmed = plan.End{Namespace: far.link.Namespace, Name: far.link.Name}, true
+			far.to = plan.End{Namespace: e.link.Namespace, Name: e.link.Name}
+			return
+		}
+	}
 }
 
 func setLink(a *applier, v *visit, l, before plan.Link) error {

@@ -70,6 +70,8 @@ type labDocument struct {
 	Impaired []impairDocument  `json:"impaired"`
 	Services []serviceDocument `json:"services"`
 	Note     string            `json:"note,omitempty"`
+	// What CNI plugins have made.
+	Delegated []delegatedDocument `json:"delegated"`
 
 	Outputs map[string]json.RawMessage `json:"outputs"`
 	outputs []lab.Output               // the same, in the order of the file
@@ -165,7 +167,7 @@ func (c *command) machine(cmd *cobra.Command, labName, target string) ([]string,
 // inspect reads a running lab, or some namespaces of it. Where its record is lost or damaged, or its definition no longer valid,
 // only the drift stays unknown.
 func (c *command) inspect(ctx context.Context, name string, only []string, f plan.Features) (labDocument, error) {
-	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}, Services: []serviceDocument{}}
+	doc := labDocument{Name: name, Machines: []machineDocument{}, Agents: []agentDocument{}, Drift: []driftDocument{}, Outputs: map[string]json.RawMessage{}, Impaired: []impairDocument{}, Services: []serviceDocument{}, Delegated: []delegatedDocument{}}
 	want := &plan.State{}
 	var shared map[string]string
 	if r, err := testbed.Load(name); err != nil {
@@ -203,6 +205,7 @@ func (c *command) inspect(ctx context.Context, name string, only []string, f pla
 		return doc, err
 	}
 	doc.Machines = sharing(machines(actual), shared)
+	doc.Delegated = delegatedDocuments(actual)
 	for _, m := range doc.Machines {
 		if m.Kind == "switch" || m.Kind == "pod" {
 			continue

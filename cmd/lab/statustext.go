@@ -78,6 +78,7 @@ func (c *command) show(d labDocument, whole bool) {
 		fmt.Fprint(c.out, columns(rows, room))
 	}
 	showServices(c.out, d.Services)
+	showDelegated(c.out, d.Delegated, room, whole)
 	showOutputs(c.out, d.outputs)
 	if d.Drill {
 		fmt.Fprintln(c.out, hang("A drill is on: what has drifted is its answer, and not shown.", room, 2))

@@ -13,7 +13,7 @@ import (
 
 // Planned pictures a lab as its plan wants it.
 func Planned(p *plan.Plan) *Picture {
-	r := reader{plan: p, want: look(p.State), drift: map[plan.End][]string{}}
+	r := reader{plan: p, want: look(together(p.State, attached(p))), drift: map[plan.End][]string{}}
 	r.seen = r.want
 	return r.picture(p.Cluster.Name, p.ModeName)
 }
@@ -30,13 +30,52 @@ func Found(name, mode string, p *plan.Plan, actual *plan.State) *Picture {
 	if p == nil {
 		return Seen(name, mode, p, actual)
 	}
-	r := reader{plan: p, seen: look(actual), want: look(p.State), drift: map[plan.End][]string{}, running: true}
+	r := reader{plan: p, seen: look(actual), want: look(together(p.State, theirs(actual))), drift: map[plan.End][]string{}, running: true}
 	for _, c := range plan.Diff(actual, p.State) {
 		at := place(c.Object)
 		r.drift[at] = append(r.drift[at], c.Lines()...)
 		r.lines = append(r.lines, c.Lines()...)
 	}
 	return r.picture(name, mode)
+}
+
+// together is what is wanted, and what others see to.
+func together(want *plan.State, others []plan.Object) *plan.State {
+	if len(others) == 0 {
+		return want
+	}
+	all := &plan.State{}
+	want.Each(func(o plan.Object) { all.Add(o) })
+	all.Add(others...)
+	return all
+}
+
+// theirs is what CNI plugins have made.
+func theirs(actual *plan.State) (objects []plan.Object) {
+	actual.Each(func(o plan.Object) {
+		if actual.Entrusted(o.Key()) {
+			objects = append(objects, o)
+		}
+	})
+	return objects
+}
+
+// attached is what can be said beforehand of what plugins will make: that pods hang on their nodes, and with which addresses.
+func attached(p *plan.Plan) (objects []plan.Object) {
+	for _, n := range p.Cluster.Nodes {
+		for _, pod := range n.Pods {
+			for _, nic := range pod.NICs {
+				if p.State.Get(plan.Key{Namespace: n.Namespace, Kind: plan.KindAttachment, Name: pod.Pod.Name}) == nil {
+					continue
+				}
+				objects = append(objects, plan.Link{Namespace: pod.Namespace, Name: nic.Device, Device: plan.Veth{Peer: plan.End{Namespace: n.Namespace, Name: "CNI"}}, MTU: nic.MTU})
+				for _, a := range nic.Addresses {
+					objects = append(objects, plan.NewAddress(pod.Namespace, nic.Device, a))
+				}
+			}
+		}
+	}
+	return objects
 }
 
 // place is the device that an object belongs to; of what belongs to none the name is empty.

@@ -96,6 +96,9 @@ func Main(m *testing.M, prefix string) int {
 	if os.Geteuid() != 0 {
 		return m.Run()
 	}
+	if os.Getenv("CNI_PATH") == "" {
+		os.Setenv("CNI_PATH", PluginFolder())
+	}
 	before := Census(prefix)
 	code := m.Run()
 	after := Census(prefix)
@@ -108,6 +111,18 @@ func Main(m *testing.M, prefix string) int {
 	}
 	fmt.Printf("The tests left something behind, or touched the user's own network:\n%s", difference(before, after))
 	return 1
+}
+
+// PluginFolder is where make cni puts the real CNI plugins.
+func PluginFolder() string {
+	at, err := os.Getwd()
+	for err == nil && at != "/" {
+		if _, none := os.Stat(filepath.Join(at, "go.mod")); none == nil {
+			break
+		}
+		at = filepath.Dir(at)
+	}
+	return filepath.Join(at, "bin", "cni")
 }
 
 func difference(before, after string) string {

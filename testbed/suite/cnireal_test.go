@@ -35,7 +35,6 @@ var real = []struct{ name, settings string }{
 // TestRealPlugins: the plugins of containernetworking/plugins do in a lab what they promise.
 func TestRealPlugins(t *testing.T) {
 	f := needRoot(t)
-	t.Setenv("CNI_PATH", realPlugins(t))
 	for _, tt := range real {
 		t.Run(tt.name, func(t *testing.T) {
 			if need := plan.Feature(tt.name); tt.name == "vlan" || tt.name == "ipvlan" {
@@ -108,7 +107,6 @@ func shapes(t *testing.T, p *plan.Plan, plain bool) []string {
 // TestModesAreThePlugins: what our modes make is what the real plugin makes, link by link, address by address and route by route.
 func TestModesAreThePlugins(t *testing.T) {
 	needRoot(t)
-	t.Setenv("CNI_PATH", realPlugins(t))
 	for _, tt := range []struct {
 		name, mode, settings string
 		plain                bool

