@@ -165,13 +165,13 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var errs, refused []error
 	for _, name := range sortedNames(owners) { // while their uplinks are there, and the daemons that plugins may ask
 		if owners[name].Lab != lab || !hasAgents(owners[name].Role) {
 			continue
 		}
 		err := detach(ctx, name)
-		if errs = append(errs, err); errors.Is(err, cni.ErrTimeout) {
+		if refused = append(refused, err); errors.Is(err, cni.ErrTimeout) {
 			break
 		}
 	}
@@ -192,8 +192,19 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		errs = append(errs, removeStale(lab+"."))
 		errs = append(errs, os.RemoveAll(folder(lab)))
 	}
-	return errors.Join(errs...)
+	if all := errors.Join(errs...); all != nil {
+		return errors.Join(all, errors.Join(refused...))
+	}
+	if err := errors.Join(refused...); err != nil {
+		return undetachedError{err}
+	}
+	return nil
 }
+
+// undetachedError is that of plugins which did not take back what they had made. It is gone with the namespaces.
+type undetachedError struct{ error }
+
+func (e undetachedError) Unwrap() error { return e.error }
 
 // endAgents ends what works in a namespace, so that it goes with its name. An agent that is only just starting finds out
 // by itself.

@@ -90,7 +90,8 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 		return nil, fmt.Errorf("%w\nlab %s is half changed: \"lab up\" again completes it, \"lab down %[2]s\" removes it", err, name)
 	}
 	lock.Release()
-	if undo := Down(context.WithoutCancel(ctx), name, func(string) {}); undo != nil {
+	undo := Down(context.WithoutCancel(ctx), name, func(string) {})
+	if _, left := errors.AsType[undetachedError](undo); undo != nil && !left {
 		return nil, errors.Join(err, fmt.Errorf("removing what was built: %w; \"lab down %s\" tries again", undo, name))
 	}
 	return nil, fmt.Errorf("%w; what was built has been removed", err)

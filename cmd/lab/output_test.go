@@ -55,6 +55,7 @@ func usages(name, file, dir string) map[string]usage {
 		"lab extcap":      {args: []string{"--extcap-dlts"}, once: true},
 		"lab agent":       {silent: true, once: true},
 		"lab program":     {silent: true, once: true},
+		"lab cni":         {silent: true, once: true},
 
 		// These change a lab: see TestDrillLosesNothing.
 		"lab break": {}, "lab drill start": {}, "lab drill status": {}, "lab drill hint": {}, "lab drill check": {}, "lab drill watch": {},

@@ -164,7 +164,11 @@ func TestRootlessModes(t *testing.T) {
 	before := leftovers(t, "")
 	built := 0
 	for _, mode := range modes.All.Names() {
-		code, _, stderr := s.run("up", "three-node", "--mode", mode)
+		file := "three-node"
+		if mode == "cni" {
+			file = "cni-bridge"
+		}
+		code, _, stderr := s.run("up", file, "--mode", mode)
 		if works[mode] != "works" {
 			if code != refused || strings.Contains(stderr, "goroutine") {
 				t.Errorf("%s, which doctor does not promise: exit status %d\n%s", mode, code, stderr)
@@ -175,11 +179,11 @@ func TestRootlessModes(t *testing.T) {
 		if code != 0 || !strings.Contains(stderr, "without root") {
 			t.Fatalf("%s: exit status %d\n%s", mode, code, stderr)
 		}
-		if code, out, stderr := s.run("check", "three-node"); code != 0 {
+		if code, out, stderr := s.run("check", file); code != 0 {
 			t.Errorf("%s: exit status %d\n%s%s", mode, code, out, stderr)
 		}
-		s.must("plan", "three-node", "--mode", mode, "--exit-code")
-		if out := s.must("status", "three-node"); !strings.Contains(out, "mode "+mode) || strings.Contains(out, "Drift") {
+		s.must("plan", file, "--mode", mode, "--exit-code")
+		if out := s.must("status", file); !strings.Contains(out, "mode "+mode) || strings.Contains(out, "Drift") {
 			t.Error(out)
 		}
 	}

@@ -136,7 +136,7 @@ func Executables(c plan.CNI) (files []string, err error) {
 	var list struct {
 		Plugins []struct {
 			Type string
-			IPAM struct{ Type string }
+			IPAM json.RawMessage // what it is only its plugin can say
 		}
 	}
 	if err := json.Unmarshal(c.Conflist, &list); err != nil {
@@ -145,7 +145,9 @@ func Executables(c plan.CNI) (files []string, err error) {
 	path := Path(c.Path)
 	var missing []string
 	for _, p := range list.Plugins {
-		for _, name := range []string{p.Type, p.IPAM.Type} {
+		var ipam struct{ Type string }
+		_ = json.Unmarshal(p.IPAM, &ipam)
+		for _, name := range []string{p.Type, ipam.Type} {
 			switch file := find(name, path); {
 			case name == "" || slices.Contains(missing, name) || slices.Contains(files, file):
 			case file == "":

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"labnet/lab/plan"
-	"labnet/testbed"
 )
 
 // cniLab is three nodes whose pods are connected by plugins.
