@@ -52,3 +52,10 @@ mode "cni" {
     }]
   }
 }
+
+compare {
+  modes    = ["host-gw", "cni"]
+  paths    = ["cross-node"]
+  measures = ["tcp-rr", "lifecycle"]
+  rounds   = 10
+}

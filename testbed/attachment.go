@@ -26,11 +26,12 @@ var attachmentKind = inside[plan.Attachment]{
 			}
 			return l.Attrs().MTU, nil
 		}
-		return pluginsOf(o.Namespace).Add(a.ctx, o, netnsOf(o.Into), mtu)
+		_, err := pluginsOf(o.Namespace).Add(a.ctx, o, netnsOf(o.Into), mtu)
+		return err
 	},
 	removes: func(a *applier, v *visit, o plan.Attachment) error {
 		// The kernel's answer that something is gone would be taken for the plugins'.
-		if err := pluginsOf(o.Namespace).Del(a.ctx, o.Pod, netnsOf(o.Into)); err != nil {
+		if _, err := pluginsOf(o.Namespace).Del(a.ctx, o.Pod, netnsOf(o.Into)); err != nil {
 			return fmt.Errorf("%v", err)
 		}
 		return nil
@@ -114,7 +115,7 @@ func detach(ctx context.Context, namespace string) error {
 	node := pluginsOf(namespace)
 	all, err := node.Records()
 	for _, r := range all {
-		more := node.Del(ctx, r.Attachment.Pod, netnsOf(r.Attachment.Into))
+		_, more := node.Del(ctx, r.Attachment.Pod, netnsOf(r.Attachment.Into))
 		if err = errors.Join(err, more); errors.Is(more, cni.ErrTimeout) {
 			break
 		}

@@ -80,6 +80,7 @@ func becomePlugin(namespace, own, plugin string) error {
 			return fmt.Errorf("its own %s: %w", path, err)
 		}
 	}
+	unix.CloseOnExec(cni.Begun)
 	return fmt.Errorf("%s: %w", plugin, unix.Exec(plugin, []string{plugin}, os.Environ()))
 }
 

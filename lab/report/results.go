@@ -211,7 +211,7 @@ type Endpoints struct {
 }
 
 // Sample is one number of one measurement. One measurement gives several: its metrics share everything but Metric, Value
-// and Unit. What is no traffic (build, objects, memory, convergence, first-packet) has samples too, on the path "-" or on
+// and Unit. What is no traffic (build, objects, memory, convergence, first-packet, cni-add, cni-del) has samples too, on the path "-" or on
 // the one that it is about.
 //
 // What metrics there are beside a measurement's first, which way they are better and which of them it was made for stands in

@@ -33,7 +33,6 @@ type Record struct {
 	Attachment plan.Attachment `json:"attachment"`
 	Done       bool            `json:"done"`
 	plan.Attached
-	Milliseconds float64 `json:"milliseconds"` // that ADD took
 }
 
 const recorded = ".attachment.json"
@@ -178,26 +177,26 @@ func find(name string, path []string) string {
 	return ""
 }
 
-// Add attaches a pod; mtu is asked for that of its interface once it is there. What a failed ADD has made is taken back.
-func (n Node) Add(ctx context.Context, a plan.Attachment, netns string, mtu func(device string) (int, error)) error {
+// Add attaches a pod, and says for how long its plugins have worked; mtu is asked for that of its interface once it is there.
+// What a failed ADD has made is taken back.
+func (n Node) Add(ctx context.Context, a plan.Attachment, netns string, mtu func(device string) (int, error)) (time.Duration, error) {
 	if err := os.MkdirAll(n.Folder, 0o755); err != nil {
-		return err
+		return 0, err
 	}
 	c, err := n.call(a, netns)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	others, err := n.Records()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r := Record{Attachment: a}
 	if err := n.save(r); err != nil { // so that a later command ends what this one may not come to
-		return err
+		return 0, err
 	}
-	start := time.Now()
 	result, err := c.lib.AddNetworkList(ctx, c.list, c.rt)
-	r.Milliseconds = float64(time.Since(start).Microseconds()) / 1000
+	worked := c.each.worked
 	if err = c.each.explain("ADD", err); err == nil {
 		r.Addresses, r.Gateways, err = c.addresses(result, others)
 	}
@@ -208,12 +207,12 @@ func (n Node) Add(ctx context.Context, a plan.Attachment, netns string, mtu func
 	}
 	if err == nil {
 		r.Done = true
-		return n.save(r)
+		return worked, n.save(r)
 	}
 	if undo := n.del(context.WithoutCancel(ctx), c); undo != nil {
 		err = fmt.Errorf("%w; taking it back failed too: %w", err, undo)
 	}
-	return err
+	return worked, err
 }
 
 // addresses are those of the result and their gateways, one for each of the node's blocks.
@@ -269,11 +268,12 @@ func prefixes(all []netip.Prefix) string {
 	return strings.Join(text, ", ")
 }
 
-// Del detaches a pod, as it was attached. netns is empty where its namespace is gone.
-func (n Node) Del(ctx context.Context, pod, netns string) error {
+// Del detaches a pod as it was attached, and says for how long its plugins have worked. netns is empty where its namespace is
+// gone.
+func (n Node) Del(ctx context.Context, pod, netns string) (time.Duration, error) {
 	all, err := n.Records()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, r := range all {
 		if r.Attachment.Pod != pod {
@@ -281,11 +281,12 @@ func (n Node) Del(ctx context.Context, pod, netns string) error {
 		}
 		c, err := n.call(r.Attachment, netns)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		return n.del(ctx, c)
+		err = n.del(ctx, c)
+		return c.each.worked, err
 	}
-	return nil
+	return 0, nil
 }
 
 func (n Node) del(ctx context.Context, c *call) error {

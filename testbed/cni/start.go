@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,18 +20,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Start prepares a plugin to run in a node.
+// Start prepares a plugin to run in a node. Its process has [Begun] open until it becomes the plugin.
 type Start func(plugin string) (*exec.Cmd, error)
+
+// Begun is the file that a process closes by becoming the plugin.
+const Begun = 3
 
 // starter starts plugins for libcni.
 type starter struct {
 	version.PluginDecoder
 	start   Start
 	timeout time.Duration
-	title   string // of the pod
-	last    string // the plugin that was started last
-	stderr  string // what it said there
-	why     error  // why it has no answer
+	title   string        // of the pod
+	last    string        // the plugin that was started last
+	stderr  string        // what it said there
+	why     error         // why it has no answer
+	worked  time.Duration // all of them, from when each had been started in its node
 }
 
 // ErrTimeout says that a plugin has been ended because it did not end by itself.
@@ -62,9 +67,20 @@ func (s *starter) ExecPlugin(ctx context.Context, path string, config []byte, en
 	}
 	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	cmd.WaitDelay = time.Second
-	if err = cmd.Start(); err == nil {
+	begins, begun, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer begins.Close()
+	cmd.ExtraFiles = []*os.File{begun}
+	err = cmd.Start()
+	begun.Close()
+	if err == nil {
 		stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+		_, _ = begins.Read(make([]byte, 1))
+		from := time.Now()
 		err = cmd.Wait()
+		s.worked += time.Since(from)
 		stop()
 	}
 	s.stderr = strings.TrimSpace(said.String())

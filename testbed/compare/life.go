@@ -114,18 +114,15 @@ func (r *run) live(ctx context.Context, s *subject, round int) (got []report.Sam
 		memory += m
 	}
 	add("-", "memory", "processes", "per=node", float64(memory)/(1<<20), "MiB")
-	all := routes(p.Cluster)
-	if all.missing(crossNode, p) != "" {
-		return got, nil
+	if all := routes(p.Cluster); all.missing(crossNode, p) == "" {
+		first, back, err := r.outage(ctx, p, all[crossNode])
+		if err != nil {
+			return got, err
+		}
+		add(crossNode, "first-packet", "time", "", micros(first), "µs")
+		add(crossNode, "convergence", "time", "cable-out="+unplugged.String(), float64(back.Microseconds())/1e3, "ms")
 	}
-	way := all[crossNode]
-	first, back, err := r.outage(ctx, p, way)
-	if err != nil {
-		return got, err
-	}
-	add(crossNode, "first-packet", "time", "", micros(first), "µs")
-	add(crossNode, "convergence", "time", "cable-out="+unplugged.String(), float64(back.Microseconds())/1e3, "ms")
-	return got, nil
+	return got, attachments(ctx, p, func(measure, metric, params string, ms float64) { add("-", measure, metric, params, ms, "ms") })
 }
 
 // growth counts once for each mode what a node more costs the others: it builds the lab with a node less.
