@@ -109,6 +109,11 @@ func TestWrongPlugins(t *testing.T) {
 		good + "\ncapabilities = 5":                                      "must be an object",
 		good + "\ntimeout = \"soon\"":                                    "not a time from",
 		good + "\nexpect {\n  encap = \"vxlann\"\n}":                     "Did you mean \"vxlan\"?",
+		good + "\nexpect {\n  encap = \"vxlan\"\n}":                      "has a \"vni\"",
+		good + "\nexpect {\n  encap = \"vlan\"\n}":                       "has a \"vlan\"",
+		good + "\nexpect {\n  vni = 1\n}":                                "belongs to encap = \"vxlan\"",
+		good + "\nexpect {\n  encap = \"vxlan\"\n  vni = 16777216\n}":    "not from 0 to 16777215",
+		good + "\nexpect {\n  encap = \"vlan\"\n  vlan = 4095\n}":        "not from 1 to 4094",
 	} {
 		l, _, diags := lab.Load("x.hcl", []byte(plugged(settings)), lab.Inputs{})
 		if !diags.HasErrors() {

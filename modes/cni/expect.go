@@ -17,28 +17,47 @@ import (
 type promise struct {
 	Encap      string    `hcl:"encap,optional"`
 	EncapAt    hcl.Range `hcl:"encap,attr_value_range"`
-	VNI        int       `hcl:"vni,optional"`
-	Port       int       `hcl:"port,optional"`
-	VLAN       int       `hcl:"vlan,optional"`
+	VNI        *int      `hcl:"vni,optional"`
+	VNIAt      hcl.Range `hcl:"vni,attr_value_range"`
+	Port       *int      `hcl:"port,optional"`
+	PortAt     hcl.Range `hcl:"port,attr_value_range"`
+	VLAN       *int      `hcl:"vlan,optional"`
+	VLANAt     hcl.Range `hcl:"vlan,attr_value_range"`
 	Masquerade bool      `hcl:"masquerade,optional"` // what leaves a node has the node's address
 	OwnNode    *bool     `hcl:"own_node,optional"`   // a pod and its own node reach each other
 	Nodes      *bool     `hcl:"nodes,optional"`      // pods and nodes reach each other at all
 }
 
-func (p *promise) check() hcl.Diagnostics {
-	switch p.Encap {
-	case "", "none", "ipip", "vlan":
-	case "vxlan":
-		if p.Port == 0 {
-			p.Port = 4789 // RFC 7348
-		}
-	default:
-		return hcl.Diagnostics{{
-			Severity: hcl.DiagError, Summary: "Unknown encapsulation", Subject: &p.EncapAt,
-			Detail: fmt.Sprintf("There is no encapsulation %q.%s", p.Encap, lab.Suggest(p.Encap, []string{"none", "vxlan", "ipip", "vlan"}, "There are")),
-		}}
+func (p *promise) check() (diags hcl.Diagnostics) {
+	wrong := func(at hcl.Range, summary, detail string, args ...any) {
+		diags = append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: &at})
 	}
-	return nil
+	switch p.Encap {
+	case "", "none", "ipip", "vlan", "vxlan":
+	default:
+		wrong(p.EncapAt, "Unknown encapsulation", "There is no encapsulation %q.%s", p.Encap, lab.Suggest(p.Encap, []string{"none", "vxlan", "ipip", "vlan"}, "There are"))
+		return diags
+	}
+	for _, s := range []struct {
+		name, of    string
+		value       *int
+		at          hcl.Range
+		least, most int
+	}{
+		{"vni", "vxlan", p.VNI, p.VNIAt, 0, 1<<24 - 1},
+		{"port", "vxlan", p.Port, p.PortAt, 1, 65535},
+		{"vlan", "vlan", p.VLAN, p.VLANAt, 1, 4094},
+	} {
+		switch {
+		case s.value == nil && s.of == p.Encap && s.name != "port":
+			wrong(p.EncapAt, "Missing attribute", "What is encapsulated as %s has a %q, which this block does not say. Add:\n\n  %[2]s = 1", s.of, s.name)
+		case s.value != nil && s.of != p.Encap:
+			wrong(s.at, "Unused attribute", "%q belongs to encap = %q. Add that, or remove it.", s.name, s.of)
+		case s.value != nil && (*s.value < s.least || *s.value > s.most):
+			wrong(s.at, "Invalid "+s.name, "%d is not from %d to %d.", *s.value, s.least, s.most)
+		}
+	}
+	return diags
 }
 
 // encap is what packets look like between two nodes.
@@ -48,9 +67,13 @@ func (m Mode) encap(from, to netip.Addr) plan.Encap {
 	}
 	switch p := m.set.Expect; p.Encap {
 	case "vxlan":
-		return plan.Encap{Type: "vxlan", Overhead: vxlan.Overhead(from.Is6()), VNI: p.VNI, Port: p.Port, Src: from, Dst: to}
+		port := 4789 // RFC 7348
+		if p.Port != nil {
+			port = *p.Port
+		}
+		return plan.Encap{Type: "vxlan", Overhead: vxlan.Overhead(from.Is6()), VNI: *p.VNI, Port: port, Src: from, Dst: to}
 	case "vlan":
-		return plan.Encap{Type: "vlan", VLAN: p.VLAN}
+		return plan.Encap{Type: "vlan", VLAN: *p.VLAN}
 	case "ipip":
 		return plan.Encap{Type: "ipip", Overhead: ipip.Overhead, Src: from, Dst: to}
 	}
