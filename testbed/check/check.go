@@ -83,6 +83,11 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
+	said, err := r.plugins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	checks = append(checks, said...)
 	report := &Report{
 		Schema: schema, Lab: p.Cluster.Name, Mode: p.ModeName, OK: true,
 		Pairs: len(pairs), TotalPairs: total, Sampled: len(pairs) < total, Checks: checks, Culprits: culprits,

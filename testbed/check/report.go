@@ -91,14 +91,16 @@ const (
 	Serve = "serve" // what "serve" promises: lab's responder answers, and sees the promised client
 	Ready = "ready" // programs run, and can be reached where "ready" says
 
+	Plugin = "plugin" // what CNI plugins say of a pod, or a node, when they are asked
+
 	Service = "service" // those who are behind it answer, or the client is refused
 	Client  = "client"  // they see the promised client
 	Balance = "balance" // each of them is given as many connections as the others, but for chance
 )
 
-// Names lists the checks: those of a pair, those of what runs in machines and pods, and those of a client and an address of a
+// Names lists the checks: those of a pair, what CNI plugins say, those of what runs in machines and pods, and those of a client and an address of a
 // service.
-var Names = []string{Reach, Source, MTU, Wire, Serve, Ready, Service, Client, Balance}
+var Names = []string{Reach, Source, MTU, Wire, Plugin, Serve, Ready, Service, Client, Balance}
 
 var about = map[string]string{
 	Reach:  "packets and answers arrive",
@@ -108,6 +110,8 @@ var about = map[string]string{
 
 	Serve: "what serves answers from elsewhere, and sees the promised client",
 	Ready: "programs run, and listen where they say that they are ready",
+
+	Plugin: "CNI plugins find their pods as they made them (CHECK), and are ready (STATUS)",
 
 	Service: "all that are behind a service answer; nobody behind it: refused",
 	Client:  "they see the promised client",

@@ -112,9 +112,11 @@ func (n Node) call(a plan.Attachment, netns string) (*call, error) {
 }
 
 // title is how a person names the pod: node1/p1.
-func title(a plan.Attachment) string {
-	_, machine, _ := strings.Cut(a.Namespace, ".")
-	return machine + "/" + a.Pod
+func title(a plan.Attachment) string { return machine(a) + "/" + a.Pod }
+
+func machine(a plan.Attachment) string {
+	_, name, _ := strings.Cut(a.Namespace, ".")
+	return name
 }
 
 // Path are the folders in which plugins are looked for: those of the definition, or else those where they usually are, and
@@ -294,23 +296,4 @@ func (n Node) del(ctx context.Context, c *call) error {
 		return err
 	}
 	return os.Remove(n.path(c.of.Pod))
-}
-
-// Check asks the plugins whether an attachment is as they made it. Plugins from before 0.4 of the specification cannot be asked.
-func (n Node) Check(ctx context.Context, r Record, netns string) error {
-	if !r.Done {
-		return errors.New("ADD was not completed")
-	}
-	c, err := n.call(r.Attachment, netns)
-	if err != nil {
-		return err
-	}
-	if old(c.list.CNIVersion) {
-		return nil
-	}
-	return c.each.explain("CHECK", c.lib.CheckNetworkList(ctx, c.list, c.rt))
-}
-
-func old(version string) bool {
-	return slices.Contains([]string{"0.1.0", "0.2.0", "0.3.0", "0.3.1"}, version)
 }

@@ -15,7 +15,7 @@ import (
 
 // conflist is one of plugins, as settings of the mode.
 func conflist(settings string, plugins ...string) string {
-	return fmt.Sprintf("  conflist = {\n    name = \"pods\"\n    cniVersion = \"1.0.0\"\n    plugins = [\n%s\n    ]\n  }\n  %s\n", strings.Join(plugins, ",\n"), settings)
+	return fmt.Sprintf("  conflist = {\n    name = \"pods\"\n    cniVersion = \"1.1.0\"\n    plugins = [\n%s\n    ]\n  }\n  %s\n", strings.Join(plugins, ",\n"), settings)
 }
 
 const (
