@@ -70,19 +70,25 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 	return modes
 }
 
-// PerNode is the setting of a mode that is evaluated once for each node, which it calls node; NodeNames are what that has.
-const PerNode = "conflist"
+// Each are the settings of modes that are evaluated for each node, or each pod, and what their expressions have of those.
+var Each = map[string]map[string][]string{
+	"conflist":     {"node": nodeNames},
+	"capabilities": {"node": nodeNames, "pod": {"index", "name"}},
+}
 
-var NodeNames = []string{"address", "index", "mtu", "name", "pod_cidr", "pod_cidrs"}
+var nodeNames = []string{"address", "index", "mtu", "name", "pod_cidr", "pod_cidrs"}
 
 // evaluates reports the settings whose expressions are wrong, so that those of a mode that is not asked for are not found
 // wrong only when it is.
 func (l *loader) evaluates(body *hclsyntax.Body) {
 	f := l.fields(file.blocks["mode"], body, l.eval)
 	for _, a := range attributes(body) {
-		if a.Name == PerNode {
+		if of := Each[a.Name]; of != nil {
 			f.ctx = l.eval.NewChild()
-			f.ctx.Variables = map[string]cty.Value{"node": cty.DynamicVal}
+			f.ctx.Variables = map[string]cty.Value{}
+			for name := range of {
+				f.ctx.Variables[name] = cty.DynamicVal
+			}
 		}
 		f.value(a)
 		f.ctx = l.eval

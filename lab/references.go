@@ -17,7 +17,7 @@ type scope struct {
 	declared          map[string]bool // "var.pods", "local.base"
 	count, each       bool
 	iterators         []string                  // of the dynamic blocks around
-	node              bool                      // the attribute is evaluated for each node
+	own               map[string][]string       // what the attribute is evaluated for each of, and its names
 	blocks            map[string]map[string]int // how many blocks there are of a kind and label; for outputs only
 	noLocals          string                    // why locals may not be referred to; empty: they may
 	constant          string                    // why nothing may be referred to; empty: it may
@@ -72,7 +72,9 @@ func (l *loader) bodyReferences(body *hclsyntax.Body, s scope, typ string) {
 		if a.Name == "count" || a.Name == "for_each" {
 			in = s
 		}
-		in.node = typ == "mode" && a.Name == PerNode
+		if typ == "mode" {
+			in.own = Each[a.Name]
+		}
 		if typ == "variable" && a.Name == "type" {
 			continue
 		}
@@ -145,9 +147,9 @@ func (s scope) check(t hcl.Traversal) *hcl.Diagnostic {
 		}
 		return nil
 	}
-	if root == "node" && s.node {
-		if len(t) > 1 && !slices.Contains(NodeNames, name) {
-			return wrong("Unknown name", "A node has no %q here.%s", name, Suggest(name, NodeNames, "It has"))
+	if names := s.own[root]; names != nil {
+		if len(t) > 1 && !slices.Contains(names, name) {
+			return wrong("Unknown name", "A %s has no %q here.%s", root, name, Suggest(name, names, "It has"))
 		}
 		return nil
 	}

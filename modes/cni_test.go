@@ -101,6 +101,8 @@ func TestWrongPlugins(t *testing.T) {
 		`conflist = { name = "x", plugins = [{ type = "a" }] }`:          `no "cniVersion"`,
 		`conflist = { cniVersion = "1.0.0", plugins = [{ type = "" }] }`: `cannot be its "name"`,
 		fmt.Sprintf(list, "a/b"):                                         `no "type"`,
+		good + "\ncapabilities = { x = pod.address }":                    "A pod has no \"address\" here",
+		good + "\nargs = { X = pod.name }":                               "pod",
 		`conflist = node.nme`:                                            "Did you mean \"name\"?",
 		good + "\npath = [\"bin\"]":                                      "not the whole path",
 		good + "\npath = [node.name]":                                    "Only outputs can refer to a node",

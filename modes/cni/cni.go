@@ -54,8 +54,7 @@ type settings struct {
 	RoutesAt     hcl.Range         `hcl:"routes,attr_value_range"`
 	Args         map[string]string `hcl:"args,optional"`
 	ArgsAt       hcl.Range         `hcl:"args,attr_value_range"`
-	Capabilities cty.Value         `hcl:"capabilities,optional"`
-	CapsAt       hcl.Range         `hcl:"capabilities,attr_value_range"`
+	Capabilities *hcl.Attribute    `hcl:"capabilities,optional"`
 	Timeout      string            `hcl:"timeout,optional"`
 	TimeoutAt    hcl.Range         `hcl:"timeout,attr_value_range"`
 	Expect       *promise          `hcl:"expect,block"`
@@ -87,9 +86,6 @@ func (Mode) Decode(body hcl.Body, ctx *hcl.EvalContext) (plan.Mode, hcl.Diagnost
 		if !argument.MatchString(name) || strings.ContainsAny(value, ";\x00") {
 			wrong(m.set.ArgsAt, "Invalid argument", "%s=%s cannot be an argument: a name has letters, digits and \"_\", and a value no \";\".", name, value)
 		}
-	}
-	if v := m.set.Capabilities; v != cty.NilVal && !v.IsNull() && !v.Type().IsObjectType() && !v.Type().IsMapType() {
-		wrong(m.set.CapsAt, "Wrong type", "\"capabilities\" must be an object with what runtimes hand over, like { bandwidth = { … } }.")
 	}
 	if m.set.Timeout != "" {
 		d, err := time.ParseDuration(m.set.Timeout)
@@ -131,9 +127,13 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 		if diags = append(diags, more...); more.HasErrors() {
 			return diags
 		}
-		for _, p := range n.NICs {
+		for i, p := range n.NICs {
+			handed, more := m.capabilities(c, n, p, i)
+			if diags = append(diags, more...); more.HasErrors() {
+				return diags
+			}
 			s.Add(plan.Attachment{
-				Namespace: n.Namespace, Pod: p.Pod.Pod.Name, Into: p.Namespace, On: n.Uplink().Name, Config: plan.Config(m.call(n, p, list)),
+				Namespace: n.Namespace, Pod: p.Pod.Pod.Name, Into: p.Namespace, On: n.Uplink().Name, Config: plan.Config(m.call(n, p, list, handed)),
 			})
 		}
 		if m.set.Routes == routesHostGW {
@@ -144,7 +144,7 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 }
 
 // call is how the plugins are called for a pod.
-func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage) plan.CNI {
+func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage, handed map[string]cty.Value) plan.CNI {
 	config := plan.CNI{
 		Device: p.Device, Conflist: list, Path: m.set.Path, Within: n.PodCIDRs, Timeout: m.timeout.String(), Args: map[string]string{}, Capabilities: map[string]any{},
 	}
@@ -164,7 +164,7 @@ func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage) plan.CNI {
 		}
 		config.Capabilities["ips"], config.Args["IP"] = asked, strings.Join(plain, ",")
 	}
-	for name, v := range m.capabilities() {
+	for name, v := range handed {
 		config.Capabilities[name] = ctyjson.SimpleJSONValue{Value: v}
 	}
 	for name, value := range m.set.Args {
@@ -173,11 +173,28 @@ func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage) plan.CNI {
 	return config
 }
 
-func (m Mode) capabilities() map[string]cty.Value {
-	if v := m.set.Capabilities; v != cty.NilVal && !v.IsNull() {
-		return v.AsValueMap()
+// capabilities evaluates what a runtime hands over for a pod.
+func (m Mode) capabilities(c *plan.Net, n *plan.Member, p *plan.NIC, index int) (map[string]cty.Value, hcl.Diagnostics) {
+	if m.set.Capabilities == nil {
+		return nil, nil
 	}
-	return nil
+	ctx := m.ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{"node": m.node(c, n), "pod": cty.ObjectVal(map[string]cty.Value{
+		"name": cty.StringVal(p.Pod.Pod.Name), "index": cty.NumberIntVal(int64(index)),
+	})}
+	v, diags := m.set.Capabilities.Expr.Value(ctx)
+	switch {
+	case diags.HasErrors():
+		return nil, diags
+	case v.IsNull():
+		return nil, nil
+	case !v.IsWhollyKnown() || !v.Type().IsObjectType() && !v.Type().IsMapType():
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Wrong type", Subject: m.set.Capabilities.Expr.Range().Ptr(),
+			Detail: "\"capabilities\" must be an object with what runtimes hand over, like { bandwidth = { … } }.",
+		}}
+	}
+	return v.AsValueMap(), nil
 }
 
 // conflist evaluates the configuration for a node.
