@@ -258,7 +258,7 @@ func (r *Report) culprits(w io.Writer, columns int, color, dual bool) {
 
 // Failures writes every failure in full.
 func (r *Report) Failures(w io.Writer, columns int, color bool) {
-	dual := slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Family != r.Checks[0].Family })
+	dual := slices.ContainsFunc(r.Checks, func(c Check) bool { return c.Family != "" && c.Family != r.Checks[0].Family })
 	for _, c := range r.Checks {
 		if !c.OK {
 			c.full(w, columns, color, dual)
@@ -269,7 +269,7 @@ func (r *Report) Failures(w io.Writer, columns int, color bool) {
 // name is a failed check in a line.
 func (c Check) name(dual bool) string {
 	family := ""
-	if dual {
+	if dual && c.Family != "" {
 		family = " over " + strings.Replace(c.Family, "ip", "IP", 1)
 	}
 	return fmt.Sprintf("%s: %s → %s%s", c.Name, c.From, c.To, family)
