@@ -83,6 +83,9 @@ func Attached(want *plan.State) (map[plan.Key]plan.Attached, error) {
 	return attached, nil
 }
 
+// UsualPlugins says how to get the usual CNI plugins, where they are missing.
+func UsualPlugins() (remedy string) { return cni.Usual() }
+
 // Plugins are the executables that a plan needs; it is an error where one is missing.
 func Plugins(s *plan.State) ([]string, error) {
 	files := map[string]bool{}

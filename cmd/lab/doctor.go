@@ -65,6 +65,9 @@ forbids them.`,
 				d := modeDocument{Mode: m.Name, State: unknown, Missing: []string{}, Remedy: remedy}
 				if mute == "" {
 					d.judge(append([]plan.Need{{Feature: plan.FeatureBridge}, {Feature: plan.FeatureVeth}}, set.Needs(&plan.Net{Cluster: &plan.Cluster{Lab: &lab.Lab{}}, Def: &lab.Network{}})...), f)
+					if m.Name == "cni" && d.OK {
+						d.Remedy = testbed.UsualPlugins()
+					}
 				}
 				list = append(list, d)
 			}

@@ -169,6 +169,15 @@ func Executables(c plan.CNI) (files []string, err error) {
 		what, strings.Join(missing, ", "), strings.Join(path, ", "))
 }
 
+// Usual says where the usual plugins come from, where there are none.
+func Usual() (remedy string) {
+	path := Path(nil)
+	if find("bridge", path) != "" {
+		return ""
+	}
+	return fmt.Sprintf("It works with plugins of yours. The usual ones are in none of %s: build them with \"make cni\", or install them (Debian: containernetworking-plugins).", strings.Join(path, ", "))
+}
+
 func find(name string, path []string) string {
 	for _, folder := range path {
 		file := filepath.Join(folder, name)
