@@ -25,6 +25,8 @@ type Fault struct {
 	Modes []string
 	Lab   string // a shipped lab in which it can be had; empty: three-node
 	Red   string // the check that fails: reach, source, mtu, wire, serve, ready, service
+	// Besides are checks that may fail with it.
+	Besides []string
 	// Story is what a user would report. {machine}, {other} and {device} are filled in, here and below.
 	Story string
 	// Layer is the second hint: what to look at. The first is the machine, and the third the command.

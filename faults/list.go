@@ -4,11 +4,11 @@ package faults
 var All = []*Fault{
 	forwardingOff, routeMissing, podGatewayMissing, bridgeAddress, offBridge, renumbered, podMTULow,
 	fdbMissing, neighbourMissing, vlanWrong, nodeGatewayMissing, hostGatewayMissing, serviceMissing,
-	portOther, crashed,
+	portOther, crashed, targetWrong,
 
 	hopAbsent, blackholeLeft, podRouteMissing, ruleMissing, arpStuck, podARPStuck, forwardingOff6, routerRouteMissing,
 	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing, hairpinOff,
-	loOnly,
+	loOnly, endpointGone,
 
-	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses,
+	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses, keptLocal,
 }

@@ -1,8 +1,12 @@
 package faults
 
 import (
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
+	"labnet/lab"
 	"labnet/lab/plan"
 )
 
@@ -75,4 +79,116 @@ var hairpinOff = &Fault{
 		}
 		return all
 	},
+}
+
+var endpointGone = &Fault{
+	Name: "endpoint-gone", Level: 2, Modes: translated, Red: "service", Lab: "services",
+	About:       "a node still sends to a pod that has gone",
+	Teach:       "a proxy knows endpoints by what it was told: one that is gone is chosen until it hears of that",
+	Story:       "From {machine} and its pods a service answers only now and then. Whoever asks from another node is answered each time.",
+	Layer:       "The rules of {machine} choose one of several addresses. Does somebody have each of them?",
+	Explanation: "One of the endpoints to which {machine} sent what is for the service was the address of a pod that did not exist any more. Nobody answers there, and nothing refuses.",
+	strikes: func(s *scene) []Strike {
+		return s.misheard(func(n *plan.Node, svc *lab.Service) (strike Strike, ok bool) {
+			at := slices.IndexFunc(svc.Endpoints, func(b lab.Backend) bool { return b.Pod != "" })
+			if at < 0 || len(svc.Endpoints) < 2 {
+				return strike, false
+			}
+			gone := s.unused(svc.Endpoints[at])
+			svc.Endpoints[at] = lab.Backend{Address: gone}
+			return Strike{Look: s.translations(), Shows: gone.String()}, gone.IsValid()
+		})
+	},
+}
+
+var targetWrong = &Fault{
+	Name: "target-port-wrong", Level: 1, Modes: translated, Red: "service", Lab: "services",
+	About:       "a node translates to a port where nobody listens",
+	Teach:       "a service has a port, and its pods have another: what is refused there is refused by the pod",
+	Story:       "From {machine} and its pods a service refuses each connection at once. Its pods are well, and other nodes are answered.",
+	Layer:       "To which port of the pods does {machine} translate the service's? Where do the pods listen?",
+	Explanation: "The proxy of {machine} had another target port for the service than the one at which its pods listen.",
+	strikes: func(s *scene) []Strike {
+		return s.misheard(func(n *plan.Node, svc *lab.Service) (Strike, bool) {
+			port := *svc.Ports[0]
+			port.Target++
+			svc.Ports[0] = &port
+			return Strike{Look: s.translations(), Shows: strconv.Itoa(port.Target)}, len(svc.Endpoints) > 0 && port.Target < 1<<16
+		})
+	},
+}
+
+var keptLocal = &Fault{
+	Name: "external-local", Level: 3, Modes: translated, Red: "service", Besides: []string{"client", "balance"}, Lab: "services",
+	About:       "a node keeps what comes from outside for pods of its own, and has none",
+	Teach:       "with externalTrafficPolicy Local a node without a pod of the service drops what comes to its node port: by design, and without a word",
+	Story:       "From outside the node port of a service is dead at {machine}, and alive at all others. Nothing is refused: there is no answer at all.",
+	Layer:       "What {machine} itself sends to that port is answered. Which chain do packets from outside go through, and how does it end?",
+	Explanation: "The proxy of {machine} had heard that the service has external_traffic = \"Local\" and that its pod on {machine} was gone. It then drops what comes from outside, so that the source stays visible where there is a pod.",
+	strikes: func(s *scene) []Strike {
+		return s.misheard(func(n *plan.Node, svc *lab.Service) (Strike, bool) {
+			mine := func(b lab.Backend) bool { return b.Node == n.Name }
+			if !svc.Outside() || svc.Traffic.ExternalLocal || !slices.ContainsFunc(svc.Endpoints, mine) {
+				return Strike{}, false
+			}
+			svc.Traffic.ExternalLocal = true
+			svc.Endpoints = slices.DeleteFunc(svc.Endpoints, mine)
+			strike := Strike{Look: "nft list map ip kube-proxy no-endpoint-nodeports", Shows: strconv.Itoa(svc.Ports[0].NodePort) + " comment"}
+			if s.Proxy == "iptables" {
+				strike.Look, strike.Shows = "iptables -S KUBE-EXTERNAL-SERVICES", "has no local endpoints"
+			}
+			return strike, len(svc.Endpoints) > 0 && svc.Ports[0].NodePort != 0
+		})
+	},
+}
+
+// misheard are the strikes in which a node's proxy knows a service otherwise. hear changes a copy of it.
+func (s *scene) misheard(hear func(*plan.Node, *lab.Service) (Strike, bool)) (all []Strike) {
+	if s.Cluster.Lab.Services == nil || s.Proxy == "ipvs" {
+		return nil
+	}
+	for _, n := range s.carriers() {
+		for i, svc := range s.Cluster.Lab.Services.All {
+			if svc.Type == lab.Headless || svc.Ports[0].Protocol != "tcp" {
+				continue
+			}
+			heard := *svc
+			heard.Endpoints, heard.Ports = slices.Clone(svc.Endpoints), slices.Clone(svc.Ports)
+			strike, ok := hear(n, &heard)
+			if !ok {
+				continue
+			}
+			services := slices.Clone(s.Cluster.Lab.Services.All)
+			services[i] = &heard
+			strike.Machine, strike.Device = n.Name, svc.Name
+			strike.put, strike.remove = s.Knowing(n, services...)
+			all = append(all, strike)
+		}
+	}
+	return all
+}
+
+// translations is the command that shows where a node sends what is for services.
+func (s *scene) translations() string {
+	if s.Proxy == "iptables" {
+		return "iptables -t nat -S"
+	}
+	return "nft list table ip kube-proxy"
+}
+
+// unused is an address that a pod could have where another is, and none has.
+func (s *scene) unused(b lab.Backend) netip.Addr {
+	for _, n := range s.Cluster.Nodes {
+		for _, block := range n.PodCIDRs() {
+			if n.Name != b.Node || !block.Addr().Is4() {
+				continue
+			}
+			for a := plan.Last(block).Prev(); block.Contains(a); a = a.Prev() {
+				if s.podWith(a) == nil {
+					return a
+				}
+			}
+		}
+	}
+	return netip.Addr{}
 }

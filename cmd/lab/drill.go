@@ -350,7 +350,19 @@ func (c *command) drillReveal() *cobra.Command {
 			return err
 		}
 		solution := []string{}
-		for _, ch := range plan.Diff(faults.On(p.State, strikes...), p.State) {
+		broken := faults.On(p.State, strikes...)
+		actual, err := testbed.Read(cmd.Context(), name, broken)
+		if err != nil {
+			return err
+		}
+		actual.Each(func(o plan.Object) { // rules are changed by what the kernel calls them
+			is, rule := o.(plan.ChainRule)
+			if r, ok := broken.Get(o.Key()).(plan.ChainRule); rule && ok {
+				r.Handle = is.Handle
+				broken.Replace(r)
+			}
+		})
+		for _, ch := range plan.Diff(broken, p.State) {
 			solution = append(solution, ch.Lines()...)
 		}
 		var explained []string

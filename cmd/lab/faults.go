@@ -229,8 +229,11 @@ func (c *command) strike(ctx context.Context, p *plan.Plan, strikes []faults.Str
 	if err := keep(nil); err != nil {
 		return nil, err
 	}
-	changes := plan.Diff(p.State, faults.On(p.State, strikes...))
-	if err := testbed.Apply(ctx, changes, func(plan.Change) {}); err != nil {
+	actual, err := testbed.Read(ctx, name, p.State) // rules are changed by what the kernel calls them
+	if err != nil {
+		return nil, err
+	}
+	if err := testbed.Apply(ctx, plan.Diff(actual, faults.On(p.State, strikes...)), func(plan.Change) {}); err != nil {
 		return nil, fmt.Errorf("%w\n\"lab up\" mends lab %s", err, name)
 	}
 	pending, err := pendingOf(ctx, p)

@@ -58,8 +58,16 @@ func TestTraceToService(t *testing.T) {
 	if code, text, _ := labRun(t, "trace", "-l", name, "master/p2", "nobody"); code != answer || !strings.Contains(text, "ip kube-proxy") {
 		t.Errorf("to a service without endpoints: exit status %d\n%s", code, text)
 	}
-	if code, text, _ := labRun(t, "trace", "-l", name, "master/p2", "dns:dns"); code != answer || !strings.Contains(strings.Join(strings.Fields(text), " "), "udp to port 53, 60 bytes arrived") {
-		t.Errorf("of udp: exit status %d\n%s", code, text)
+	for _, backend := range []string{"tracepoint", "packet"} { // a program answers, which knows nothing of marks
+		for _, from := range []string{"master/p2", "laptop"} { // and whose answer is translated back, the laptop's after masquerading
+			text := must(t, "trace", "-l", name, from, "dns:dns", "-v", "--backend", backend)
+			flat := strings.Join(strings.Fields(text), " ")
+			for _, want := range []string{"udp to port 53, 60 bytes arrived", "the answer came back", "becomes 10.43.0.10"} {
+				if !strings.Contains(flat, want) {
+					t.Errorf("%s, from %s: it does not say %q:\n%s", backend, from, want, text)
+				}
+			}
+		}
 	}
 	for _, wrong := range [][]string{{"master/p2", "web:https"}, {"web", "master/p2"}, {"master/p2", "wbe"}} {
 		if code, _, stderr := labRun(t, append([]string{"trace", "-l", name}, wrong...)...); code != refused {

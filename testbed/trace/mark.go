@@ -16,7 +16,8 @@ const tailLen = 16
 // front, NAT changes headers, and an error message quotes the packet, so that its end stays what it was.
 type mark struct {
 	cookie [8]byte
-	tcp    bool // its answers are known by the number that they acknowledge
+	tcp    bool   // its answers are known by the number that they acknowledge
+	answer []byte // how a program's answer ends: tailLen bytes; nil: lab itself answers, or nothing is known of it
 }
 
 func newMark(tcp bool) mark {

@@ -103,31 +103,36 @@ func (t *tap) open(m mark) error {
 	return err
 }
 
-// filter lets only marked packets through: those whose end is the cookie, or an answer of TCP.
+// filter lets only marked packets through: those whose end is the cookie, or an answer of TCP or of a program.
 func (m mark) filter() []unix.SockFilter {
 	const (
-		length = unix.BPF_LD | unix.BPF_W | unix.BPF_LEN
-		load   = unix.BPF_LD | unix.BPF_W | unix.BPF_IND
-		equal  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-		take   = unix.BPF_RET | unix.BPF_K
+		load  = unix.BPF_LD | unix.BPF_W | unix.BPF_IND
+		equal = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+		take  = unix.BPF_RET | unix.BPF_K
 	)
-	word := func(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 	synAck, reset := m.synAck(), m.reset()
-	const no = 10 // the instruction that takes nothing
-	return []unix.SockFilter{
-		0:  {Code: length},
-		1:  {Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: tailLen, Jf: no - 2},
-		2:  {Code: unix.BPF_ALU | unix.BPF_SUB | unix.BPF_K, K: tailLen},
-		3:  {Code: unix.BPF_MISC | unix.BPF_TAX},
-		4:  {Code: load},
-		5:  {Code: equal, K: word(synAck[:]), Jt: 5},
-		6:  {Code: equal, K: word(m.cookie[:]), Jf: 0},
-		7:  {Code: load, K: 4},
-		8:  {Code: equal, K: word(reset[:]), Jt: 2},
-		9:  {Code: equal, K: word(m.cookie[4:]), Jt: 1},
-		no: {Code: take},
-		11: {Code: take, K: 1 << 16},
+	ends := []struct {
+		at    int // in the last bytes
+		bytes []byte
+	}{{0, m.cookie[:]}, {0, synAck[:]}, {4, reset[:]}, {0, m.answer}}
+	code := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
+		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: tailLen, Jt: 1},
+		{Code: take},
+		{Code: unix.BPF_ALU | unix.BPF_SUB | unix.BPF_K, K: tailLen},
+		{Code: unix.BPF_MISC | unix.BPF_TAX},
 	}
+	for _, end := range ends {
+		words := len(end.bytes) / 4
+		for i := range words {
+			left := 2*(words-i) - 1 // instructions behind the comparison, before the next end
+			code = append(code, unix.SockFilter{Code: load, K: uint32(end.at + 4*i)}, unix.SockFilter{Code: equal, K: binary.BigEndian.Uint32(end.bytes[4*i:]), Jf: uint8(left)})
+		}
+		if words > 0 {
+			code = append(code, unix.SockFilter{Code: take, K: 1 << 16})
+		}
+	}
+	return append(code, unix.SockFilter{Code: take})
 }
 
 func (t *taps) close() {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -139,6 +141,34 @@ func (p *probe) send() error {
 	}
 	_, err := unix.Write(p.fd, p.packet())
 	return err
+}
+
+// ask sends a probe to a program before it is traced, and learns how its answer ends; that of the same program ends alike when it is
+// asked again. It waits no longer than that.
+func (p *probe) ask(wait time.Duration) []byte {
+	if p.send() != nil {
+		return nil
+	}
+	return p.heard(wait)
+}
+
+// heard is the end of an answer that came to the probe's socket: nil where there was none, or it is too short to be known by, or
+// ends as the probe does.
+func (p *probe) heard(wait time.Duration) []byte {
+	polled := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	if n, err := unix.Poll(polled, int(wait.Milliseconds())); err != nil || n == 0 {
+		return nil
+	}
+	b := make([]byte, 1<<16)
+	n, _, err := unix.Recvfrom(p.fd, b, unix.MSG_DONTWAIT)
+	if err != nil || n < tailLen {
+		return nil
+	}
+	end := b[n-tailLen : n]
+	if bytes.HasPrefix(end, p.cookie[:]) {
+		return nil
+	}
+	return bytes.Clone(end)
 }
 
 // packet is what is written to the socket: with the header of ICMP and TCP, which are sent raw.

@@ -99,6 +99,12 @@ func (l *layout) program(p point, events *ebpf.Map, m mark) *ebpf.ProgramSpec {
 			add(asm.LoadImm(asm.R2, int64(uint32(word(ack[:]))), asm.DWord), asm.JEq.Reg(asm.R1, asm.R2, "ours"))
 		}
 	}
+	if m.answer != nil { // nor has that of a program
+		for i, next := range []asm.JumpOp{asm.JNE, asm.JEq} {
+			load(asm.R1, record+atTail+8*int16(i), asm.DWord)
+			add(asm.LoadImm(asm.R2, int64(binary.NativeEndian.Uint64(m.answer[8*i:])), asm.DWord), next.Reg(asm.R1, asm.R2, []string{"out", "ours"}[i]))
+		}
+	}
 	add(asm.Ja.Label("out"))
 
 	add(asm.Mov.Imm(asm.R0, int32(p.kind)).WithSymbol("ours"), asm.StoreMem(asm.RFP, record+atKind, asm.R0, asm.Word))

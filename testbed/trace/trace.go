@@ -2,6 +2,7 @@
 package trace
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -173,39 +174,70 @@ func capture(ctx context.Context, lab string, opt Options, known *trace.Map, exp
 	}
 	defer func() { _ = end() }()
 	m := newMark(opt.Protocol == "tcp")
-	c := &trace.Capture{}
-	var seer eyes
-	if seer, c.Backend, err = look(m, opt, spaces, known, expected); err != nil {
-		return nil, err
-	}
-	defer seer.close()
 	r, err := opt.answer(m)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
+	if opt.Protocol == "udp" && r.udp == nil && opt.Port != 0 {
+		p, err := opt.dial(m)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", opt.From.Title, err)
+		}
+		m.answer = p.ask(min(opt.Wait, programAnswers))
+		p.close()
+	}
+	for try := 0; ; try++ {
+		c, heard, err := once(ctx, m, opt, spaces, known, expected)
+		if err != nil || heard == nil || bytes.Equal(heard, m.answer) || try == mostAnswers {
+			return c, err
+		}
+		m.answer = heard // another of several programs
+	}
+}
+
+const (
+	// programAnswers is how long a program may take to answer a datagram, before it is traced.
+	programAnswers = time.Second
+	// mostAnswers is how often a program is asked again that answered otherwise than before.
+	mostAnswers = 20
+)
+
+// once sends the probe and sees what becomes of it. heard is how a program's answer ended that came back.
+func once(ctx context.Context, m mark, opt Options, spaces map[uint32]space, known *trace.Map, expected trace.Prediction) (c *trace.Capture, heard []byte, err error) {
+	c = &trace.Capture{}
+	var seer eyes
+	if seer, c.Backend, err = look(m, opt, spaces, known, expected); err != nil {
+		return nil, nil, err
+	}
+	defer seer.close()
 	p, err := opt.dial(m)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", opt.From.Title, err)
+		return nil, nil, fmt.Errorf("%s: %w", opt.From.Title, err)
 	}
 	defer p.close()
 	if err := p.send(); err != nil {
 		var errno syscall.Errno
 		if !errors.As(err, &errno) {
-			return nil, err
+			return nil, nil, err
 		}
 		c.Refused = errno.Error()
 	}
 	c.Source, c.To, c.Port = p.from, opt.To.Address, opt.Port
+	if m.answer != nil {
+		if heard = p.heard(opt.Wait); heard != nil && !bytes.Equal(heard, m.answer) {
+			return c, heard, nil
+		}
+	}
 	if c.Sights, err = collect(ctx, seer, opt, known); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if sockets, ok := seer.(*taps); ok {
 		c.Sights = sockets.losses(c.Sights, known)
-		return c, nil
+		return c, heard, nil
 	}
 	resolve(c.Sights)
-	return c, nil
+	return c, heard, nil
 }
 
 // quiet is how long nothing must be seen for a trace to be over, when everything that was seen has come to its end.
