@@ -11,21 +11,12 @@ import (
 	"labnet/testbed"
 )
 
-// explainService finds what makes a service fail: what is otherwise than planned where its packets are translated, and then where
-// they go. It returns nil where all is as planned.
+// explainService finds what makes a service fail: what is otherwise than planned where its packets are translated, whoever does not
+// listen there where they go, and then what else is otherwise than planned. It returns nil where all is as planned.
 func (in *inquiry) explainService(c Check) (*finding, error) {
 	row := c.service
 	if row.want.At == nil {
 		return nil, nil
-	}
-	for _, b := range row.want.Backends { // those of a large lab are not all asked before
-		d := in.due[portOf(b, row.Port.Protocol)]
-		if d == nil {
-			continue
-		}
-		if f, err := in.unheard(&promiseRow{Promise: d.Promise, whom: b.Endpoint, to: b.Address}, c); f != nil || err != nil {
-			return f, err
-		}
 	}
 	places := []string{row.want.At.Namespace}
 	for _, b := range row.want.Backends {
@@ -55,6 +46,15 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 			if first == nil {
 				first = f
 			}
+		}
+	}
+	for _, b := range row.want.Backends { // those of a large lab are not all asked before
+		d := in.due[portOf(b, row.Port.Protocol)]
+		if d == nil {
+			continue
+		}
+		if f, err := in.unheard(&promiseRow{Promise: d.Promise, whom: b.Endpoint, to: b.Address}, c); f != nil || err != nil {
+			return f, err
 		}
 	}
 	return first, nil
