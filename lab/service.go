@@ -16,7 +16,8 @@ type Services struct {
 	Proxy string       // one of [Proxies]: what translates them
 	All   []*Service   // in the order of the file
 
-	MasqueradeAll bool // also connections of pods
+	Scheduler     string // one of [Schedulers]: how ipvs chooses an endpoint
+	MasqueradeAll bool   // also connections of pods
 	NodePorts     Ports
 	Range         hcl.Range
 	At            Ranges
@@ -84,7 +85,10 @@ const (
 )
 
 // Proxies lists what translates services: kube-proxy's modes.
-var Proxies = []string{"nftables", "iptables"}
+var Proxies = []string{"nftables", "iptables", "ipvs"}
+
+// Schedulers lists how ipvs chooses an endpoint: those that kube-proxy's documentation names.
+var Schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"}
 
 // ServiceTypes lists the types of services.
 var ServiceTypes = []string{ClusterIP, NodePort, LoadBalancer, Headless}
@@ -99,7 +103,7 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 	if len(settings) == 0 && len(blocks) == 0 {
 		return
 	}
-	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), Proxy: Proxies[0], NodePorts: usualNodePorts, At: Ranges{}}
+	all := &Services{CIDR: netip.MustParsePrefix(defaultServices), Proxy: Proxies[0], Scheduler: Schedulers[0], NodePorts: usualNodePorts, At: Ranges{}}
 	lab.Services = all
 	if len(settings) > 0 {
 		l.once(settings)
@@ -107,6 +111,7 @@ func (l *loader) services(lab *Lab, settings, blocks []*hclsyntax.Block) {
 		all.Range, all.At = settings[0].DefRange(), f.at
 		all.CIDR, all.CIDR6 = f.serviceCIDRs(all.CIDR)
 		all.Proxy = cmp.Or(f.word("proxy", "proxy", Proxies), all.Proxy)
+		all.Scheduler = cmp.Or(f.word("scheduler", "scheduler", Schedulers), all.Scheduler)
 		all.MasqueradeAll = f.yes("masquerade_all")
 		all.NodePorts = f.ports("node_ports", usualNodePorts)
 	} else {

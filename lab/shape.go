@@ -44,7 +44,7 @@ var (
 			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route, "process": process}},
 			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
-			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy"}},
+			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy", "scheduler"}},
 			"service": {a: "a service", label: "name", most: maxServices, attrs: []string{"address", "affinity", "count", "endpoints", "external_address", "external_traffic", "for_each", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{
 				"port": {a: "a port", label: "name", attrs: []string{"node_port", "port", "protocol", "target"}, required: []string{"port"}},
 			}},

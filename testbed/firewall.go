@@ -34,6 +34,9 @@ func (firewallKind) read(r *reader, v *visit, f *found) error {
 	if err != nil || len(rules.Tables) == 0 {
 		return err
 	}
+	if err := v.nameIPSets(rules); err != nil {
+		return err
+	}
 	f.objects = append(f.objects, plan.Recognise(v.place.Name, rules, r.firewalls[v.place.Name])...)
 	return nil
 }
@@ -79,7 +82,11 @@ func (a *applier) changeFirewall(changes []plan.Change, done func(plan.Change)) 
 		a.sent += conn.Sent
 		conn.Close()
 	}()
-	steps, owner, err := firewallSteps(conn, changes)
+	numbered, err := v.numberIPSets(changes)
+	if err != nil {
+		return err
+	}
+	steps, owner, err := firewallSteps(conn, numbered)
 	if err != nil {
 		return failed(changes[0], err)
 	}

@@ -207,7 +207,7 @@ func createLink(a *applier, v *visit, l plan.Link) (index int, made plan.Link, e
 		return 0, made, err
 	}
 	base := netlink.LinkAttrs{Name: l.Name, MTU: l.MTU, TxQLen: l.TxQueueLen, HardwareAddr: mac, Flags: net.FlagUp}
-	made = plan.Link{Name: l.Name, Device: cmp.Or(t.bare, l.Device), MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: t.down}
+	made = plan.Link{Name: l.Name, Device: cmp.Or(t.bare, l.Device), MTU: l.MTU, MAC: l.MAC, TxQueueLen: l.TxQueueLen, Down: t.down || l.Down}
 	at := v
 	if below := l.Below(); below.Name != "" {
 		if below.Namespace != l.Namespace {
@@ -255,11 +255,16 @@ func changeLink(a *applier, v *visit, index int, l, before plan.Link) error {
 			return err
 		}
 	}
-	if before.Down {
+	switch {
+	case before.Down && !l.Down:
 		if err := v.LinkSetUp(device(index)); err != nil {
 			return fmt.Errorf("setting it up: %w", err)
 		}
 		a.news.add(l)
+	case l.Down && !before.Down:
+		if err := v.LinkSetDown(device(index)); err != nil {
+			return fmt.Errorf("setting it down: %w", err)
+		}
 	}
 	return setPort(v, index, l, before)
 }

@@ -17,6 +17,7 @@ var linkTypes = map[string]linkType{
 	"vlan":    vlanLink,
 	"ifb":     ifbLink,
 	"tuntap":  tunLink,
+	"dummy":   dummyLink,
 }
 
 // unknownLink is a link of a type that no lab has.

@@ -129,6 +129,7 @@ type thread struct {
 	home int    // the namespace it started in
 	in   string // the one that it is in; empty: another than a named one
 	away bool   // it is not in its home namespace
+	ipvs uint16 // what generic netlink calls IPVS; 0: not asked yet
 
 	sysctls sysctlFiles
 }

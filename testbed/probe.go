@@ -39,6 +39,8 @@ func Probe(load bool) (plan.Features, error) {
 				f[p.feature] = true
 			} else if errors.Is(err, unix.EPERM) && p.feature == plan.FeatureEBPF {
 				f[plan.BPFRefused] = true
+			} else if errors.Is(err, errNotRoots) {
+				f[plan.IPVSRefused] = true
 			} else if errors.Is(err, unix.EACCES) && p.feature == plan.FeatureTUN {
 				f[plan.TUNRefused] = true
 			} else if errors.Is(err, unix.EPERM) {
@@ -52,7 +54,7 @@ func Probe(load bool) (plan.Features, error) {
 
 // probes are those of all kinds and types of links.
 func probes() []probe {
-	all := slices.Concat(qdiscProbes, firewallProbes, programProbes, sysctlProbes)
+	all := slices.Concat(qdiscProbes, firewallProbes, programProbes, sysctlProbes, ipvsProbes())
 	for _, name := range slices.Sorted(maps.Keys(linkTypes)) {
 		all = append(all, linkTypes[name].probes...)
 	}

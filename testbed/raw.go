@@ -31,15 +31,23 @@ const (
 
 // request is a message that is not the library's. It goes by a second connection into the namespace.
 func (v *visit) request(kind uint16, flags int) (*nl.NetlinkRequest, error) {
-	if v.raw == nil {
+	return v.requestTo(unix.NETLINK_ROUTE, kind, flags)
+}
+
+// requestTo is one to another part of the kernel.
+func (v *visit) requestTo(protocol int, kind uint16, flags int) (*nl.NetlinkRequest, error) {
+	if v.raw[protocol] == nil {
 		if err := v.step(); err != nil {
 			return nil, err
 		}
-		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), protocol)
 		if err != nil {
 			return nil, err
 		}
-		v.raw = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}
+		if v.raw == nil {
+			v.raw = map[int]*nl.SocketHandle{}
+		}
+		v.raw[protocol] = &nl.SocketHandle{Socket: s}
 	}
 	req := nl.NewNetlinkRequest(int(kind), flags)
 	req.Sockets = v.raw

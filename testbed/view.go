@@ -276,8 +276,12 @@ func (v *View) Firewall() (*nft.Ruleset, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	v.firewall, err = conn.Ruleset()
-	return v.firewall, err
+	rules, err := conn.Ruleset()
+	if err == nil {
+		err = at.nameIPSets(rules)
+	}
+	v.firewall = rules
+	return rules, err
 }
 
 // Programs returns those of the wanted eBPF programs that are at a device's hook, and what else is there by its name.

@@ -33,8 +33,13 @@ func (t *thread) call(p *Place) (*visit, error) {
 	return &visit{Handle: h, by: t, place: p, index: map[string]int{}}, nil
 }
 
-// step into the namespace, for what is done by the thread itself and not over an open connection.
-func (v *visit) step() error { return v.by.enter(v.place) }
+// step into the namespace, for what is done by the thread itself and not over an open connection. A probe is in its own.
+func (v *visit) step() error {
+	if v.place == nil {
+		return nil
+	}
+	return v.by.enter(v.place)
+}
 
 // room is for an answer of the kernel's: it is for one message.
 func (v *visit) room() []byte {
@@ -62,9 +67,9 @@ type visits struct {
 
 const (
 	maxVisits = 32
-	// descriptors is how many files are open at once while a lab is built, at most: three a visit, and what the program has open
+	// descriptors is how many files are open at once while a lab is built, at most: five a visit, and what the program has open
 	// besides.
-	descriptors = 3*maxVisits + 32
+	descriptors = 5*maxVisits + 32
 )
 
 // to visits a namespace. The two visits before this one stay open.

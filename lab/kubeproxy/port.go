@@ -1,8 +1,8 @@
 // Package kubeproxy computes what kube-proxy would write into the kernel of a node, from the services of a cluster and their
 // endpoints. It is pure: the result is a value of labnet/lab/nft.
 //
-// [NFTables] is kube-proxy v1.36 with --proxy-mode=nftables, and [IPTables] the same with --proxy-mode=iptables, by way of
-// iptables-nft 1.8.9; both are held against what that program made. One thing differs: kube-proxy adds services in the
+// [NFTables] is kube-proxy v1.36 with --proxy-mode=nftables, [IPTables] the same with --proxy-mode=iptables, by way of
+// iptables-nft 1.8.9, and [NewIPVS] with --proxy-mode=ipvs; all are held against what that program made. One thing differs: kube-proxy adds services in the
 // order of a Go map, which is another each time; here it is the order in which they are given.
 package kubeproxy
 
@@ -37,6 +37,18 @@ type Node struct {
 	Address       netip.Addr            // where nftables' proxy accepts node ports; zero: at every local address
 	MasqueradeAll bool                  // also connections of pods are masqueraded
 	Local         func(netip.Addr) bool // whether an endpoint is on this node
+	Addresses     []netip.Addr          // all that the node has: ipvs accepts node ports at each
+	Scheduler     string                // how ipvs chooses an endpoint
+}
+
+// OwnEndpoints are those of a port that are on the node.
+func (n Node) OwnEndpoints(p Port) (own []netip.AddrPort) {
+	for _, e := range p.Endpoints {
+		if n.Local(e.Addr()) {
+			own = append(own, e)
+		}
+	}
+	return own
 }
 
 const masqueradeMark = 0x4000
@@ -52,11 +64,7 @@ type reach struct {
 func (n Node) reach(p Port) reach {
 	r := reach{outside: p.NodePort != 0 || p.Balancer.IsValid()}
 	if p.InternalLocal || p.ExternalLocal && r.outside {
-		for _, e := range p.Endpoints {
-			if n.Local(e.Addr()) {
-				r.local = append(r.local, e)
-			}
-		}
+		r.local = n.OwnEndpoints(p)
 	}
 	r.all = r.local
 	if !p.InternalLocal || r.outside { // what the node and its pods send to outside addresses goes to any endpoint

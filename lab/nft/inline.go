@@ -108,6 +108,10 @@ func (x Exprs) Refs() []string {
 					ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
 				}
 			}
+		case Match:
+			if name, _, ok := e.ipset(); ok {
+				ref("ipset", name)
+			}
 		}
 	}
 	return refs

@@ -145,8 +145,11 @@ func DNATs(to netip.AddrPort) Part {
 	return target("DNAT", 2, info)
 }
 
-// MasqueradesByLot is -j MASQUERADE --random-fully.
-func MasqueradesByLot() Part {
+// Masqueraded is -j MASQUERADE, and MasqueradesByLot -j MASQUERADE --random-fully.
+func Masqueraded() Part      { return masquerades(0) }
+func MasqueradesByLot() Part { return masquerades(natFullyRandom) }
+
+func masquerades(how uint32) Part {
 	return func(b *builder) {
 		info := make([]byte, 40)
 		flags := info
@@ -155,7 +158,7 @@ func MasqueradesByLot() Part {
 			binary.NativeEndian.PutUint32(info, 1) // ranges
 			flags = info[4:]
 		}
-		binary.NativeEndian.PutUint32(flags, natFullyRandom)
+		binary.NativeEndian.PutUint32(flags, how)
 		target("MASQUERADE", 0, info)(b)
 	}
 }

@@ -139,6 +139,9 @@ func ones(mask []byte) int {
 }
 
 func (w *saver) match(e Match) int {
+	if name, fields, ok := e.ipset(); ok {
+		return w.say("-m set --match-set %s %s", name, strings.Join(fields, ","))
+	}
 	switch key := fmt.Sprintf("%s %d", e.Name, e.Rev); {
 	case len(e.Info) < translations[key].size:
 	case key == "comment 0":

@@ -194,6 +194,12 @@ func (i IPVLAN) settings() string { return " mode " + i.Mode }
 
 var FeatureVLAN = feature("8021q")
 
+// Dummy is a device that sends nothing: it has addresses.
+type Dummy struct{}
+
+func (Dummy) Type() string     { return "dummy" }
+func (Dummy) settings() string { return "" }
+
 // VLAN is an 802.1Q sub-interface.
 type VLAN struct {
 	Lower End

@@ -114,14 +114,14 @@ func fold(changes []Change) []Change {
 	var tables []Key         // those that are made
 	made := map[Key]Change{} // … and how
 	last := map[Key]int{}    // … and the place of the last of what they stand on
-	links := map[Key]int{}   // the places of links that are made
+	others := map[Key]int{}  // the places of links and ipsets that are made
 	for i, c := range changes {
 		if c.Op != Create {
 			continue
 		}
 		switch o := c.Object.(type) {
-		case Link:
-			links[o.Key()] = i
+		case Link, IPSet:
+			others[o.Key()] = i
 		case Table:
 			k := o.Key()
 			tables = append(tables, k)
@@ -138,8 +138,8 @@ func fold(changes []Change) []Change {
 		table.Parts = append(table.Parts, c.Object)
 		made[in], folded[i] = table, true
 		for _, p := range c.Object.Parents() {
-			if p.Kind == KindLink {
-				last[in] = max(last[in], links[p])
+			if p.Kind == KindLink || p.Kind == KindIPSet {
+				last[in] = max(last[in], others[p])
 			}
 		}
 	}
@@ -203,13 +203,23 @@ func (d *doom) deletions(changes []Change) []Change {
 	of := func(ns string) []entry { return d.actual.entries(ns, func(k Key, _ Object) bool { return d.gone[k] }) }
 	if len(d.gone) > 0 {
 		inOrder(slices.Collect(maps.Keys(d.actual.spaces)), of, func(k Key) bool { return d.gone[k] }, func(k Key, o Object) {
-			if k.Kind != KindSysctl && !d.silent[k] {
+			if k.Kind != KindSysctl && (!d.silent[k] || d.holds(o)) {
 				changes = append(changes, Change{Op: Delete, Object: o})
 			}
 		})
 	}
 	slices.Reverse(changes)
 	return changes
+}
+
+// holds reports whether something that goes with its chain or set has to go before, since it names another that is to go and
+// would not while it is named.
+func (d *doom) holds(o Object) bool {
+	in, ok := tableOf(o)
+	if !ok || d.gone[in] {
+		return false
+	}
+	return slices.ContainsFunc(o.Parents(), func(p Key) bool { return d.gone[p] && !diesWith(o, p) })
 }
 
 // outliving finds devices made of programs that are there before the device which feeds them: that is still to be made.
@@ -286,6 +296,10 @@ func diesWith(o Object, parent Key) bool {
 	case KindSet:
 		e, ok := o.(Element)
 		return ok && within(e.Namespace, KindSet, e.Family, e.Table, e.Element.Set) == parent
+	case KindIPSet:
+		return o.Key().Kind == KindIPSetEntry
+	case KindVirtualServer:
+		return true
 	case KindChain:
 		r, ok := o.(ChainRule)
 		return ok && within(r.Namespace, KindChain, r.Family, r.Table, r.Chain) == parent

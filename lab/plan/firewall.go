@@ -120,10 +120,15 @@ func (e Element) Parents() []Key {
 	return parents
 }
 func (r ChainRule) Parents() []Key {
+	kinds := map[string]Kind{"chain": KindChain, "set": KindSet, "object": KindStateful}
 	parents := []Key{inTable(r.Namespace, r.Family, r.Table), within(r.Namespace, KindChain, r.Family, r.Table, r.Chain)}
 	for ref := range strings.Lines(r.Refs) {
 		kind, name, _ := strings.Cut(strings.TrimSuffix(ref, "\n"), " ")
-		parents = append(parents, within(r.Namespace, map[string]Kind{"chain": KindChain, "set": KindSet, "object": KindStateful}[kind], r.Family, r.Table, name))
+		if kind == "ipset" {
+			parents = append(parents, inIPSet(r.Namespace, name))
+			continue
+		}
+		parents = append(parents, within(r.Namespace, kinds[kind], r.Family, r.Table, name))
 	}
 	return parents
 }

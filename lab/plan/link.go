@@ -9,14 +9,14 @@ import (
 // End names a link: one end of a veth pair, or the device that another stands on.
 type End struct{ Namespace, Name string }
 
-// Link is a network device. Every link of a lab is up.
+// Link is a network device.
 type Link struct {
 	Namespace, Name string
 	Device          Device // what it is, and what only links of its type have
 	MTU             int
 	MAC             string // empty: the kernel's choice
 	TxQueueLen      int
-	Down            bool   // found down; nothing wants that
+	Down            bool   // it is not up: one that was found, or that has addresses and nothing more
 	Port            Port   // what it is as a bridge's port
 	GSOMaxSegs      int    // 0: the kernel's default, 65535
 	Offloads        string // ethtool features that are not as the driver sets them: "gro=off tso=off"
@@ -156,8 +156,11 @@ func (l Link) state(before Link) []string {
 	if d, ok := l.Device.(interface{ flags(before Device) string }); ok {
 		set += d.flags(before.Device)
 	}
-	if before.Name == "" || before.Down {
+	switch {
+	case !l.Down && (before.Name == "" || before.Down):
 		set += " up"
+	case l.Down && before.Name != "" && !before.Down:
+		set += " down"
 	}
 	if set != "" {
 		lines = append(lines, fmt.Sprintf("ip -n %s link set dev %s%s", l.Namespace, l.Name, set))

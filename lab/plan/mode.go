@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -72,6 +73,11 @@ const (
 	FeatureNFTables Feature = "nftables"
 	// FeatureIPTables is iptables' own matches and targets in rules of nftables.
 	FeatureIPTables Feature = "iptables"
+	// FeatureIPVS is all that kube-proxy's ipvs proxy needs, with the scheduler rr: IPVS, ipsets, rules that ask these, and a dummy
+	// device.
+	FeatureIPVS Feature = "ipvs"
+	// IPVSRefused is why a kernel that has the rest of FeatureIPVS lacks it: IPVS is for the machine's root alone.
+	IPVSRefused Feature = "ipvs_refused"
 	// FeatureVLANFiltering is a bridge that knows VLANs.
 	FeatureVLANFiltering Feature = "vlan_filtering"
 	// FeatureBridgeNetfilter is br_netfilter: bridged packets pass the firewall when a sysctl says so.
@@ -85,7 +91,19 @@ const (
 )
 
 // features lists all of them. Those of a type of link stand beside it: see [feature].
-var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureIPTables, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
+var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureIPTables, FeatureIPVS, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
+
+// IPVSModules are those that have FeatureIPVS, besides those of FeatureIPTables.
+var IPVSModules = []string{"ip_vs", "ip_vs_rr", "ip_set", "ip_set_hash_ip", "ip_set_hash_ipport", "ip_set_hash_ipportip", "ip_set_hash_ipportnet", "ip_set_bitmap_port", "xt_set", "dummy"}
+
+// SchedulerFeature is a scheduler of IPVS, which is a module of its own.
+func SchedulerFeature(name string) Feature { return Feature("ip_vs_" + name) }
+
+func init() {
+	for _, name := range lab.Schedulers {
+		feature(SchedulerFeature(name))
+	}
+}
 
 // feature is one that is called as the module which has it.
 func feature(module Feature) Feature {
@@ -104,6 +122,8 @@ func (f Feature) remedy() string {
 		return "Load the modules with \"modprobe -a nf_tables nft_masq nft_chain_nat\", or use a kernel built with CONFIG_NF_TABLES and CONFIG_NFT_MASQ."
 	case FeatureIPTables:
 		return "Load the modules with \"modprobe -a nft_compat xt_comment xt_conntrack xt_addrtype xt_statistic xt_recent xt_mark xt_nat xt_MASQUERADE ipt_REJECT ip6t_REJECT xt_tcpudp\", or use a kernel built with CONFIG_NFT_COMPAT and those."
+	case FeatureIPVS:
+		return "Load the modules with \"modprobe -a " + strings.Join(IPVSModules, " ") + "\" (Debian: in linux-image-amd64, not in the cloud kernel), or use a kernel built with CONFIG_IP_VS, CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET, CONFIG_DUMMY and those."
 	case FeatureVLANFiltering:
 		return "Use a kernel built with CONFIG_BRIDGE_VLAN_FILTERING."
 	case FeatureEBPF:
@@ -120,6 +140,8 @@ func (f Features) Remedy(n Need) string {
 	switch {
 	case f[BPFRefused] && (n.Feature == FeatureEBPF || n.Or == FeatureEBPF):
 		return "The system call bpf() is refused (EPERM), or eBPF would stand in for it: let the container's seccomp profile and capabilities (CAP_BPF) permit it; in a user namespace, which is what lab works in without root, it never is: run lab as root, or on a kernel that has the device."
+	case f[IPVSRefused] && n.Feature == FeatureIPVS:
+		return "IPVS is for root of the machine alone, not of a user namespace, which is what lab works in without root: run lab as root."
 	case f[TUNRefused] && n.Feature == FeatureTUN:
 		return "/dev/net/tun is for others to open: let an administrator say \"chmod 0666 /dev/net/tun\", as most distributions do, or run lab as root."
 	case n.Or == "":

@@ -39,8 +39,16 @@ func chosenProxy(l *lab.Lab, opt Options) (string, hcl.Diagnostics) {
 func (l services) Needs(c *Cluster) []Need {
 	at := c.Lab.Services.At.Of("proxy", c.Lab.Services.Range)
 	needs := []Need{{Feature: FeatureNFTables, By: "services", At: c.Lab.Services.Range}}
-	if l.plan.Proxy == "iptables" {
-		needs = append(needs, Need{Feature: FeatureIPTables, By: "services with proxy = \"iptables\"", At: at})
+	if l.plan.Proxy == "nftables" {
+		return needs
+	}
+	by := fmt.Sprintf("services with proxy = %q", l.plan.Proxy)
+	needs = append(needs, Need{Feature: FeatureIPTables, By: by, At: at})
+	if l.plan.Proxy == "ipvs" {
+		needs = append(needs, Need{Feature: FeatureIPVS, By: by, At: at})
+		if s := c.Lab.Services.Scheduler; c.Features[FeatureIPVS] { // which says what is missing of all
+			needs = append(needs, Need{Feature: SchedulerFeature(s), By: fmt.Sprintf("services with scheduler = %q", s), At: c.Lab.Services.At.Of("scheduler", at)})
+		}
 	}
 	return needs
 }
@@ -73,23 +81,39 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		return hcl.Diagnostics{d}
 	}
 	l.balancers(c, s)
-	proxy := kubeproxy.NFTables
-	if l.plan.Proxy == "iptables" {
-		proxy = kubeproxy.IPTables
-	}
-	ports := map[bool][]kubeproxy.Port{false: translated(c, false), true: translated(c, true)}
+	all := map[bool][]kubeproxy.Port{false: translated(c, false), true: translated(c, true)}
 	for _, n := range c.Nodes {
 		for _, v6 := range []bool{false, true} {
-			s.AddRuleset(n.Namespace, proxy(l.node(c, n, v6, pods[v6]), ports[v6]))
+			known, ports := l.node(c, n, v6, pods[v6]), all[v6]
+			switch l.plan.Proxy {
+			case "nftables":
+				s.AddRuleset(n.Namespace, kubeproxy.NFTables(known, ports))
+			case "iptables":
+				s.AddRuleset(n.Namespace, kubeproxy.IPTables(known, ports))
+			case "ipvs":
+				known.Scheduler, known.Addresses = c.Lab.Services.Scheduler, s.addressesOf(n.Namespace, v6)
+				s.addIPVS(n.Namespace, kubeproxy.NewIPVS(known, ports))
+			}
 		}
-		if l.plan.Proxy == "iptables" {
-			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/all/route_localnet", Value: "1"}) // node ports of 127.0.0.1
-		}
+		l.settings(c, n, s)
 		if bridged := c.Features[FeatureBridgeNetfilter] && c.Lab.Services.CIDR6.IsValid(); bridged {
 			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-ip6tables", Value: "1"})
 		}
 	}
 	return nil
+}
+
+// settings are the parameters that a proxy sets on a node.
+func (l services) settings(c *Cluster, n *Node, s *State) {
+	set := func(path, value string) { s.Add(Sysctl{Namespace: n.Namespace, Path: path, Value: value}) }
+	balanced := slices.ContainsFunc(c.Lab.Services.All, func(svc *lab.Service) bool { return svc.External.IsValid() })
+	switch {
+	case l.plan.Proxy == "iptables":
+		set("net/ipv4/conf/all/route_localnet", "1") // node ports of 127.0.0.1
+	case l.plan.Proxy == "ipvs" && balanced: // strictARP: each node has the balancer's address, and only one is to answer for it
+		set("net/ipv4/conf/all/arp_ignore", "1")
+		set("net/ipv4/conf/all/arp_announce", "2")
+	}
 }
 
 // node is what a node's proxy knows in a family. Where services have no addresses of it kube-proxy knows no more than that.

@@ -290,11 +290,17 @@ func (p *Plan) lost(from Endpoint, n *Node, v6 bool) string {
 
 // addressesOf are those of a machine's devices.
 func (p *Plan) addressesOf(n *Node, v6 bool) []netip.Addr {
+	return p.State.addressesOf(n.Namespace, v6)
+}
+
+// addressesOf are those of a namespace's devices, in their order.
+func (s *State) addressesOf(namespace string, v6 bool) []netip.Addr {
 	var all []netip.Addr
-	p.State.In(n.Namespace, func(o Object) {
+	s.In(namespace, func(o Object) {
 		if a, ok := o.(Address); ok && a.Prefix.Addr().Is6() == v6 {
 			all = append(all, a.Prefix.Addr())
 		}
 	})
-	return all
+	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
 }
