@@ -311,7 +311,7 @@ func (v *visit) nameIPSets(r *nft.Ruleset) error {
 		names[s.number] = s.Name
 	}
 	for i, l := range r.Rules {
-		r.Rules[i].Exprs = l.Exprs.Named(func(n uint16) (string, bool) { name, ok := names[n]; return name, ok })
+		r.Rules[i].Exprs = l.Exprs.NameIPSets(func(n uint16) (string, bool) { name, ok := names[n]; return name, ok })
 	}
 	return nil
 }
@@ -329,11 +329,11 @@ func (v *visit) numberIPSets(changes []plan.Change) ([]plan.Change, error) {
 	}
 	numbered := func(o plan.Object) (plan.Object, error) {
 		r, ok := o.(plan.ChainRule)
-		if !ok || len(r.Exprs.IPSets()) == 0 {
+		if !ok || !r.Exprs.AsksIPSets() {
 			return o, nil
 		}
 		var err error
-		r.Exprs, err = r.Exprs.Numbered(number)
+		r.Exprs, err = r.Exprs.NumberIPSets(number)
 		return r, err
 	}
 	out := slices.Clone(changes)

@@ -108,8 +108,10 @@ func (x Exprs) Refs() []string {
 					ref("object", Object{Type: e.Type}.KindName()+" "+e.Name)
 				}
 			}
-		case Match:
-			if name, _, ok := e.ipset(); ok {
+		case kind == recordExpr && asksIPSet(data):
+			e, _ := parseExpr([]byte(data))
+			if m, ok := e.(Match); ok {
+				name, _, _ := m.ipset()
 				ref("ipset", name)
 			}
 		}

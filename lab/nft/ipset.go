@@ -2,13 +2,12 @@ package nft
 
 import (
 	"encoding/binary"
-	"slices"
 	"strings"
 )
 
 // The match "set" of iptables names an ipset, and the kernel has its number there, which each namespace gives anew. So a rule
 // of a plan has the name behind the kernel's structure, and whoever talks to the kernel exchanges the one for the other:
-// [Exprs.Numbered], [Exprs.Named].
+// [Exprs.NumberIPSets], [Exprs.NameIPSets].
 
 const (
 	ipsetMatch = 48 // struct xt_set_info_match_v4
@@ -42,27 +41,23 @@ func (m Match) ipset() (name string, fields []string, ok bool) {
 	return name, fields, flags>>1 == 0 && m.Info[3]&1 == 0 && zero(m.Info[4:ipsetMatch])
 }
 
-// IPSets are the names of the ipsets that are asked.
-func (x Exprs) IPSets() (names []string) {
-	list, _ := x.List()
-	for _, e := range list {
-		if m, ok := e.(Match); ok {
-			if name, _, ok := m.ipset(); ok {
-				names = append(names, name)
-			}
-		}
-	}
-	return names
+// asksIPSet reports whether an expression is such a match, from what stands in it.
+func asksIPSet(data string) bool {
+	return exprName(data) == "match" && strings.Contains(data, "\x00set\x00")
 }
 
 // AsksIPSets reports whether an ipset is asked, by its name or its number.
 func (x Exprs) AsksIPSets() bool {
-	list, _ := x.List()
-	return slices.ContainsFunc(list, func(e Expr) bool { m, ok := e.(Match); return ok && m.Name == "set" })
+	for kind, data := range x.records {
+		if kind == recordExpr && asksIPSet(data) {
+			return true
+		}
+	}
+	return false
 }
 
-// Numbered gives ipsets their numbers.
-func (x Exprs) Numbered(number func(name string) (uint16, error)) (Exprs, error) {
+// NumberIPSets gives ipsets their numbers.
+func (x Exprs) NumberIPSets(number func(name string) (uint16, error)) (Exprs, error) {
 	var failed error
 	return x.matches(func(m Match) Match {
 		name, _, ok := m.ipset()
@@ -79,8 +74,8 @@ func (x Exprs) Numbered(number func(name string) (uint16, error)) (Exprs, error)
 	}), failed
 }
 
-// Named gives ipsets their names. A number that nobody has stays.
-func (x Exprs) Named(name func(number uint16) (string, bool)) Exprs {
+// NameIPSets gives ipsets their names. A number that nobody has stays.
+func (x Exprs) NameIPSets(name func(number uint16) (string, bool)) Exprs {
 	return x.matches(func(m Match) Match {
 		if m.Name != "set" || m.Rev != 4 || len(m.Info) != ipsetMatch {
 			return m
@@ -99,15 +94,17 @@ func (x Exprs) Named(name func(number uint16) (string, bool)) Exprs {
 }
 
 func (x Exprs) matches(change func(Match) Match) Exprs {
-	list, err := x.List()
-	found := false
-	for i, e := range list {
-		if m, ok := e.(Match); ok && m.Name == "set" {
-			list[i], found = change(m), true
-		}
-	}
-	if err != nil || !found {
+	if !x.AsksIPSets() {
 		return x
+	}
+	list, err := x.List()
+	if err != nil {
+		return x
+	}
+	for i, e := range list {
+		if m, ok := e.(Match); ok {
+			list[i] = change(m)
+		}
 	}
 	return Pack(list...)
 }

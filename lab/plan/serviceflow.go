@@ -31,7 +31,32 @@ type ServiceExpectation struct {
 	Unknown  string  // why nothing can be said of it
 	At       *Node   // that translates
 	Via      []*Node // machines that a client outside needs on the way to it
+	Spread   Spread  // how connections are spread over the endpoints
 	Backends []ServiceBackend
+}
+
+// Spread is how connections of a client are spread over endpoints, where it does not keep one.
+type Spread int
+
+const (
+	ByLot  Spread = iota // each is as likely
+	InTurn               // one after the other
+	Evenly               // to the one with the fewest connections
+	Chosen               // as a scheduler of IPVS chooses: often the same for a client, or for all
+)
+
+// spread is that of the lab's proxy.
+func (p *Plan) spread() Spread {
+	if p.Proxy != "ipvs" {
+		return ByLot
+	}
+	switch p.Cluster.Lab.Services.Scheduler {
+	case "rr", "wrr": // all have one weight
+		return InTurn
+	case "lc", "wlc":
+		return Evenly
+	}
+	return Chosen
 }
 
 // ServiceBackend is one of those who may answer.
@@ -137,29 +162,44 @@ func (f ServiceFlow) external() bool { return f.Node != nil || f.To.Addr() == f.
 
 // ExpectService says what becomes of connections to a service, from what becomes of packets between machines and pods.
 func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
-	e := ServiceExpectation{}
+	e := ServiceExpectation{Spread: p.spread()}
 	v6 := f.To.Addr().Is6()
 	if e.At, e.Via, e.Lost = p.translator(f); e.Lost != "" {
 		return e
 	}
 	if len(f.Port.Endpoints) == 0 {
-		e.Refused, e.Late = true, p.redirected(f)
+		e.Refused, e.Late = true, p.Proxy != "ipvs" && p.redirected(f)
 		return e
 	}
 	at := endpointOf(e.At, v6)
 	inside := f.From.Node == e.At
+	everyone := p.Cluster.Everyone()
+	own := func(i int) bool { return i >= 0 && everyone[i].Pod != nil && everyone[i].Node == e.At }
+	owner := func(a netip.AddrPort) int {
+		return slices.IndexFunc(everyone, func(to Endpoint) bool { return to.Address == a.Addr() })
+	}
 	local := f.Port.InternalLocal
 	if f.external() {
-		local = f.Port.ExternalLocal && !inside
+		local = f.Port.ExternalLocal && (!inside || p.Proxy == "ipvs")
 	}
-	if local && f.external() && f.From.Pod != nil {
+	if local && p.Proxy == "ipvs" && !slices.ContainsFunc(f.Port.Endpoints, func(a netip.AddrPort) bool { return own(owner(a)) }) {
+		local = false // it takes any then
+		switch {
+		case f.To.Addr() == f.Port.Balancer && f.From.Namespace == e.At.Namespace:
+			e.Lost = fmt.Sprintf("none of its endpoints is on %s, and what that sends has the balancer's address for a source, which others have too", e.At.Name)
+			return e
+		case f.external() && !inside:
+			e.Unknown = fmt.Sprintf("%s has no endpoint, and ipvs gives it to one of another node as from the client, whose answer does not pass %[1]s", e.At.Name)
+			return e
+		}
+	}
+	if local && !inside && f.external() && f.From.Pod != nil {
 		e.Unknown = fmt.Sprintf("%s takes pods of other nodes for its own, and the answer would not pass it", e.At.Name)
 		return e
 	}
-	everyone := p.Cluster.Everyone()
 	for _, address := range f.Port.Endpoints {
-		i := slices.IndexFunc(everyone, func(to Endpoint) bool { return to.Address == address.Addr() })
-		if local && (i < 0 || everyone[i].Pod == nil || everyone[i].Node != e.At) {
+		i := owner(address)
+		if local && !own(i) {
 			continue
 		}
 		if i < 0 {
@@ -192,6 +232,9 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 			if n == 0 && !b.Masqueraded && made.Source.IsValid() {
 				b.Sources = []netip.Addr{made.Source}
 			}
+			if p.Proxy == "ipvs" && f.From.Namespace == e.At.Namespace { // it takes the service's address for a source, which is its own
+				b.Sources = p.addressesOf(e.At, v6)
+			}
 		}
 		e.Backends = append(e.Backends, b)
 	}
@@ -207,7 +250,7 @@ func (p *Plan) masquerades(f ServiceFlow, inside bool) bool {
 	case !f.external():
 		return f.From.Pod == nil || p.Cluster.Lab.Services.MasqueradeAll
 	case f.Port.ExternalLocal:
-		return inside && f.From.Pod == nil
+		return inside && f.From.Pod == nil && p.Proxy != "ipvs"
 	}
 	return true
 }

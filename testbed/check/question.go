@@ -43,6 +43,7 @@ func (q *questions) ask(ctx context.Context, enough func() bool) {
 			q.strange++
 		default:
 			q.by[who] = append(q.by[who], source)
+			q.order = append(q.order, who)
 		}
 		if enough() {
 			return

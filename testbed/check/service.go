@@ -70,7 +70,7 @@ func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
 				continue
 			}
 			refused[client]++
-		case row.want.Lost == "" && f.To.Addr() == f.Port.Address && f.From.Pod != nil && len(row.want.Backends) > 1 && f.Port.Affinity == 0:
+		case row.want.Lost == "" && f.To.Addr() == f.Port.Address && f.From.Pod != nil && len(row.want.Backends) > 1 && f.Port.Affinity == 0 && row.want.Spread != plan.Chosen:
 			if at := f.From.Node.Name + " " + f.Name() + " " + familyOf(f.To.Addr()); !balances[at] && len(balances) < mostBalances {
 				balances[at] = true
 				row.count = min(max(200, 100*len(row.want.Backends)), 1000)
@@ -159,8 +159,8 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 	}
 	var checks []Check
 	asked := 0
-	for _, first := range []bool{true, false} {
-		turn := slices.DeleteFunc(slices.Clone(rows), func(row *serviceRow) bool { return row.first() != first })
+	for phase := range phases {
+		turn := slices.DeleteFunc(slices.Clone(rows), func(row *serviceRow) bool { return row.phase() != phase })
 		made, err := r.each(ctx, len(turn), servicesAtOnce, func(done int) { progress(asked + done) }, func(i int) []Check { return r.service(ctx, turn[i], listeners) })
 		if err != nil {
 			return nil, err
@@ -172,6 +172,20 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 
 // first reports whether it is asked before all else: see [mostRefused].
 func (row *serviceRow) first() bool { return row.want.Refused && !row.want.Late }
+
+// phases are what is asked after one another: refusals, what is to answer in turn and so is asked by one client at a time, and the
+// rest.
+const phases = 3
+
+func (row *serviceRow) phase() int {
+	switch {
+	case row.first():
+		return 0
+	case row.count > 0 && row.want.Spread == plan.InTurn:
+		return 1
+	}
+	return 2
+}
 
 // service makes the checks of a row.
 func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Check {
@@ -186,7 +200,7 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Chec
 		return []Check{c}
 	}
 	defer place.Close()
-	q := &questions{protocol: row.Port.Protocol, to: row.To, patience: r.answer, again: r.again, lossy: r.lossy()}
+	q := &questions{protocol: row.Port.Protocol, to: row.To, patience: r.answer, again: r.again, lossy: r.lossy(), shared: r.shared()}
 	if row.want.Lost != "" || row.want.Late {
 		q.patience = r.quiet
 	}
@@ -242,6 +256,15 @@ func (r *run) serves(b plan.ServiceBackend, protocol string) bool {
 	return d != nil && d.Program == ""
 }
 
+// shared reports whether the lab runs programs, which may ask services too.
+func (r *run) shared() (runs bool) {
+	r.plan.State.Each(func(o plan.Object) {
+		a, ok := o.(plan.Agent)
+		runs = runs || ok && strings.HasPrefix(a.Name, plan.SupervisorAgent+":")
+	})
+	return runs
+}
+
 // lossy reports whether the lab's wires lose packets by intention.
 func (r *run) lossy() bool {
 	for _, m := range r.plan.Cluster.Lab.Machines {
@@ -262,7 +285,7 @@ func (q *questions) enough(row *serviceRow) bool {
 		return true
 	case row.count > 0:
 		return q.asked >= row.count
-	case n > mostMet:
+	case n > mostMet || row.want.Spread == plan.Chosen && row.Port.Affinity == 0:
 		return q.asked >= mostMet
 	}
 	return len(q.by) >= n && (row.Port.Affinity == 0 || len(q.by) > 1) || q.asked >= tries(n)
@@ -287,6 +310,7 @@ func (q *questions) answers(c Check, row *serviceRow) Check {
 	}
 	c.Expected = either(names, "or") + " answers"
 	keeps := row.Port.Affinity != 0 && len(names) > 1
+	chosen := row.want.Spread == plan.Chosen || len(names) > mostMet
 	if keeps {
 		c.Expected += ", the same each time"
 	}
@@ -308,7 +332,7 @@ func (q *questions) answers(c Check, row *serviceRow) Check {
 		c.Seen = fmt.Sprintf("%s answered, but %d of %s opened only when the first packet was repeated", q.met(), q.repeated, plural(q.asked, "connection"))
 	case keeps && len(q.by) > 1:
 		c.Seen = fmt.Sprintf("%s answered, in %s", q.met(), plural(q.asked, "connection"))
-	case !keeps && len(silent) > 0 && len(names) <= mostMet:
+	case !keeps && len(silent) > 0 && !chosen:
 		c.Seen = fmt.Sprintf("%s never answered, in %s", either(silent, "and"), plural(q.asked, "connection"))
 	default:
 		c.OK = true
@@ -363,13 +387,32 @@ func (q *questions) balance(c Check, row *serviceRow) (Check, bool) {
 		chi += (got - share) * (got - share) / share
 		counts = append(counts, fmt.Sprintf("%s %.0f", b.Title, got))
 	}
+	c.Seen = strings.Join(counts, ", ")
+	if row.want.Spread == plan.InTurn && !q.shared {
+		c.Expected = fmt.Sprintf("one after the other, in %d connections", q.asked)
+		jumps := outOfTurn(q.order, n)
+		if c.OK = jumps == 0; !c.OK {
+			c.Detail = fmt.Sprintf("%s, another answered than the one whose turn it was", plural(jumps, "time"))
+		}
+		return c, true
+	}
 	p := beyond(chi, n-1)
-	c.OK, c.Seen = p >= uneven, strings.Join(counts, ", ")
+	c.OK = p >= uneven
 	c.Detail = fmt.Sprintf("by lot it would be as uneven once in %.3g times (χ² %.1f)", 1/p, chi)
 	if c.OK {
 		c.Detail = ""
 	}
 	return c, true
+}
+
+// outOfTurn is how often it was not the turn of who answered, where n take turns.
+func outOfTurn(order []string, n int) (jumps int) {
+	for i, who := range order {
+		if i < n && slices.Contains(order[:i], who) || i >= n && order[i-n] != who {
+			jumps++
+		}
+	}
+	return jumps
 }
 
 // beyond is the chance of a χ² of k degrees of freedom that is larger than x (Abramowitz and Stegun, 26.4.4 and 26.4.5).
@@ -443,6 +486,8 @@ type questions struct {
 
 	asked    int
 	by       map[string][]netip.Addr // whom those who answered took for the client
+	order    []string                // who answered, in this order
+	shared   bool                    // others may ask at the same time: programs that the lab runs
 	strange  int                     // answers of programs that do not say who they are
 	failed   error                   // of the last one
 	took     time.Duration           // it

@@ -124,6 +124,14 @@ func (in *inquiry) otherwiseThanPlanned(c plan.Change) (f *finding, service bool
 		service = true
 		d.Command = fmt.Sprintf("ip netns exec %s nft list ruleset", key.Namespace)
 		d.Sentence = fmt.Sprintf("the firewall of %s is not as planned: `lab up` would %s", name, doing(c))
+	case plan.VirtualServer, plan.RealServer:
+		service = true
+		d.Command = fmt.Sprintf("ip netns exec %s cat /proc/net/ip_vs", key.Namespace)
+		d.Sentence = fmt.Sprintf("IPVS of %s is not as planned: `lab up` would %s", name, doing(c))
+	case plan.IPSet, plan.IPSetEntry:
+		service = true
+		d.Command = fmt.Sprintf("ip netns exec %s ipset list", key.Namespace)
+		d.Sentence = fmt.Sprintf("the ipsets of %s are not as planned: `lab up` would %s", name, doing(c))
 	default:
 		d.Command = fmt.Sprintf("lab status %s", in.plan.Cluster.Name)
 		d.Sentence = fmt.Sprintf("%s is not as planned: `lab up` would %s", name, doing(c))

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labnet/lab"
+	"labnet/lab/kubeproxy"
 	"labnet/lab/plan"
 	"labnet/testbed"
 )
@@ -106,6 +107,17 @@ var damages = map[string][]string{
 		"iptables -t nat -F KUBE-MARK-MASQ",
 		"iptables -t nat -R KUBE-SERVICES 2 -d 10.43.7.7 -m comment --comment other -j RETURN",
 		"iptables -A FORWARD -j DROP",
+	},
+	"ipvs": {
+		"iptables -t nat -D KUBE-SERVICES 2",
+		"iptables -t nat -I KUBE-SERVICES 2 -m set --match-set KUBE-CLUSTER-IP src,dst -j RETURN",
+		"ipset del KUBE-CLUSTER-IP 10.43.6.58,tcp:80",
+		"ipset add KUBE-NODE-PORT-TCP 31000",
+		"ipset create somebodys hash:net",
+		"ip link set kube-ipvs0 up",
+		"ip address del 10.43.6.58/32 dev kube-ipvs0",
+		"ip address add 10.43.7.7/32 dev kube-ipvs0",
+		"sysctl -qw net.ipv4.vs.conntrack=0",
 	},
 }
 
@@ -219,6 +231,8 @@ func TestEndpointGoes(t *testing.T) {
 	}{
 		"nftables": {3, []string{"/web/tcp/http", "10.42.1.9 . 10.42.1.9"}}, // a rule on each node, and an element on one
 		// On each node its chain, the rule that leads to it, and the one before, which now always matches.
+		// On each node of each virtual server, and on one node its way back to itself.
+		"ipvs":     {9, []string{"ipvsadm -d -t", "ipset del KUBE-LOOP-BACK 10.42.1.9,tcp:8080,10.42.1.9"}},
 		"iptables": {6, []string{"-> 10.42.0.65:8080", "delete rule ip nat KUBE-SVC-", "delete chain ip nat KUBE-SEP-"}},
 	}
 	proxied(t, "vxlan", func(t *testing.T, l *lab.Lab, proxy string) {
@@ -252,7 +266,10 @@ func TestProxyIsChanged(t *testing.T) {
 		return built(t, l, "svcproxy", "vxlan")
 	}
 	p := proxy("nftables")
-	other := proxy("iptables")
+	turns := []*plan.Plan{proxy("iptables"), p, proxy("iptables")}
+	if needRoot(t)[plan.FeatureIPVS] {
+		turns = append(turns, proxy("ipvs"), p, proxy("ipvs"), turns[0])
+	}
 	t.Cleanup(func() { removed(t, p) })
 	up(t, p)
 	var client *testbed.Place
@@ -267,10 +284,14 @@ func TestProxyIsChanged(t *testing.T) {
 	}
 	defer c.Close()
 	before := said(t, c)
-	for _, next := range []*plan.Plan{other, p, other} {
+	for _, next := range turns {
 		for _, change := range pending(t, next) {
-			_, sysctl := change.Object.(plan.Sysctl)
-			if !plan.InFirewall(change.Object) && !sysctl {
+			own := strings.Contains(change.Object.Key().Name, kubeproxy.IPVSDevice)
+			switch change.Object.(type) {
+			case plan.Sysctl, plan.IPSet, plan.IPSetEntry, plan.VirtualServer, plan.RealServer:
+				own = true
+			}
+			if !plan.InFirewall(change.Object) && !own {
 				t.Errorf("the proxy is changed, and up would %s %s", change.Op, change.Object.Key())
 			}
 		}

@@ -1,0 +1,150 @@
+package suite
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+	"labnet/testbed/check"
+)
+
+// policies is a lab whose services differ in all that decides who answers, and as whose client.
+const policies = `
+lab "policies" {}
+switch "lan" { subnet = "192.168.205.0/24" }
+host "laptop" {
+  on "lan" { address = "192.168.205.100" }
+}
+router "gw" {
+  on "lan" { address = "192.168.205.101" }
+}
+node "node" {
+  count = 3
+  on "lan" {}
+  gateway = "192.168.205.101"
+  pods    = 2
+}
+network "pods" { cidr = "10.42.0.0/16" }
+services { proxy = "ipvs" }
+service "cluster" {
+  type      = "LoadBalancer"
+  endpoints = ["node1/p1", "node2/p1", "192.168.205.100"]
+  port "http" { port = 80 }
+}
+service "local" {
+  type             = "LoadBalancer"
+  external_traffic = "Local"
+  internal_traffic = "Local"
+  endpoints        = ["node1/p1", "node2/p1"]
+  port "http" { port = 80 }
+}
+service "sticky" {
+  type      = "NodePort"
+  affinity  = "ClientIP"
+  endpoints = ["node1/p1", "node2/p2"]
+  port "udp" {
+    port     = 53
+    protocol = "udp"
+  }
+  port "http" { port = 80 }
+}
+service "nobody" {
+  type = "NodePort"
+  port "http" { port = 80 }
+}
+`
+
+// TestIPVSPolicies: affinity, traffic that stays on its node, load balancers, refusals and turns are as promised, and another
+// scheduler, on the running lab, changes how endpoints are chosen and nothing else.
+func TestIPVSPolicies(t *testing.T) {
+	l := parse(t, "policies.hcl", policies)
+	p := planned(t, l, "ipvspolicies", "host-gw")
+	up(t, p)
+	turns := func(p *plan.Plan) int {
+		r := checked(t, p)
+		if !r.OK {
+			var b strings.Builder
+			r.Text(&b, 100, false)
+			r.Failures(&b, 100, false)
+			t.Errorf("%s:\n%s", l.Services.Scheduler, b.String())
+		}
+		n := 0
+		for _, c := range r.Checks {
+			if c.Name == check.Balance && strings.HasPrefix(c.Expected, "one after the other") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := turns(p); n != 4 { // of the service whose endpoints all may answer, by a pod of each node; and where no own one is
+		t.Errorf("%d clients saw endpoints take turns", n)
+	}
+	for _, l.Services.Scheduler = range []string{"lc", "sh"} {
+		p = built(t, l, "ipvspolicies", "host-gw")
+		for _, c := range pending(t, p) {
+			if _, ok := c.Object.(plan.VirtualServer); !ok || c.Op != plan.Update {
+				t.Errorf("with the scheduler %s up would %s %s", l.Services.Scheduler, c.Op, c.Object.Key())
+			}
+		}
+		up(t, p)
+		if n := turns(p); n != 0 {
+			t.Errorf("with the scheduler %s endpoints take turns", l.Services.Scheduler)
+		}
+	}
+}
+
+// TestIPVSIsRepaired: what somebody does to virtual and real servers is mended one by one.
+func TestIPVSIsRepaired(t *testing.T) {
+	l := load(t, "services")
+	l.Services.Proxy = "ipvs"
+	p := planned(t, l, "ipvsdrift", "vxlan")
+	up(t, p)
+	node := p.Cluster.Name + ".master"
+	find := func(match func(plan.Object) bool) (found plan.Object) {
+		p.State.In(node, func(o plan.Object) {
+			if match(o) {
+				found = o
+			}
+		})
+		return found
+	}
+	web := find(func(o plan.Object) bool {
+		s, ok := o.(plan.VirtualServer)
+		return ok && s.Address.String() == "10.43.6.58:80"
+	}).(plan.VirtualServer)
+	real := find(func(o plan.Object) bool { r, ok := o.(plan.RealServer); return ok && r.Virtual == web.Address }).(plan.RealServer)
+	other, foreign, heavy, kept, marked := web, real, real, web, web
+	other.Address = netip.MustParseAddrPort("10.43.7.7:80")
+	foreign.Address = netip.MustParseAddrPort("10.42.0.99:8080")
+	heavy.Weight = 7
+	kept.Persistent, kept.Scheduler = 300, "sh"
+	marked.Address, marked.Protocol, marked.Mark = netip.AddrPortFrom(netip.IPv4Unspecified(), 0), "", 7
+	for _, damage := range []struct {
+		what string
+		plan.Change
+		ups int
+	}{
+		{"a virtual server too many", plan.Change{Object: other}, 1},
+		{"one that is known by a mark", plan.Change{Object: marked}, 1},
+		{"a virtual server gone", plan.Change{Op: plan.Delete, Object: web}, 3}, // and its two real ones
+		{"another scheduler, and persistence", plan.Change{Op: plan.Update, Object: kept, Before: web}, 1},
+		{"a real server too many", plan.Change{Object: foreign}, 1},
+		{"a real server gone", plan.Change{Op: plan.Delete, Object: real}, 1},
+		{"another weight", plan.Change{Op: plan.Update, Object: heavy, Before: real}, 1},
+	} {
+		if err := testbed.Apply(t.Context(), []plan.Change{damage.Change}, func(plan.Change) {}); err != nil {
+			t.Fatalf("%s: %v", damage.what, err)
+		}
+		if changes := pending(t, p); len(changes) != damage.ups {
+			t.Errorf("%s: up would make %d changes: %v", damage.what, len(changes), changes)
+		}
+		up(t, p)
+	}
+	removed(t, p)
+	if left, err := testbed.Named(p.Cluster.Name + "."); err != nil || slices.Contains(left, node) {
+		t.Errorf("%v are left, %v", left, err)
+	}
+}
