@@ -35,6 +35,7 @@ type View struct {
 	of        *Views
 	settings  devconf
 	firewall  *nft.Ruleset
+	virtual   []plan.VirtualServer // nil until somebody asks
 	addresses map[int][]netip.Prefix
 	behind    map[int]string // namespaces by the numbers that this one has for them
 	rules     []plan.Rule

@@ -93,10 +93,14 @@ func (w Walk) Parts(p Walk) string {
 // open is the machine with a rule that no table foretells, on the way that both walks have in common; empty where there is none.
 func (w Walk) open(p Walk) string {
 	for i, h := range p.Hops {
+		may := h.Decision != nil && strings.HasPrefix(h.Decision.Firewall, May)
+		if i == 0 && may { // decided before it leaves
+			return h.Machine
+		}
 		if i >= len(w.Hops) || !h.Same(w.Hops[i]) {
 			return ""
 		}
-		if h.Decision != nil && strings.HasPrefix(h.Decision.Firewall, May) {
+		if may {
 			return h.Machine
 		}
 	}

@@ -48,6 +48,9 @@ func (w *walker) sendFrom(v *testbed.View, d *datagram, question testbed.Packet)
 	}
 	if r.Type == "local" {
 		lo := v.Device(1)
+		if balanced, err := w.balance(v, d, "", r); balanced || err != nil {
+			return err
+		}
 		f := &frame{datagram: d}
 		if _, err := w.hop(v, lo.Name, trace.Out, f); err != nil {
 			return err
@@ -263,6 +266,9 @@ func (w *walker) passed(v *testbed.View) bool {
 // deliver is what a machine does with a packet for itself.
 func (w *walker) deliver(v *testbed.View, in *testbed.Netdev, f *frame) error {
 	if err := w.hooks(v, nft.Input, f.datagram, in.Name, ""); err != nil {
+		return err
+	}
+	if balanced, err := w.balance(v, f.datagram, in.Name, testbed.RouteAnswer{}); balanced || err != nil {
 		return err
 	}
 	if f.inner != nil {
