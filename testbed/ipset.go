@@ -151,16 +151,6 @@ func ipsetMember(b []byte) (e kubeproxy.IPSetEntry, odd string) {
 	return e, strings.Join(strange, " ")
 }
 
-// transportNames are those of the protocols that virtual servers and ipsets have.
-var transportNames = map[uint16]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}
-
-func protocolName(n uint16) string {
-	if name, ok := transportNames[n]; ok {
-		return name
-	}
-	return fmt.Sprintf("proto-%d", n)
-}
-
 // readIPSets reads the ipsets of a machine; a pod has none. Of one that is not wanted, or not as it is, its members do not matter.
 func readIPSets(r *reader, v *visit, f *found) error {
 	if !f.machine {

@@ -113,8 +113,6 @@ func (v *visit) ipvsList(command uint8, parts ...nl.NetlinkRequestData) ([][]byt
 	})
 }
 
-func bigEndian16(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
-
 // serviceID says which virtual server is meant.
 func serviceID(protocol string, address netip.AddrPort, mark uint32) *nl.RtAttr {
 	m := nl.NewRtAttr(ipvsService|unix.NLA_F_NESTED, nil)

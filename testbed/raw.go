@@ -150,6 +150,18 @@ func number(value []byte) int {
 	return 0
 }
 
+// transportNames are those of the protocols that virtual servers and ipsets have.
+var transportNames = map[uint16]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}
+
+func protocolName(n uint16) string {
+	if name, ok := transportNames[n]; ok {
+		return name
+	}
+	return fmt.Sprintf("proto-%d", n)
+}
+
+func bigEndian16(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
+
 // text is an attribute that is a string, without the zero that ends it.
 func text(value []byte) string { return unix.ByteSliceToString(value) }
 
