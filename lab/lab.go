@@ -214,6 +214,7 @@ type Pod struct {
 	Addresses []netip.Addr
 	Labels    map[string]string // with those that every pod has: node and pod
 	Serves    []Socket
+	Publishes []Published
 	Processes []*Process // its containers
 	In        string     // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], or the network of another pod
 	Of        string     // the pod of the same node whose network it shares

@@ -32,6 +32,7 @@ func (l *loader) pods(m *Machine, b *hclsyntax.Block, f *fields) {
 		}
 	}
 	l.sharing(m)
+	l.publishing(m)
 }
 
 // pod decodes one of the pods that a block stands for; false when the node can have no more.
@@ -41,6 +42,7 @@ func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered ma
 	p.Addresses, _, _ = f.addresses("address")
 	own := f.labels("labels")
 	p.Serves = f.sockets("serve")
+	p.Publishes = f.published("publish")
 	l.networks(p, f)
 	p.Processes = l.processes("container", container, l.blocks(pod, "container", b.Body, in.ctx))
 	if in.dry || !l.checkName("pod", p.Name, at) {

@@ -54,7 +54,7 @@ var (
 	sweep = &shape{a: "a sweep", label: "what is swept", attrs: []string{"values"}, required: []string{"values"}}
 	on    = &shape{a: "an on block", label: "switch name", attrs: []string{"address", "name", "trunk", "vlan"}}
 	route = &shape{a: "a route", attrs: []string{"to", "via", "weights"}, required: []string{"to", "via"}}
-	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "serve"}, blocks: map[string]*shape{"container": container}}
+	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "publish", "serve"}, blocks: map[string]*shape{"container": container}}
 
 	container = &shape{a: "a container", label: "name", attrs: programAttributes, required: []string{"command"}}
 	process   = &shape{a: "a process", label: "name", attrs: programAttributes, required: []string{"command"}}

@@ -4,7 +4,7 @@
 #      │ 192.168.205.10
 #   node "docker"
 #      │ cni0  172.17.0.1, what Docker calls docker0
-#      ├── web     172.17.0.2   docker run --network bridge
+#      ├── web     172.17.0.2   docker run --network bridge -p 8080:80
 #      │   └── tools            docker run --network container:web
 #      ├── client  172.17.0.3   docker run --network bridge
 #      ├── agent                docker run --network host
@@ -17,11 +17,11 @@
 #   lab exec docker/tools -- curl localhost:80          web and tools have one lo
 #   lab exec docker/client -- curl localhost:80         refused: client has its own
 #   lab exec outside -- curl 192.168.205.10:9100        agent answers at the node's address
-#   lab exec outside -- curl 192.168.205.10:30080       the bridge's pods are reached through the node
+#   lab exec outside -- curl 192.168.205.10:8080        the node's port leads to web, and to nobody else of the bridge
 #   lab exec docker/batch -- ip address                 lo, and nothing leads anywhere
 #   lab logs docker/batch:job -f                        its work goes on all the same
 #
-# What docker run -p 30080:80 publishes is a service of type NodePort here.
+# What web publishes docker run has as -p 8080:80. The rules are those of CNI's portmap: lab exec docker -- iptables-save -t nat
 
 lab "docker-networks" {
   about = "Docker's four network types side by side: bridge, host, none, container"
@@ -41,6 +41,7 @@ node "docker" {
   pod "web" {
     address = "172.17.0.2"
     serve   = ["tcp/80"]
+    publish = ["8080:80"]
   }
   pod "client" { address = "172.17.0.3" }
   pod "tools" {
@@ -60,13 +61,4 @@ node "docker" {
 
 network "bridge" {
   cidr = "172.17.0.0/16"
-}
-
-service "published" {
-  type      = "NodePort"
-  endpoints = ["docker/web"]
-  port "http" {
-    port      = 80
-    node_port = 30080
-  }
 }

@@ -108,6 +108,19 @@ func ToPort(port uint16) Part {
 	return Do(Payload{Dreg: 1, Base: transportHeader, Offset: 2, Len: 2}, Cmp{Sreg: 1, Data: Data{Value: binary.BigEndian.AppendUint16(nil, port)}})
 }
 
+// ToPorts is -m multiport --dports: one of at most fifteen.
+func ToPorts(ports ...uint16) Part { return match("multiport", 1, multiportInfo(ports)) }
+
+func multiportInfo(ports []uint16) []byte {
+	const destination = 1
+	info := make([]byte, 48) // struct xt_multiport_v1
+	info[0], info[1] = destination, byte(len(ports))
+	for i, p := range ports {
+		binary.NativeEndian.PutUint16(info[2+2*i:], p)
+	}
+	return info
+}
+
 // Marked is -m mark --mark BITS/BITS, and Unmarked -m mark ! --mark.
 func Marked(bits uint32) Part   { return marked(bits, cmpEq) }
 func Unmarked(bits uint32) Part { return marked(bits, cmpNeq) }
@@ -145,7 +158,7 @@ func DNATs(to netip.AddrPort) Part {
 	return target("DNAT", 2, info)
 }
 
-// Masqueraded is -j MASQUERADE, and MasqueradesByLot -j MASQUERADE --random-fully.
+// Masqueraded is -j MASQUERADE, which keeps the port where it can, and MasqueradesByLot -j MASQUERADE --random-fully.
 func Masqueraded() Part      { return masquerades(0) }
 func MasqueradesByLot() Part { return masquerades(natFullyRandom) }
 

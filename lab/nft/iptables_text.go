@@ -161,6 +161,16 @@ func (w *saver) match(e Match) int {
 		return w.say("-m addrtype --dst-type LOCAL")
 	case key == "statistic 0" && binary.NativeEndian.Uint32(e.Info) == 0:
 		return w.say("-m statistic --mode random --probability %.11f", float64(binary.NativeEndian.Uint32(e.Info[4:]))/(1<<31))
+	case key == "multiport 1" && len(e.Info) == 48 && e.Info[1] <= 15:
+		ports := make([]uint16, e.Info[1])
+		words := make([]string, len(ports))
+		for i := range ports {
+			ports[i] = binary.NativeEndian.Uint16(e.Info[2+2*i:])
+			words[i] = strconv.Itoa(int(ports[i]))
+		}
+		if string(e.Info) == string(multiportInfo(ports)) {
+			return w.say("-m multiport --dports %s", strings.Join(words, ","))
+		}
 	case key == "recent 1" && len(e.Info) >= 232:
 		return w.recent(e.Info)
 	}

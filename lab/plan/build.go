@@ -127,6 +127,7 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 		if l.Services != nil {
 			p.layers = append(p.layers, services{p, pods.net})
 		}
+		p.layers = append(p.layers, publishing{p, pods.net})
 	}
 	p.layers = append(p.layers, wires{})
 	if !opt.Idle {

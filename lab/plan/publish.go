@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"labnet/lab"
+	"labnet/lab/nft"
+	"labnet/lab/portmap"
+)
+
+// publishing is the layer of the ports that pods publish at their nodes.
+type publishing struct {
+	plan *Plan
+	net  *Net
+}
+
+// first is the first pod that publishes something, and where; nil where none does.
+func (l publishing) first(c *Cluster) *Pod {
+	for _, n := range c.Nodes {
+		for _, p := range n.Pods {
+			if len(p.Publishes) > 0 {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+func (l publishing) Needs(c *Cluster) []Need {
+	p := l.first(c)
+	if p == nil {
+		return nil
+	}
+	at := p.At.Of("publish", p.Range)
+	return []Need{{Feature: FeatureNFTables, By: "published ports", At: at}, {Feature: FeatureIPTables, By: "published ports, as CNI's portmap makes them", At: at}}
+}
+
+// Plan gives each node whose pods publish ports the rules of CNI's portmap, after those of kube-proxy where it has some in the
+// same table.
+func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
+	first := l.first(c)
+	if first == nil {
+		return nil
+	}
+	at := first.At.Of("publish", first.Range)
+	if _, joins := l.plan.Mode.(Joiner); joins {
+		return hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Published ports in mode " + l.plan.ModeName, Subject: at.Ptr(),
+			Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that their answers pass no firewall of their node, where published ports are translated. Use a mode whose pods are behind their node, like host-gw or vxlan, or remove \"publish\".", l.plan.ModeName),
+		}}
+	}
+	var diags hcl.Diagnostics
+	for _, n := range c.Nodes {
+		var all []portmap.Container
+		for _, p := range n.Pods {
+			if len(p.Publishes) == 0 {
+				continue
+			}
+			own := slices.IndexFunc(p.Addresses(), func(a netip.Prefix) bool { return a.Addr().Is4() })
+			if own < 0 {
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "Published ports lead to IPv4", Subject: p.At.Of("publish", p.Range).Ptr(),
+					Detail: fmt.Sprintf("%s has no address of IPv4. Give the network a CIDR of IPv4 too.", p.Title()),
+				})
+				continue
+			}
+			one := portmap.Container{Network: l.net.Def.Name, ID: p.Title(), Address: p.Addresses()[own]}
+			for _, port := range p.Publishes {
+				if d := l.nodePort(c, p, port); d != nil {
+					diags = append(diags, d)
+				}
+				one.Ports = append(one.Ports, portmap.Port{Protocol: port.Protocol, Host: uint16(port.Port), Port: uint16(port.To)})
+			}
+			all = append(all, one)
+			if device := s.towards(p); device != "" { // what the node sends there from 127.0.0.1 is no martian
+				s.Replace(Sysctl{Namespace: n.Namespace, Path: "net/ipv4/conf/" + device + "/route_localnet", Value: "1", Link: device})
+			}
+		}
+		if len(all) > 0 {
+			s.appendRuleset(n.Namespace, portmap.Rules(all))
+		}
+	}
+	return diags
+}
+
+// nodePort says where a published port is a service's too.
+func (l publishing) nodePort(c *Cluster, p *Pod, port lab.Published) *hcl.Diagnostic {
+	if c.Lab.Services == nil {
+		return nil
+	}
+	for _, svc := range c.Lab.Services.All {
+		for _, other := range svc.Ports {
+			if other.NodePort == port.Port && other.Protocol == port.Protocol {
+				return lab.Contradiction(port.At, svc.Range, "Port taken", "%s publishes %s, which is a node port of service %q too; it is at %s. Publish another port.", p.Title(), port.Socket, svc.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// Expect: published ports change nothing of what becomes of other packets.
+func (publishing) Expect(_ Flow, e Expectation) Expectation { return e }
+
+// towards is the device of a node by which it sends to one of its pods: the other end of the pod's own, or its bridge.
+func (s *State) towards(p *Pod) string {
+	device := ""
+	s.In(p.Node.Namespace, func(o Object) {
+		if l, ok := o.(Link); ok && l.Peer().Namespace == p.Namespace {
+			if device = l.Name; l.Port.Bridge != "" {
+				device = l.Port.Bridge
+			}
+		}
+	})
+	return device
+}
+
+// appendRuleset adds a ruleset to what is there: rules of chains that are there come last in them.
+func (s *State) appendRuleset(namespace string, r *nft.Ruleset) {
+	chains, rules := map[tableName]int{}, map[tableName]int{}
+	s.In(namespace, func(o Object) {
+		switch o := o.(type) {
+		case Chain:
+			chains[tableName{o.Family, o.Table, ""}]++
+		case ChainRule:
+			rules[tableName{o.Family, o.Table, o.Chain}]++
+		}
+	})
+	for _, o := range Firewall(namespace, r) {
+		switch one := o.(type) {
+		case Table, Chain:
+			if s.Get(o.Key()) != nil {
+				continue
+			}
+			if c, ok := one.(Chain); ok {
+				c.Place += chains[tableName{c.Family, c.Table, ""}]
+				o = c
+			}
+		case ChainRule:
+			one.Place += rules[tableName{one.Family, one.Table, one.Chain}]
+			o = one
+		}
+		s.Add(o)
+	}
+}
