@@ -31,6 +31,11 @@ type Joiner interface {
 	Joins(*Net, lab.Segment) bool
 }
 
+// Publisher is a mode whose pods' ports are published by what attaches the pods: it says how that is asked for.
+type Publisher interface {
+	Publishing() string
+}
+
 // Modes lists modes by name, in the order in which people are shown them.
 type Modes []struct {
 	Name string

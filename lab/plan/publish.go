@@ -53,6 +53,9 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that their answers pass no firewall of their node, where published ports are translated. Use a mode whose pods are behind their node, like host-gw or vxlan, or remove \"publish\".", l.plan.ModeName),
 		}}
 	}
+	if other, ok := l.plan.Mode.(Publisher); ok {
+		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Published ports in mode " + l.plan.ModeName, Subject: at.Ptr(), Detail: other.Publishing()}}
+	}
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		var all []portmap.Container

@@ -173,6 +173,11 @@ func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage, handed map
 	return config
 }
 
+// Publishing: a runtime hands ports to the plugin portmap.
+func (Mode) Publishing() string {
+	return "In mode cni ports are published by the plugin portmap, which is handed them for each pod: capabilities = { portMappings = pod.name == \"web\" ? [{ hostPort = 8080, containerPort = 80, protocol = \"tcp\" }] : [] }. Remove \"publish\"."
+}
+
 // capabilities evaluates what a runtime hands over for a pod.
 func (m Mode) capabilities(c *plan.Net, n *plan.Member, p *plan.NIC, index int) (map[string]cty.Value, hcl.Diagnostics) {
 	if m.set.Capabilities == nil {

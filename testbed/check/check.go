@@ -74,11 +74,16 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
+	published := r.published(cmp.Or(opt.Pairs, defaultPairs), cutOff(checks))
+	led, err := r.publishes(ctx, published, func(int) {})
+	if err != nil {
+		return nil, err
+	}
 	more, err := r.services(ctx, rows, func(done int) { progress(len(tried)+len(promises)+done, steps) })
 	if err != nil {
 		return nil, err
 	}
-	checks = slices.Concat(checks, kept, more)
+	checks = slices.Concat(checks, kept, led, more)
 	culprits, err := r.find(ctx, checks)
 	if err != nil {
 		return nil, err

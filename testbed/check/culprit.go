@@ -110,6 +110,8 @@ func (in *inquiry) why(c Check) (*finding, error) {
 	switch {
 	case c.promise != nil:
 		return in.explainPromise(c)
+	case c.publish != nil:
+		return in.explainPublished(c.publish)
 	case c.service != nil:
 		return in.explainService(c)
 	}

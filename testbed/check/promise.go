@@ -111,12 +111,7 @@ type way struct {
 // keep asks for what is promised, from elsewhere. Where the network is at fault by the checks that were made, nobody asks: it could
 // only say the same.
 func (r *run) keep(ctx context.Context, rows []*promiseRow, made []Check, progress func(done int)) ([]Check, error) {
-	cut := map[way]bool{}
-	for _, c := range made {
-		if c.Name == Reach && !c.OK {
-			cut[way{c.From, c.To, c.of.to.Address.Is6()}] = true
-		}
-	}
+	cut := cutOff(made)
 	clients := r.clients()
 	var found machines
 	var ask []*promiseRow
@@ -134,6 +129,17 @@ func (r *run) keep(ctx context.Context, rows []*promiseRow, made []Check, progre
 		}
 	}
 	return checks, err
+}
+
+// cutOff are the ways on which nothing came through.
+func cutOff(made []Check) map[way]bool {
+	cut := map[way]bool{}
+	for _, c := range made {
+		if c.Name == Reach && !c.OK {
+			cut[way{c.From, c.To, c.of.to.Address.Is6()}] = true
+		}
+	}
+	return cut
 }
 
 // clients are those who can ask, by their family: pods first, then machines. In a large lab they are those who took part before, so

@@ -78,6 +78,7 @@ type Check struct {
 
 	of      *probe      // that made it
 	promise *promiseRow // or whose it is
+	publish *publishRow // likewise
 	service *serviceRow // likewise
 }
 
@@ -93,6 +94,8 @@ const (
 
 	Plugin = "plugin" // what CNI plugins say of a pod, or a node, when they are asked
 
+	Publish = "publish" // a node's port leads to the pod that publishes it
+
 	Service = "service" // those who are behind it answer, or the client is refused
 	Client  = "client"  // they see the promised client
 	Balance = "balance" // each of them is given as many connections as the others, but for chance
@@ -100,7 +103,7 @@ const (
 
 // Names lists the checks: those of a pair, what CNI plugins say, those of what runs in machines and pods, and those of a client and an address of a
 // service.
-var Names = []string{Reach, Source, MTU, Wire, Plugin, Serve, Ready, Service, Client, Balance}
+var Names = []string{Reach, Source, MTU, Wire, Plugin, Serve, Ready, Publish, Service, Client, Balance}
 
 var about = map[string]string{
 	Reach:  "packets and answers arrive",
@@ -110,6 +113,8 @@ var about = map[string]string{
 
 	Serve: "what serves answers from elsewhere, and sees the promised client",
 	Ready: "programs run, and listen where they say that they are ready",
+
+	Publish: "ports of nodes lead to the pods that publish them",
 
 	Plugin: "CNI plugins find their pods as they made them (CHECK), and are ready (STATUS)",
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"labnet/lab/plan"
+	"labnet/testbed/check"
 )
 
 // publishing is a lab with a pod that publishes ports, beside services in front of it.
@@ -115,8 +116,24 @@ services { proxy = "iptables" }
 					t.Errorf("no rule %s:\n%s", rule, strings.Join(want, "\n"))
 				}
 			}
-			for _, damage := range []string{"-D CNI-HOSTPORT-DNAT 1", "-F CNI-HOSTPORT-SETMARK", "-I CNI-HOSTPORT-MASQ -s 10.42.7.7 -j RETURN", "-D OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT"} {
+			asked := 0
+			for _, c := range checked(t, p).Checks {
+				if c.Name == check.Publish {
+					asked++
+				}
+			}
+			if asked != 9 {
+				t.Errorf("check asks %d times for 3 ports from 3 places", asked)
+			}
+			damages := []string{"-D CNI-HOSTPORT-DNAT 1", "-F CNI-HOSTPORT-SETMARK", "-I CNI-HOSTPORT-MASQ -s 10.42.7.7 -j RETURN", "-D OUTPUT -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT"}
+			for _, damage := range damages {
 				sh(t, p, "ip netns exec %s.n iptables -t nat "+damage)
+				if damage == damages[0] {
+					r := checked(t, p)
+					if red := red(r); !slices.Equal(red, []string{check.Publish}) || len(r.Culprits) != 1 || !strings.HasPrefix(r.Culprits[0].Reason, "the firewall of n is not as planned: `lab up` would run ") {
+						t.Errorf("without a rule red are %q: %+v", red, r.Culprits)
+					}
+				}
 				if changes := pending(t, p); len(changes) != 1 {
 					t.Errorf("after %s up would make %v", damage, changes)
 				}
