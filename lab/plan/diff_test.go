@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"labnet/lab/nft"
 )
 
 // small is a node with a bridge, a pod on it, and a route through its uplink.
@@ -261,35 +259,6 @@ func TestNth(t *testing.T) {
 	} {
 		if got := Nth(netip.MustParsePrefix(tt.block), tt.n).String(); got != tt.want {
 			t.Errorf("Nth(%s, %d) = %s, want %s", tt.block, tt.n, got, tt.want)
-		}
-	}
-}
-
-// TestChainsGoBeforeThoseTheyLeadTo: whatever the chains are called, one goes with its rules before those that it names.
-func TestChainsGoBeforeThoseTheyLeadTo(t *testing.T) {
-	names := []string{"b", "d", "a", "c"} // each leads to the next
-	for range names {
-		names = append(names[1:], names[0])
-		r := nft.NewRuleset(nft.IPv4, "t")
-		for i, name := range names {
-			r.Chains = append(r.Chains, nft.Chain{Family: nft.IPv4, Table: "t", Name: name})
-			if i+1 < len(names) {
-				r.Rule(name, nft.Jumps(names[i+1]))
-			}
-		}
-		ns := Namespace{Name: "l.n"}
-		actual, desired := &State{}, &State{}
-		for _, s := range []*State{actual, desired} {
-			s.Add(ns)
-		}
-		actual.AddRuleset("l.n", r)
-		desired.Add(Table{"l.n", r.Tables[0]})
-		var gone []string
-		for _, c := range Diff(actual, desired) {
-			gone = append(gone, c.Object.(Chain).Name)
-		}
-		if !slices.Equal(gone, names) {
-			t.Errorf("%v go in the order %v", names, gone)
 		}
 	}
 }

@@ -10,14 +10,18 @@ import (
 	"labnet/modes"
 )
 
-// TestNothingIsRemovedWhileItIsNamed: from each proxy to each other, and with each service taken away, no chain, set or ipset is
-// removed while something names it that is still there. The kernel would refuse.
+// TestNothingIsRemovedWhileItIsNamed: from each proxy to each other, with each service taken away, and with ports no longer
+// published, no chain, set or ipset is removed while something names it that is still there. The kernel would refuse.
 func TestNothingIsRemovedWhileItIsNamed(t *testing.T) {
-	text, _ := labs.Read("services")
-	l, _, diags := lab.Load("services.hcl", text, lab.Inputs{})
-	if diags.HasErrors() {
-		t.Fatal(diags)
+	load := func(name string) *lab.Lab {
+		text, _ := labs.Read(name)
+		l, _, diags := lab.Load(name+".hcl", text, lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		return l
 	}
+	l := load("services")
 	for _, s := range l.Services.All { // so that chains lead to chains
 		s.Type = lab.NodePort
 		for i, p := range s.Ports {
@@ -41,6 +45,18 @@ func TestNothingIsRemovedWhileItIsNamed(t *testing.T) {
 			removals(t, from+" without "+l.Services.All[i].Name, before, state(l.WithServices(rest...), from))
 		}
 	}
+	l = load("docker-networks")
+	before, some := state(l, ""), false
+	for _, m := range l.Machines {
+		for _, p := range m.Pods {
+			some = some || len(p.Publishes) > 0
+			p.Publishes = nil
+		}
+	}
+	if !some {
+		t.Error("lab docker-networks publishes nothing")
+	}
+	removals(t, "no port is published", before, state(l, ""))
 }
 
 // removals replays what would be removed. What is within a table, a chain or a set goes with it.
