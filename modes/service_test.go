@@ -80,6 +80,10 @@ func TestProxyIsChosen(t *testing.T) {
 		{"three-node", "", "", "", ""},
 		{"services", "iptables", plan.FeatureIPTables, "", "modprobe -a nft_compat"},
 		{"services", "nftables", plan.FeatureIPTables, "nftables", ""},
+		{"services", "ipvs", "", "ipvs", ""},
+		{"services", "ipvs", plan.FeatureIPVS, "", "modprobe -a ip_vs ip_vs_rr ip_set"},
+		{"services", "ipvs", plan.SchedulerFeature("rr"), "", "modprobe ip_vs_rr"},
+		{"services", "nftables", plan.FeatureIPVS, "nftables", ""},
 	} {
 		p, said := build(tt.lab, tt.proxy, tt.without)
 		if (p == nil) != (tt.says != "") || p != nil && p.Proxy != tt.is || !strings.Contains(strings.ToLower(said), strings.ToLower(tt.says)) {

@@ -96,9 +96,9 @@ forbids them.`,
 				}
 				rows = append(rows, row{cells: []string{" " + marks[d.State] + " " + d.Mode, string(d.Datapath), d.Remedy}})
 			}
-			for _, n := range []plan.Feature{plan.FeatureTBF, plan.FeatureNetem} {
+			for _, n := range []plan.Feature{plan.FeatureTBF, plan.FeatureNetem, plan.FeatureIPVS} {
 				if mute == "" && !f[n] {
-					what := map[plan.Feature]string{plan.FeatureTBF: "rate", plan.FeatureNetem: "delay, jitter, loss"}[n]
+					what := map[plan.Feature]string{plan.FeatureTBF: "rate", plan.FeatureNetem: "delay, jitter, loss", plan.FeatureIPVS: "proxy ipvs"}[n]
 					rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + what, "", f.Remedy(plan.Need{Feature: n})}})
 				}
 			}

@@ -313,3 +313,16 @@ func TestServicesIPv6(t *testing.T) {
 		})
 	}
 }
+
+// TestOutOfTurn: who answers in turn is told from who does not.
+func TestOutOfTurn(t *testing.T) {
+	for _, tt := range []struct {
+		order string
+		n     int
+		jumps int
+	}{{"abababab", 2, 0}, {"bcabcabca", 3, 0}, {"aab", 2, 2}, {"ababbaba", 2, 2}, {"abcabd", 3, 1}, {"a", 2, 0}} {
+		if jumps := outOfTurn(strings.Split(tt.order, ""), tt.n); jumps != tt.jumps {
+			t.Errorf("%s: %d, not %d", tt.order, jumps, tt.jumps)
+		}
+	}
+}

@@ -2,10 +2,13 @@ package suite
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"labnet/lab/kubeproxy"
+	"labnet/lab/nft"
 	"labnet/lab/plan"
 	"labnet/testbed"
 	"labnet/testbed/check"
@@ -147,4 +150,47 @@ func TestIPVSIsRepaired(t *testing.T) {
 	if left, err := testbed.Named(p.Cluster.Name + "."); err != nil || slices.Contains(left, node) {
 		t.Errorf("%v are left, %v", left, err)
 	}
+}
+
+// TestIPSets: ipsets and the rules that ask them are made, found, mended one by one and removed, wherever the kernel has ipsets.
+func TestIPSets(t *testing.T) {
+	if f := needRoot(t); !f[plan.FeatureIPTables] {
+		t.Skip("the kernel has no iptables")
+	}
+	if _, err := os.Stat("/sys/module/ip_set"); err != nil {
+		t.Skip("the kernel has no ipsets, or has not loaded them")
+	}
+	p := planned(t, load(t, "three-node"), "ipsets", "host-gw")
+	node := p.Cluster.Nodes[0].Namespace
+	made := kubeproxy.NewIPVS(kubeproxy.Node{
+		Family: nft.IPv4, Local: func(netip.Addr) bool { return true }, Pods: netip.MustParsePrefix("10.42.0.0/16"), Addresses: []netip.Addr{netip.MustParseAddr("192.168.205.2")},
+	}, []kubeproxy.Port{{
+		Service: "default/web", Name: "http", Protocol: "tcp", Address: netip.MustParseAddr("10.43.0.10"), Port: 80, NodePort: 30080,
+		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("10.42.0.2:8080")},
+	}})
+	for _, s := range made.Sets {
+		p.State.Add(plan.IPSet{Namespace: node, Name: s.Name, Type: s.Type})
+		for _, e := range s.Entries {
+			p.State.Add(plan.IPSetEntry{Namespace: node, Of: s.Name, IPSetEntry: e})
+		}
+	}
+	p.State.AddRuleset(node, made.Tables)
+	up(t, p)
+	in := "ip netns exec " + node + " "
+	for _, damage := range []string{
+		"ipset del KUBE-CLUSTER-IP 10.43.0.10,tcp:80",
+		"ipset add KUBE-NODE-PORT-TCP 31000",
+		"ipset del KUBE-LOOP-BACK 10.42.0.2,tcp:8080,10.42.0.2",
+		"ipset create somebodys hash:net",
+		"iptables -t nat -D KUBE-SERVICES 2",
+		"iptables -t nat -I KUBE-SERVICES 2 -m set --match-set KUBE-CLUSTER-IP src,dst -j RETURN",
+	} {
+		sh(t, p, in+damage)
+		if changes := pending(t, p); len(changes) != 1 || len(changes[0].Lines()) != 1 {
+			t.Errorf("after %q up would make %d changes: %v", damage, len(changes), changes)
+		}
+		up(t, p)
+	}
+	without := built(t, load(t, "three-node"), "ipsets", "host-gw")
+	up(t, without)
 }
