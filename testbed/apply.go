@@ -13,7 +13,7 @@ func Apply(ctx context.Context, changes []plan.Change, done func(plan.Change)) e
 	return err
 }
 
-// Program does what Apply does, and says how many bytes the changes of firewalls were.
+// Program does what Apply does, and says how many bytes the changes of firewalls were, and those of ipsets and IPVS.
 func Program(ctx context.Context, changes []plan.Change, done func(plan.Change)) (bytes int, err error) {
 	if len(changes) == 0 {
 		return 0, nil
@@ -28,6 +28,7 @@ func Program(ctx context.Context, changes []plan.Change, done func(plan.Change))
 		a.thread = t
 		a.visits = visits{by: t, open: map[string]*visit{}}
 		defer a.visits.close()
+		defer func() { a.sent += t.sent }()
 		for len(changes) > 0 {
 			if err := ctx.Err(); err != nil {
 				return err

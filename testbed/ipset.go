@@ -207,6 +207,7 @@ func (v *visit) ipsetSay(command int, set string, parts ...*nl.RtAttr) error {
 	for _, p := range parts {
 		req.AddData(p)
 	}
+	v.by.sent += len(req.Serialize())
 	_, err = req.Execute(unix.NETLINK_NETFILTER, 0)
 	var no unix.Errno
 	if errors.As(err, &no) && no >= nl.IPSET_ERR_PRIVATE {

@@ -96,6 +96,7 @@ func (v *visit) ipvsSay(command uint8, parts ...nl.NetlinkRequestData) error {
 	for _, p := range parts {
 		req.AddData(p)
 	}
+	v.by.sent += len(req.Serialize())
 	_, err = req.Execute(unix.NETLINK_GENERIC, 0)
 	return err
 }

@@ -130,6 +130,7 @@ type thread struct {
 	in   string // the one that it is in; empty: another than a named one
 	away bool   // it is not in its home namespace
 	ipvs uint16 // what generic netlink calls IPVS; 0: not asked yet
+	sent int    // bytes, to IPVS and of ipsets
 
 	sysctls sysctlFiles
 }

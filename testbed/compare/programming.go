@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"labnet/lab"
+	"labnet/lab/kubeproxy"
 	"labnet/lab/plan"
 	"labnet/lab/report"
 	"labnet/testbed"
@@ -134,7 +135,7 @@ func (r *run) program(ctx context.Context, s *subject) (got []report.Sample, err
 		switch o.(type) {
 		case plan.ChainRule:
 			rules++
-		case plan.Element:
+		case plan.Element, plan.IPSetEntry, plan.VirtualServer, plan.RealServer:
 			elements++
 		}
 	})
@@ -152,11 +153,20 @@ func (r *run) reached(ctx context.Context, s *subject) error {
 	return err
 }
 
-// firewall is what a namespace's firewall is made of.
+// firewall is what a namespace's firewall is made of, and what ipvs has beside it.
 func firewall(s *plan.State, namespace string) *plan.State {
 	of := &plan.State{}
 	s.In(namespace, func(o plan.Object) {
-		if plan.InFirewall(o) {
+		beside := false
+		switch o := o.(type) {
+		case plan.IPSet, plan.IPSetEntry, plan.VirtualServer, plan.RealServer:
+			beside = true
+		case plan.Link:
+			beside = o.Name == kubeproxy.IPVSDevice
+		case plan.Address:
+			beside = o.Link == kubeproxy.IPVSDevice
+		}
+		if beside || plan.InFirewall(o) {
 			of.Add(o)
 		}
 	})
