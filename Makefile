@@ -61,7 +61,7 @@ soak: lab cni need-root ## the long forms of the tests in soak_packages, all by 
 	@mkdir -p docs/soak; set -o pipefail; $(asroot) LAB_SOAK=1 LAB_SOAK_FILE=$(abspath $(soak_file)) LAB_SOAK_RUNS=$(soak_runs) $(gotest) -timeout 24h -run '$(soak_tests)' $(soak_packages) 2>&1 | $(call tell,soak); failed=$$?; \
 	  .ci/soaked bin/soak.log >docs/soak/$$(date -u +%F).md; [ $$failed = 0 ] || $(call explain,soak)
 test: lab cni need-root ## every test that this machine can run; says which were skipped and why
-	@set -o pipefail; $(asroot) $(gotest) -timeout 30m ./... 2>&1 | $(call tell,test) || $(call explain,test)
+	@set -o pipefail; $(asroot) $(gotest) -timeout 45m ./... 2>&1 | $(call tell,test) || $(call explain,test)
 test-vm: need-go cni ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
 	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 40m" -timeout 45m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
