@@ -48,10 +48,6 @@ service "sticky" {
   type      = "NodePort"
   affinity  = "ClientIP"
   endpoints = ["node1/p1", "node2/p2"]
-  port "udp" {
-    port     = 53
-    protocol = "udp"
-  }
   port "http" { port = 80 }
 }
 service "nobody" {
