@@ -14,7 +14,7 @@ import (
 	"labnet/testbed/check"
 )
 
-// policies is a lab whose services differ in all that decides who answers, and as whose client.
+// policies is a lab whose services differ in who may answer, and as whose client.
 const policies = `
 lab "policies" {}
 switch "lan" { subnet = "192.168.205.0/24" }
@@ -44,19 +44,13 @@ service "local" {
   endpoints        = ["node1/p1", "node2/p1"]
   port "http" { port = 80 }
 }
-service "sticky" {
-  type      = "NodePort"
-  affinity  = "ClientIP"
-  endpoints = ["node1/p1", "node2/p2"]
-  port "http" { port = 80 }
-}
 service "nobody" {
   type = "NodePort"
   port "http" { port = 80 }
 }
 `
 
-// TestIPVSPolicies: affinity, traffic that stays on its node, load balancers, refusals and turns are as promised, and another
+// TestIPVSPolicies: traffic that stays on its node, load balancers, refusals and turns are as promised, and another
 // scheduler, on the running lab, changes how endpoints are chosen and nothing else.
 func TestIPVSPolicies(t *testing.T) {
 	l := parse(t, "policies.hcl", policies)
