@@ -41,8 +41,7 @@ type Spread int
 const (
 	ByLot  Spread = iota // each is as likely
 	InTurn               // one after the other
-	Evenly               // to the one with the fewest connections
-	Chosen               // as a scheduler of IPVS chooses: often the same for a client, or for all
+	Chosen               // as a scheduler of IPVS chooses: often the same for a client, for all, or for a while
 )
 
 // spread is that of the lab's proxy.
@@ -53,8 +52,6 @@ func (p *Plan) spread() Spread {
 	switch p.Cluster.Lab.Services.Scheduler {
 	case "rr", "wrr": // all have one weight
 		return InTurn
-	case "lc", "wlc":
-		return Evenly
 	}
 	return Chosen
 }
