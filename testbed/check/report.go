@@ -120,7 +120,7 @@ var about = map[string]string{
 
 	Service: "all that are behind a service answer; nobody behind it: refused",
 	Client:  "they see the promised client",
-	Balance: "connections are spread evenly over them, by χ²",
+	Balance: "connections are spread evenly over them, by χ² or in turn",
 }
 
 // Text writes a line a check, and then what explains the failures, in lines of at most so many columns.
