@@ -58,6 +58,11 @@ func (r *run) serviceRows(limit int) (rows []*serviceRow, total int) {
 	for _, i := range candidates(flows, limit) {
 		f := flows.At(i)
 		row := &serviceRow{ServiceFlow: f, want: r.plan.ExpectService(f)}
+		for i, b := range row.want.Backends {
+			if r.serves(b, f.Port.Protocol) { // a pod may have the network of its node, or of another pod
+				row.want.Backends[i].Title = r.due[portOf(b, f.Port.Protocol)].Target
+			}
+		}
 		switch {
 		case row.want.Unknown != "":
 			continue

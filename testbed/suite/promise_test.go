@@ -54,9 +54,14 @@ func listening(at string) string {
 	return fmt.Sprintf(`exec perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => "%s", LocalPort => %s, Listen => 5, ReuseAddr => 1) or die; sleep 98757'`, address, port)
 }
 
-// TestPromises: what serves and what is ready is asked from elsewhere, at every address of its own, and not at lo.
+// TestPromises: what serves and what is ready is asked from elsewhere, at every address of its own, and not at lo. Services lead to
+// pods in other networks than their own, too, which say who they are.
 func TestPromises(t *testing.T) {
-	p := planned(t, parse(t, "promising.hcl", fmt.Sprintf(promising, container("app", "ready = \"tcp/9000\"\n", listening("0.0.0.0:9000"))+
+	services := "services {}\n"
+	for name, port := range map[string]int{"a": 8080, "shares": 81, "host": 82} {
+		services += fmt.Sprintf("service %q {\n  selector = { pod = %[1]q }\n  port \"http\" {\n    port   = 80\n    target = %d\n  }\n}\n", name, port)
+	}
+	p := planned(t, parse(t, "promising.hcl", fmt.Sprintf(promising+services, container("app", "ready = \"tcp/9000\"\n", listening("0.0.0.0:9000"))+
 		container("job", "restart = \"never\"\n", "exit 0")+container("works", "", "sleep 98757"))), "promises", "host-gw")
 	apply(t, pending(t, p))
 	eventually(t, "the job does not end", func() bool { _, said := supervisor(t, p, "job"); return said.State == "ended" })
