@@ -66,7 +66,7 @@ type visits struct {
 }
 
 const (
-	maxVisits = 32
+	maxVisits = 19
 	// descriptors is how many files are open at once while a lab is built, at most: five a visit, and what the program has open
 	// besides.
 	descriptors = 5*maxVisits + 32
