@@ -74,6 +74,7 @@ func (l *loader) modes(blocks []*hclsyntax.Block) []*ModeBlock {
 var Each = map[string]map[string][]string{
 	"conflist":     {"node": nodeNames},
 	"capabilities": {"node": nodeNames, "pod": {"index", "name"}},
+	"files":        {"node": nodeNames},
 }
 
 var nodeNames = []string{"address", "index", "mtu", "name", "pod_cidr", "pod_cidrs"}

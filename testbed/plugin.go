@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,9 @@ func becomePlugin(namespace, own, plugin string) error {
 			return fmt.Errorf("its own %s: %w", path, err)
 		}
 	}
+	if err := standInFiles(filepath.Join(own, cni.Given)); err != nil {
+		return err
+	}
 	unix.CloseOnExec(cni.Begun)
 	return fmt.Errorf("%s: %w", plugin, unix.Exec(plugin, []string{plugin}, os.Environ()))
 }
@@ -87,19 +91,52 @@ func becomePlugin(namespace, own, plugin string) error {
 // standIn mounts a folder at a path, where nothing of the machine's is changed: folders on the way that are missing are made
 // on a file system that only this process sees.
 func standIn(path, from string) error {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		at := filepath.Dir(path)
-		for !isDir(at) {
-			at = filepath.Dir(at)
-		}
-		if err := mimic(at); err != nil {
+	if !isDir(path) {
+		if err := room(filepath.Dir(path)); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(path, 0o755); err != nil {
+		if err := os.Mkdir(path, 0o755); err != nil {
 			return err
 		}
 	}
 	return unix.Mount(from, path, "", unix.MS_BIND, "")
+}
+
+// room makes a folder one in which something can be made that only this process sees.
+func room(folder string) error {
+	at := folder
+	for !isDir(at) {
+		at = filepath.Dir(at)
+	}
+	if err := mimic(at); err != nil {
+		return err
+	}
+	return os.MkdirAll(folder, 0o755)
+}
+
+// standInFiles mounts each file below a folder at its path.
+func standInFiles(given string) error {
+	return filepath.WalkDir(given, func(from string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) || err == nil && e.IsDir() {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		path := strings.TrimPrefix(from, given)
+		if _, err := os.Lstat(path); err != nil {
+			if err := room(filepath.Dir(path)); err != nil {
+				return fmt.Errorf("its own %s: %w", path, err)
+			}
+			if err := os.WriteFile(path, nil, 0o644); err != nil {
+				return err
+			}
+		}
+		if err := unix.Mount(from, path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("its own %s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 func isDir(path string) bool {

@@ -12,6 +12,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/labs"
 	"labnet/modes"
+	"labnet/testbed"
 )
 
 // TestHostileLabsStand builds some of the definitions with a wrong value in them that are right all the same: what validate
@@ -37,8 +38,12 @@ func TestHostileLabsStand(t *testing.T) {
 			if diags.HasErrors() || len(l.Machines) > 30 {
 				continue
 			}
-			if p, _ := plan.Build(l, plan.Options{Modes: modes.All, Features: f}); p == nil {
+			p, _ := plan.Build(l, plan.Options{Modes: modes.All, Features: f})
+			if p == nil {
 				continue
+			}
+			if _, err := testbed.Plugins(p.State); err != nil {
+				continue // which there are only the machine can say
 			}
 			built++
 			instance := fmt.Sprintf("faults-hostile%d", built)

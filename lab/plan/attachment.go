@@ -26,8 +26,9 @@ type CNI struct {
 	Path         []string          `json:"path,omitempty"` // folders of executables
 	Args         map[string]string `json:"args,omitempty"`
 	Capabilities map[string]any    `json:"capabilities,omitempty"`
-	Within       []netip.Prefix    `json:"within"`  // the node's blocks: the pod has one address of each
-	Timeout      string            `json:"timeout"` // of one plugin
+	Files        map[string]string `json:"files,omitempty"` // that they find in their node, by path
+	Within       []netip.Prefix    `json:"within"`          // the node's blocks: the pod has one address of each
+	Timeout      string            `json:"timeout"`         // of one plugin
 }
 
 // Wanted is the configuration.

@@ -55,6 +55,7 @@ type settings struct {
 	Args         map[string]string `hcl:"args,optional"`
 	ArgsAt       hcl.Range         `hcl:"args,attr_value_range"`
 	Capabilities *hcl.Attribute    `hcl:"capabilities,optional"`
+	Files        *hcl.Attribute    `hcl:"files,optional"`
 	Timeout      string            `hcl:"timeout,optional"`
 	TimeoutAt    hcl.Range         `hcl:"timeout,attr_value_range"`
 	Expect       *promise          `hcl:"expect,block"`
@@ -127,13 +128,17 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 		if diags = append(diags, more...); more.HasErrors() {
 			return diags
 		}
+		files, more := m.files(c, n)
+		if diags = append(diags, more...); more.HasErrors() {
+			return diags
+		}
 		for i, p := range n.NICs {
 			handed, more := m.capabilities(c, n, p, i)
 			if diags = append(diags, more...); more.HasErrors() {
 				return diags
 			}
 			s.Add(plan.Attachment{
-				Namespace: n.Namespace, Pod: p.Pod.Pod.Name, Into: p.Namespace, On: n.Uplink().Name, Config: plan.Config(m.call(n, p, list, handed)),
+				Namespace: n.Namespace, Pod: p.Pod.Pod.Name, Into: p.Namespace, On: n.Uplink().Name, Config: plan.Config(m.call(n, p, list, files, handed)),
 			})
 		}
 		if m.set.Routes == routesHostGW {
@@ -144,9 +149,9 @@ func (m Mode) Plan(c *plan.Net, s *plan.State) hcl.Diagnostics {
 }
 
 // call is how the plugins are called for a pod.
-func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage, handed map[string]cty.Value) plan.CNI {
+func (m Mode) call(n *plan.Member, p *plan.NIC, list json.RawMessage, files map[string]string, handed map[string]cty.Value) plan.CNI {
 	config := plan.CNI{
-		Device: p.Device, Conflist: list, Path: m.set.Path, Within: n.PodCIDRs, Timeout: m.timeout.String(), Args: map[string]string{}, Capabilities: map[string]any{},
+		Device: p.Device, Conflist: list, Path: m.set.Path, Files: files, Within: n.PodCIDRs, Timeout: m.timeout.String(), Args: map[string]string{}, Capabilities: map[string]any{},
 	}
 	var ranges [][]map[string]string
 	for _, block := range n.PodCIDRs {
@@ -233,6 +238,60 @@ func (m Mode) conflist(c *plan.Net, n *plan.Member) (json.RawMessage, hcl.Diagno
 		return wrong("Invalid conflist", "For node %s: %s.", n.Name, why)
 	}
 	return list, nil
+}
+
+// mostFiles is how many plugins can be given in their node.
+const mostFiles = 16
+
+// files evaluates what a node's plugins find there.
+func (m Mode) files(c *plan.Net, n *plan.Member) (map[string]string, hcl.Diagnostics) {
+	if m.set.Files == nil {
+		return nil, nil
+	}
+	wrong := func(summary, detail string, args ...any) (map[string]string, hcl.Diagnostics) {
+		return nil, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: fmt.Sprintf(detail, args...), Subject: m.set.Files.Expr.Range().Ptr()}}
+	}
+	ctx := m.ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{"node": m.node(c, n)}
+	v, diags := m.set.Files.Expr.Value(ctx)
+	switch {
+	case diags.HasErrors():
+		return nil, diags
+	case v.IsNull():
+		return nil, nil
+	case !v.IsWhollyKnown() || !v.Type().IsObjectType() && !v.Type().IsMapType():
+		return wrong("Wrong type", "\"files\" must be an object of texts by their paths, like { \"/run/flannel/subnet.env\" = \"…\" }.")
+	case v.LengthInt() > mostFiles:
+		return wrong("Too many files", "There are %d files; plugins can be given at most %d.", v.LengthInt(), mostFiles)
+	}
+	files := map[string]string{}
+	for path, text := range v.AsValueMap() {
+		switch {
+		case text.IsNull() || text.Type() != cty.String:
+			return wrong("Wrong type", "%s must be a text.", path)
+		case !ownable(path):
+			return wrong("Invalid path", "%q cannot be a file of a node. Give its whole path, such as \"/run/flannel/subnet.env\": not in /dev, /proc, /sys or /run/netns, nor where a node's plugins keep theirs.", path)
+		}
+		files[path] = text.AsString()
+	}
+	for path := range files {
+		for folder := filepath.Dir(path); folder != "/"; folder = filepath.Dir(folder) {
+			if _, ok := files[folder]; ok {
+				return wrong("Invalid path", "%s is a file, and cannot be the folder of %s.", folder, path)
+			}
+		}
+	}
+	return files, nil
+}
+
+// ownable reports whether a node may have a file of its own there.
+func ownable(path string) bool {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || filepath.Dir(path) == "/" || strings.ContainsAny(path, "\x00\n") || len(path) > 200 {
+		return false
+	}
+	return !slices.ContainsFunc([]string{"/dev", "/proc", "/sys", "/run/netns", "/var/run", "/var/lib/cni", "/etc/cni/net.d", "/run/cni"}, func(not string) bool {
+		return path == not || strings.HasPrefix(path, not+"/")
+	})
 }
 
 func (m Mode) node(c *plan.Net, n *plan.Member) cty.Value {

@@ -99,6 +99,9 @@ func (n Node) call(a plan.Attachment, netns string) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.give(config.Files); err != nil {
+		return nil, err
+	}
 	each := &starter{start: n.Start, timeout: timeout, title: title(a)}
 	rt := &libcni.RuntimeConf{
 		ContainerID: a.Into, NetNS: netns, IfName: config.Device, CapabilityArgs: config.Capabilities,
@@ -109,6 +112,23 @@ func (n Node) call(a plan.Attachment, netns string) (*call, error) {
 	}
 	cache := filepath.Join(n.Folder, "cache")
 	return &call{n, a, config, libcni.NewCNIConfigWithCacheDir(Path(config.Path), cache, each), list, rt, each}, nil
+}
+
+// Given is the folder of the files that the node's plugins find there, below a node's own.
+const Given = "files"
+
+// give puts down the files that the node's plugins find there.
+func (n Node) give(files map[string]string) error {
+	for path, text := range files {
+		at := filepath.Join(n.Folder, Given, path)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(at, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // title is how a person names the pod: node1/p1.
