@@ -32,7 +32,7 @@ func dial(t *testing.T, from *testbed.Place, network, to string, wait time.Durat
 	return c, from.Do(func() (err error) { c, err = net.DialTimeout(network, to, wait); return err })
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // said asks a responder once more on a connection.
 func said(t *testing.T, c net.Conn) answer {
