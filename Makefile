@@ -64,7 +64,7 @@ test: lab cni need-root ## every test that this machine can run; says which were
 	@set -o pipefail; $(asroot) $(gotest) -timeout 45m ./... 2>&1 | $(call tell,test) || $(call explain,test)
 test-vm: need-go cni ## the tests of vm_tests, on Debian's kernel in QEMU; none may be skipped there
 	@CGO_ENABLED=0 go build -o bin/vm ./testbed/vm
-	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 40m" -timeout 45m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
+	@set -o pipefail; CGO_ENABLED=0 go test -exec "$(CURDIR)/bin/vm -limit 55m" -timeout 60m -p 1 -count=1 -v -run '$(subst $(space),|,$(vm_tests))' $(vm_packages) 2>&1 | \
 	  $(call tell,test-vm) || $(call explain,test-vm)
 	@! grep -qe '--- SKIP' bin/test-vm.log || { echo "FAIL: what was skipped is listed because the guest can run it"; exit 1; }
 	@for t in $(vm_tests:%='%'); do grep -qe "--- PASS: $${t%%[^A-Za-z0-9_/]*}" bin/test-vm.log || { echo "FAIL: no test is called $$t"; exit 1; }; done
