@@ -39,6 +39,7 @@ func TestFollowThePluginGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { labRun(t, "down", "faults-mycni") }) // which a command of the page does, where none fails
 	typed := 0
 	for line := range strings.Lines(block("sh")) {
 		words := strings.Fields(here.Replace(line))

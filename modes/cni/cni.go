@@ -270,7 +270,7 @@ func (m Mode) files(c *plan.Net, n *plan.Member) (map[string]string, hcl.Diagnos
 		case text.IsNull() || text.Type() != cty.String:
 			return wrong("Wrong type", "%s must be a text.", path)
 		case !ownable(path):
-			return wrong("Invalid path", "%q cannot be a file of a node. Give its whole path, such as \"/run/flannel/subnet.env\": not in /dev, /proc, /sys or /run/netns, nor where a node's plugins keep theirs.", path)
+			return wrong("Invalid path", "%q cannot be a file of a node. Give its whole path, such as \"/run/flannel/subnet.env\": not in /dev, /proc or /sys, nor where a node's plugins keep theirs.", path)
 		}
 		files[path] = text.AsString()
 	}
@@ -289,7 +289,7 @@ func ownable(path string) bool {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || filepath.Dir(path) == "/" || strings.ContainsAny(path, "\x00\n") || len(path) > 200 {
 		return false
 	}
-	return !slices.ContainsFunc([]string{"/dev", "/proc", "/sys", "/run/netns", "/var/run", "/var/lib/cni", "/etc/cni/net.d", "/run/cni"}, func(not string) bool {
+	return !slices.ContainsFunc([]string{"/dev", "/proc", "/sys", "/var/run", "/var/lib/cni", "/etc/cni/net.d", "/run/cni"}, func(not string) bool {
 		return path == not || strings.HasPrefix(path, not+"/")
 	})
 }
