@@ -29,12 +29,12 @@ func attachmentsOf(namespace string) string {
 // pluginsOf calls the plugins of a node, in its namespaces. What one leaves running ends with it.
 func pluginsOf(namespace string) cni.Node {
 	at := attachmentsOf(namespace)
-	return cni.Node{Folder: at, Start: func(plugin string) (*exec.Cmd, error) {
+	return cni.Node{Folder: at, Start: func(plugin, files string) (*exec.Cmd, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.Command(self, PluginArg, namespace, at, plugin)
+		cmd := exec.Command(self, PluginArg, namespace, at, files, plugin)
 		cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
 		return cmd, nil
 	}}
@@ -53,14 +53,14 @@ func netnsOf(name string) string {
 // Plugin is the other half: it returns only when it fails.
 func Plugin(args []string) int {
 	err := errors.New("this is for lab itself to call")
-	if len(args) == 3 {
-		err = becomePlugin(args[0], args[1], args[2])
+	if len(args) == 4 {
+		err = becomePlugin(args[0], args[1], args[2], args[3])
 	}
 	fmt.Fprintf(os.Stderr, "lab: %v\n", err)
 	return cannotRun
 }
 
-func becomePlugin(namespace, own, plugin string) error {
+func becomePlugin(namespace, own, files, plugin string) error {
 	place, err := Open(namespace)
 	if err != nil {
 		return err
@@ -81,8 +81,10 @@ func becomePlugin(namespace, own, plugin string) error {
 			return fmt.Errorf("its own %s: %w", path, err)
 		}
 	}
-	if err := standInFiles(filepath.Join(own, cni.Given)); err != nil {
-		return err
+	if files != "" {
+		if err := standInFiles(files); err != nil {
+			return err
+		}
 	}
 	unix.CloseOnExec(cni.Begun)
 	return fmt.Errorf("%s: %w", plugin, unix.Exec(plugin, []string{plugin}, os.Environ()))
@@ -117,10 +119,7 @@ func room(folder string) error {
 // standInFiles mounts each file below a folder at its path.
 func standInFiles(given string) error {
 	return filepath.WalkDir(given, func(from string, e fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) || err == nil && e.IsDir() {
-			return nil
-		}
-		if err != nil {
+		if err != nil || e.IsDir() {
 			return err
 		}
 		path := strings.TrimPrefix(from, given)

@@ -4,6 +4,7 @@ package cni
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,10 +100,11 @@ func (n Node) call(a plan.Attachment, netns string) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.give(config.Files); err != nil {
+	files, err := n.give(config.Files)
+	if err != nil {
 		return nil, err
 	}
-	each := &starter{start: n.Start, timeout: timeout, title: title(a)}
+	each := &starter{start: n.Start, files: files, timeout: timeout, title: title(a)}
 	rt := &libcni.RuntimeConf{
 		ContainerID: a.Into, NetNS: netns, IfName: config.Device, CapabilityArgs: config.Capabilities,
 		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", a.Pod}, {"K8S_POD_INFRA_CONTAINER_ID", a.Into}},
@@ -114,21 +116,42 @@ func (n Node) call(a plan.Attachment, netns string) (*call, error) {
 	return &call{n, a, config, libcni.NewCNIConfigWithCacheDir(Path(config.Path), cache, each), list, rt, each}, nil
 }
 
-// Given is the folder of the files that the node's plugins find there, below a node's own.
-const Given = "files"
-
-// give puts down the files that the node's plugins find there.
-func (n Node) give(files map[string]string) error {
+// give puts down the files that the node's plugins find there, and returns the folder with them; empty where there are none. A
+// folder is whole, and has no others: several plugins may be called at once, and another definition has other files.
+func (n Node) give(files map[string]string) (folder string, err error) {
+	if len(files) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(files)
+	if err != nil {
+		return "", err
+	}
+	all := filepath.Join(n.Folder, "files")
+	folder = filepath.Join(all, fmt.Sprintf("%x", sha256.Sum256(text)))
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
+	}
+	if err := os.MkdirAll(all, 0o755); err != nil {
+		return "", err
+	}
+	made, err := os.MkdirTemp(all, "new")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(made)
 	for path, text := range files {
-		at := filepath.Join(n.Folder, Given, path)
+		at := filepath.Join(made, path)
 		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			return err
+			return "", err
 		}
 		if err := os.WriteFile(at, []byte(text), 0o644); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	if err := os.Rename(made, folder); err != nil && !errors.Is(err, fs.ErrExist) { // somebody else was sooner
+		return "", err
+	}
+	return folder, nil
 }
 
 // title is how a person names the pod: node1/p1.

@@ -21,7 +21,7 @@ import (
 )
 
 // Start prepares a plugin to run in a node. Its process has [Begun] open until it becomes the plugin.
-type Start func(plugin string) (*exec.Cmd, error)
+type Start func(plugin, files string) (*exec.Cmd, error)
 
 // Begun is the file that a process closes by becoming the plugin.
 const Begun = 3
@@ -30,6 +30,7 @@ const Begun = 3
 type starter struct {
 	version.PluginDecoder
 	start   Start
+	files   string // the folder with those that plugins find in the node; empty: none
 	timeout time.Duration
 	title   string        // of the pod
 	last    string        // the plugin that was started last
@@ -56,7 +57,7 @@ func (s *starter) ExecPlugin(ctx context.Context, path string, config []byte, en
 	s.last, s.stderr, s.why = filepath.Base(path), "", nil
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	cmd, err := s.start(path)
+	cmd, err := s.start(path, s.files)
 	if err != nil {
 		return nil, err
 	}

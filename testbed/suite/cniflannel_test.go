@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
 )
 
 // flannelsPlugin does what flannel's CNI plugin does: it has the bridge plugin attach the pod, with what flanneld says of the
@@ -75,6 +78,11 @@ func TestFilesOfTheMachine(t *testing.T) {
 	p := planned(t, parse(t, "plugged.hcl", cniLab(settings)), "files", "")
 	up(t, p)
 	healthy(t, p)
+	fewer := strings.Replace(settings, "\"/etc/hostname\" = \"I am \", ", "", 1)
+	less := built(t, parse(t, "plugged.hcl", cniLab(fewer)), "files", "")
+	if err := testbed.Apply(t.Context(), pending(t, less), func(plan.Change) {}); err == nil || !strings.Contains(err.Error(), "not what was given") {
+		t.Errorf("a plugin finds a file that is no longer given: %v", err)
+	}
 	if after, err := os.ReadFile("/etc/hostname"); err != nil || string(after) != string(before) {
 		t.Errorf("the machine's /etc/hostname is %q, and was %q", after, before)
 	}
