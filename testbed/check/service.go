@@ -162,15 +162,17 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 			}
 		}
 	}
+	turns := newTurns(rows)
+	first := slices.DeleteFunc(slices.Clone(rows), func(row *serviceRow) bool { return !row.first() })
+	others := slices.DeleteFunc(slices.Clone(rows), (*serviceRow).first)
 	var checks []Check
 	asked := 0
-	for phase := range phases {
-		turn := slices.DeleteFunc(slices.Clone(rows), func(row *serviceRow) bool { return row.phase() != phase })
-		made, err := r.each(ctx, len(turn), servicesAtOnce, func(done int) { progress(asked + done) }, func(i int) []Check { return r.service(ctx, turn[i], listeners) })
+	for _, rows := range [][]*serviceRow{first, others} {
+		made, err := r.each(ctx, len(rows), servicesAtOnce, func(done int) { progress(asked + done) }, func(i int) []Check { return r.service(ctx, rows[i], listeners, turns) })
 		if err != nil {
 			return nil, err
 		}
-		checks, asked = append(checks, made...), asked+len(turn)
+		checks, asked = append(checks, made...), asked+len(rows)
 	}
 	return checks, nil
 }
@@ -178,22 +180,8 @@ func (r *run) services(ctx context.Context, rows []*serviceRow, progress func(do
 // first reports whether it is asked before all else: see [mostRefused].
 func (row *serviceRow) first() bool { return row.want.Refused && !row.want.Late }
 
-// phases are what is asked after one another: refusals, what is to answer in turn and so is asked by one client at a time, and the
-// rest.
-const phases = 3
-
-func (row *serviceRow) phase() int {
-	switch {
-	case row.first():
-		return 0
-	case row.count > 0 && row.want.Spread == plan.InTurn:
-		return 1
-	}
-	return 2
-}
-
 // service makes the checks of a row.
-func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Check {
+func (r *run) service(ctx context.Context, row *serviceRow, at listeners, turns turns) []Check {
 	c := Check{Name: Service, From: row.From.Title, To: row.Name() + " " + row.To.String(), Family: familyOf(row.To.Addr()), service: row}
 	silent := row.Port.Protocol == "udp" && slices.ContainsFunc(row.want.Backends, func(b plan.ServiceBackend) bool { return at.taken(b, "udp") && !r.serves(b, "udp") })
 	if silent { // by a program that need not answer such questions
@@ -212,10 +200,12 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners) []Chec
 	if row.first() {
 		q.patience = max(q.patience, refusal)
 	}
+	done := turns.take(row)
 	err = place.Do(func() error {
 		q.ask(ctx, func() bool { return q.enough(row) })
 		return nil
 	})
+	done()
 	if ctx.Err() != nil {
 		return nil
 	}
