@@ -29,11 +29,16 @@ func (q *questions) ask(ctx context.Context, enough func() bool) {
 	for ctx.Err() == nil {
 		start := time.Now()
 		text, err := q.once(ctx)
-		q.took, q.asked = time.Since(start), q.asked+1
 		var late net.Error
 		if errors.As(err, &late) && late.Timeout() {
 			err = errSilence
 		}
+		if err == errSilence && q.spare > 0 {
+			q.spare--
+			q.order = append(q.order, "")
+			continue
+		}
+		q.took, q.asked = time.Since(start), q.asked+1
 		q.failed = err
 		who, client, _ := strings.Cut(strings.TrimSpace(text), " ")
 		source, unread := netip.ParseAddr(client)

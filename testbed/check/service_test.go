@@ -1,13 +1,17 @@
 package check
 
 import (
+	"errors"
 	"maps"
 	"math"
+	"net"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -320,9 +324,52 @@ func TestOutOfTurn(t *testing.T) {
 		order string
 		n     int
 		jumps int
-	}{{"abababab", 2, 0}, {"bcabcabca", 3, 0}, {"aab", 2, 2}, {"ababbaba", 2, 2}, {"abcabd", 3, 1}, {"a", 2, 0}} {
-		if jumps := outOfTurn(strings.Split(tt.order, ""), tt.n); jumps != tt.jumps {
+	}{{"abababab", 2, 0}, {"bcabcabca", 3, 0}, {"aab", 2, 2}, {"ababbaba", 2, 2}, {"abcabd", 3, 1}, {"a", 2, 0}, {"ab?bab", 2, 0}, {"?bab", 2, 0}, {"a?bab", 2, 1}, {"b?abcabc", 3, 0}, {"?aab", 2, 2}} {
+		order := strings.Split(tt.order, "")
+		for i, who := range order {
+			order[i] = strings.Trim(who, "?")
+		}
+		if jumps := outOfTurn(order, tt.n); jumps != tt.jumps {
 			t.Errorf("%s: %d, not %d", tt.order, jumps, tt.jumps)
+		}
+	}
+}
+
+// TestSpare: a connection that goes unanswered is overlooked once, and no more often.
+func TestSpare(t *testing.T) {
+	for _, tt := range []struct {
+		mute  int // how many clients are not answered
+		order []string
+		err   error
+	}{
+		{0, []string{"web", "web", "web"}, nil},
+		{1, []string{"", "web", "web", "web"}, nil},
+		{2, []string{""}, errSilence},
+	} {
+		server, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		go func() {
+			b, mute := make([]byte, 10), map[netip.AddrPort]bool{}
+			for {
+				_, client, err := server.ReadFromUDPAddrPort(b)
+				if err != nil {
+					return
+				}
+				if len(mute) < tt.mute {
+					mute[client] = true
+				}
+				if !mute[client] {
+					_, _ = server.WriteToUDPAddrPort([]byte("web 127.0.0.1\n"), client)
+				}
+			}
+		}()
+		q := &questions{protocol: "udp", to: server.LocalAddr().(*net.UDPAddr).AddrPort(), patience: time.Second, again: 100 * time.Millisecond, spare: 1}
+		q.ask(t.Context(), func() bool { return q.failed != nil || q.asked == 3 })
+		if !errors.Is(q.failed, tt.err) || !slices.Equal(q.order, tt.order) {
+			t.Errorf("%d connections without an answer: %q, %v", tt.mute, q.order, q.failed)
 		}
 	}
 }
