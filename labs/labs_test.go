@@ -11,7 +11,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	want := []string{"bifrost-macvlan", "calico-bgp-rr", "calico-bgp", "calico-ipip", "cni-bridge", "cni-flannel", "docker-networks", "dual-stack", "flannel-ipip", "flannel-udp", "flannel-vxlan", "guestbook", "hybridnet-bgp", "hybridnet-vlan", "hybridnet-vxlan", "office", "racks", "scale", "services-scale", "services", "six-ways", "sweep", "terway-ipvlan", "three-node"}
+	want := []string{"bifrost-macvlan", "bifrost-services", "calico-bgp-rr", "calico-bgp", "calico-ipip", "cni-bridge", "cni-flannel", "docker-networks", "dual-stack", "flannel-ipip", "flannel-udp", "flannel-vxlan", "guestbook", "hybridnet-bgp", "hybridnet-vlan", "hybridnet-vxlan", "office", "racks", "scale", "services-scale", "services", "six-ways", "sweep", "terway-ipvlan", "three-node"}
 	if diff := cmp.Diff(want, labs.Names()); diff != "" {
 		t.Error(diff)
 	}

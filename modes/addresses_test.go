@@ -24,8 +24,8 @@ var other = map[string]string{
 	"modes/vxlan/vxlan.go":   "hybridnet-vxlan",
 	"modes/bgp/hybridnet.go": "hybridnet-bgp",
 	"modes/vlan/vlan.go":     "hybridnet-vlan",
-	"modes/macvlan/":         "bifrost-macvlan",
-	"docs/services.md":       "services",
+	"modes/macvlan/":         "bifrost-macvlan bifrost-services",
+	"docs/services.md":       "services bifrost-services",
 	"docs/pods.md":           "services",
 }
 
@@ -122,8 +122,11 @@ func TestDocsSpeakOfTheLab(t *testing.T) {
 	seen := 0
 	for _, f := range slices.Sorted(maps.Keys(texts)) {
 		here, plans := maps.Clone(has), lines
-		for path, name := range other {
-			if strings.HasPrefix(f, path) {
+		for path, names := range other {
+			for name := range strings.FieldsSeq(names) {
+				if !strings.HasPrefix(f, path) {
+					continue
+				}
 				more, also := ground(t, name)
 				maps.Copy(here, more)
 				plans += also

@@ -35,6 +35,7 @@ var systems = []struct {
 	{name: "bgp", settings: `like = "hybridnet"`},
 	{name: "macvlan"},
 	{name: "macvlan", settings: "vlan = 20", vlan: true},
+	{name: "macvlan", settings: "service_veth = true"},
 	{name: "vlan", vlan: true},
 	{name: "ipvlan"},
 	{name: "ipvlan", settings: `like = "l3"`},
@@ -228,6 +229,9 @@ func attached(t *testing.T, p *plan.Plan, namespace string) (device, firewall st
 	below := "`" + l.Below().Name + "`"
 	switch d := l.Device.(type) {
 	case plan.MACVLAN:
+		if p.State.Get(plan.Key{Namespace: namespace, Kind: plan.KindLink, Name: "veth0"}) != nil {
+			return "macvlan on " + below + ", and a veth for services", "what is for services, and for the node"
+		}
 		return "macvlan on " + below, "no packet"
 	case plan.IPVLAN:
 		if d.Mode == "l3s" {

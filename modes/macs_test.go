@@ -14,7 +14,7 @@ import (
 // TestMACsAreUnique plans hundreds of random labs, with addresses that are alike in all their last bits, in every mode: no
 // segment has one MAC address twice.
 func TestMACsAreUnique(t *testing.T) {
-	modes := append(slices.DeleteFunc(All.Names(), func(name string) bool { return asks[name] }), "calico", "hybridnet", "calico-ipip", "l3", "tagged", "")
+	modes := append(slices.DeleteFunc(All.Names(), func(name string) bool { return asks[name] }), "calico", "hybridnet", "calico-ipip", "l3", "tagged", "serviced", "")
 	planned := map[string]int{}
 	ipv6 := map[string]int{}
 	for seed := range uint64(100) {
@@ -216,6 +216,7 @@ func randomLab(r *rand.Rand, mode string) string {
 		"hybridnet":   "mode \"hybridnet\" {\n  use = \"vxlan\"\n  like = \"hybridnet\"\n}\n",
 		"calico-ipip": "mode \"calico-ipip\" {\n  use = \"ipip\"\n  like = \"calico\"\n}\n",
 		"l3":          "mode \"l3\" {\n  use = \"ipvlan\"\n  like = \"l3\"\n}\n",
+		"serviced":    "mode \"serviced\" {\n  use = \"macvlan\"\n  service_veth = true\n}\n",
 		"tagged":      "mode \"tagged\" {\n  use = \"macvlan\"\n  vlan = 10\n}\n",
 	}[mode])
 	return b.String()

@@ -2,6 +2,7 @@ package modes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +39,8 @@ func TestServicesAreRefused(t *testing.T) {
 					t.Error("mode vlan has services")
 				}
 			case joins || lacks && bridged[mode]:
-				if p != nil || diags[0].Subject == nil || diags[0].Subject.Start.Line == 0 || !strings.Contains(diags.Error(), "ervices in mode "+mode) {
+				remedy := mode == "macvlan" && joins
+				if p != nil || diags[0].Subject == nil || diags[0].Subject.Start.Line == 0 || !strings.Contains(diags.Error(), "ervices in mode "+mode) || strings.Contains(diags.Error(), "service_veth = true") != remedy {
 					t.Errorf("%s, without br_netfilter %v: %v", mode, lacks, diags)
 				}
 			case p == nil:
@@ -157,5 +159,85 @@ func TestServiceFlows(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestServiceVeth: in macvlan services need a second device of each pod, what that leads to, and a node that reaches the pods of others.
+func TestServiceVeth(t *testing.T) {
+	const right = `
+lab "veth" {}
+switch "lan" { subnet = ["192.168.205.0/24", "fd00:205::/64"] }
+switch "back" { subnet = "192.168.9.0/24" }
+node "node" {
+  count = 2
+  on "lan" {}
+  on "back" {}
+  pod "p1" {}
+  pod "p-with-a-long-name" {}
+}
+network "pods" {
+  cidr = ["192.168.205.128/26", "fd00:205::1:0/112"]
+  mode = "macvlan"
+}
+mode "macvlan" { service_veth = true }
+services { cidr = ["10.96.0.0/16", "fd00:96::/112"] }
+service "web" {
+  type      = "LoadBalancer"
+  endpoints = ["node2/p1"]
+  external_address = "192.168.205.99"
+  port "http" { port = 80 }
+}
+`
+	for _, tt := range []struct {
+		name, old, new, says string
+	}{
+		{"right", "", "", ""},
+		{"left out", "service_veth = true", "", `mode "macvlan" { service_veth = true }`},
+		{"false", "service_veth = true", "service_veth = false", `mode "macvlan" { service_veth = true }`},
+		{"no bool", "service_veth = true", "service_veth = 7", "bool required"},
+		{"a family that nodes lack", `["192.168.205.0/24", "fd00:205::/64"]`, `"192.168.205.0/24"`, "no subnet of that family, so that node"},
+		{"pods that nodes have no way to", `"192.168.205.128/26", "fd00:205::1:0/112"`, `"10.42.0.0/16", "fd00:42::/112"`, `it does not reach node2/p1: node1 has no route to 10.42.`},
+	} {
+		l, _, diags := lab.Load("veth.hcl", []byte(strings.Replace(right, tt.old, tt.new, 1)), lab.Inputs{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		p, diags := plan.Build(l, plan.Options{Modes: All, Features: plan.AllFeatures()})
+		if (p == nil) != (tt.says != "") || !strings.Contains(diags.Error(), tt.says) || p == nil && (diags[0].Subject == nil || diags[0].Subject.Start.Line == 0) {
+			t.Errorf("%s: %v", tt.name, diags)
+		}
+	}
+	l, _, _ := lab.Load("veth.hcl", []byte(right), lab.Inputs{})
+	through := map[string][]string{}
+	hosts := map[string]int{}
+	p, _ := plan.Build(l, plan.Options{Modes: All, Features: plan.AllFeatures()})
+	p.State.Each(func(o plan.Object) {
+		switch o := o.(type) {
+		case plan.Route:
+			if o.Dev == "veth0" {
+				through[o.Namespace] = append(through[o.Namespace], o.Dst.String())
+			}
+		case plan.Link:
+			if o.Peer().Name == "veth0" {
+				hosts[o.Name]++
+			}
+		}
+	})
+	for _, n := range p.Cluster.Nodes {
+		for _, pod := range n.Pods {
+			want := []string{"10.96.0.0/16", "192.168.205.99/32", "fd00:96::/112"}
+			for _, nic := range n.Interfaces {
+				for _, a := range nic.Addresses {
+					want = append(want, plan.Single(a.Addr()).String())
+				}
+			}
+			slices.Sort(want)
+			if slices.Sort(through[pod.Namespace]); !slices.Equal(through[pod.Namespace], want) {
+				t.Errorf("through veth0 %s sends to %v, want %v", pod.Title(), through[pod.Namespace], want)
+			}
+		}
+	}
+	if len(hosts) != 2 || hosts["svc-p1"] != 2 {
+		t.Errorf("the nodes' ends are called %v", hosts)
 	}
 }

@@ -46,6 +46,7 @@ bgp like = "bridge": 1500 +0 ipv6 bgp own; needs nodes on one segment; cannot -
 bgp like = "hybridnet": 1500 +0 bgp own; needs nodes on one segment; cannot IPv6
 macvlan: 1500 +0 ipv6 lan; needs addresses of the nodes' segment; cannot nodes and their own pods talk
 macvlan vlan = 20: 1500 +4 ipv6 lan own; needs VLAN 20 on every node's port, addresses of the nodes' segment; cannot -
+macvlan service_veth = true: 1500 +0 ipv6 lan own; needs addresses of the nodes' segment; cannot -
 vlan: 1500 +4 lan own; needs VLAN 20 on every node's port, addresses of the nodes' segment; cannot IPv6
 ipvlan: 1500 +0 ipv6 lan; needs addresses of the nodes' segment; cannot nodes and their own pods talk
 ipvlan like = "l3": 1500 +0 ipv6 lan; needs addresses of the nodes' segment; cannot nodes and their own pods talk

@@ -237,7 +237,8 @@ func (s *State) Resolve() {
 				reaches[d] = append(reaches[d], reach{o.Prefix.Masked(), k, 0})
 			}
 		case Route:
-			if !o.Via.IsValid() && o.Hops == "" && o.Scope == "link" {
+			direct := o.Scope == "link" || o.Dst.Addr().Is6() && o.Type == "" // routes of IPv6 have no scope
+			if !o.Via.IsValid() && o.Hops == "" && direct {
 				d := device{o.Namespace, o.Dev}
 				reaches[d] = append(reaches[d], reach{o.Dst, k, o.Table})
 			}

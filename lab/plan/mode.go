@@ -31,6 +31,11 @@ type Joiner interface {
 	Joins(*Net, lab.Segment) bool
 }
 
+// Detour is a Joiner whose pods may have a second way, to their own node, for what they send to services.
+type Detour interface {
+	ServiceVeth() bool
+}
+
 // Publisher is a mode whose pods' ports are published by what attaches the pods: it says how that is asked for.
 type Publisher interface {
 	Publishing() string

@@ -235,17 +235,41 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 		}
 		e.Backends = append(e.Backends, b)
 	}
+	if astray := p.astray(f, e); len(astray) > 0 {
+		why := fmt.Sprintf("%s sees %s as the client and answers it past %s", astray[0].Title, f.From.Title, e.At.Name)
+		if len(astray) < len(e.Backends) {
+			e.Unknown = why + ", while others do not"
+		} else {
+			e.Lost = why
+		}
+		e.Backends = nil
+		return e
+	}
 	if len(e.Backends) == 0 {
 		e.Lost = fmt.Sprintf("none of its endpoints is on %s, which drops it", e.At.Name)
 	}
 	return e
 }
 
+// astray are the endpoints whose answers do not come by the node that translated: pods with a detour to services, which answer
+// all but their own node by the segment that they are on.
+func (p *Plan) astray(f ServiceFlow, e ServiceExpectation) (all []ServiceBackend) {
+	if !p.detours() || f.From.Namespace == e.At.Namespace {
+		return nil
+	}
+	for _, b := range e.Backends {
+		if !b.Masqueraded {
+			all = append(all, b)
+		}
+	}
+	return all
+}
+
 // masquerades reports whether endpoints see the node that translates, or else the client.
 func (p *Plan) masquerades(f ServiceFlow, inside bool) bool {
 	switch {
 	case !f.external():
-		return f.From.Pod == nil || p.Cluster.Lab.Services.MasqueradeAll
+		return f.From.Pod == nil || p.masqueradesAll()
 	case f.Port.ExternalLocal:
 		return inside && f.From.Pod == nil && p.Proxy != "ipvs"
 	}

@@ -31,6 +31,9 @@ type leg struct {
 // wire reports whether the frame leaves the machine: between two pods on one uplink it does not.
 func (l leg) between() bool { return l.from.on != l.to.on }
 
+// veth reports whether it is the way between a node and a pod of its own by a veth pair.
+func (l leg) veth() bool { return !l.between() && !l.from.pod && !l.to.pod }
+
 const maxLegs = 32 // more than any lab has routers in a row: what goes further goes in circles
 
 // Walk follows packets through a lab as it is defined: machines have their connected subnets, their static routes and their
@@ -47,6 +50,7 @@ type Walk struct {
 	// Behind: pods are not on the segment themselves. Their nodes take in what is for them, and send by their own routes what
 	// comes from them; every node has a route to the pods of every other.
 	Behind bool
+	Veth   bool // a node and each of its pods have a veth pair for what they send one another, in the families of the uplink
 }
 
 // holder is a stop and its port that has an address.
@@ -229,6 +233,9 @@ func (w *walker) next(at stop, to netip.Addr) (steps []step) {
 		s, in, ok := w.hop(c.out, c.via, to)
 		steps = append(steps, step{leg{from, in}, c.via, s, ok})
 	}
+	if s, ok := w.veth(at, to); ok {
+		return []step{s}
+	}
 	if !w.Behind || at.pod == nil {
 		for _, c := range w.routes(at, to) {
 			add(c, c.out, true)
@@ -249,6 +256,27 @@ func (w *walker) next(at stop, to netip.Addr) (steps []step) {
 		add(c, own, c.out.on == node.Uplink())
 	}
 	return steps
+}
+
+// veth is the step between a node and a pod of its own by their veth pair. The node's end has the address of its uplink.
+func (w *walker) veth(at stop, to netip.Addr) (step, bool) {
+	if !w.Veth {
+		return step{}, false
+	}
+	for _, h := range w.holders[to] {
+		pod, machine := at.pod, h.machine
+		if pod == nil {
+			pod, machine = h.stop.pod, at.machine
+		}
+		if pod == nil || pod.Node.Machine != machine {
+			continue
+		}
+		if own := pod.Node.Uplink().Address(to.Is6()); own.IsValid() {
+			end := port{pod.Node.Uplink().Segment(), []netip.Prefix{own}, pod.Node.Uplink(), false}
+			return step{leg{end, end}, own.Addr(), h.stop, true}, true
+		}
+	}
+	return step{}, false
 }
 
 // track is the way of a packet.
@@ -414,7 +442,7 @@ func (w *walker) expect(from, to Endpoint) Expectation {
 	}
 	e := Expectation{Reachable: true, Source: there.source, Spread: there.varies}
 	e.MTU, _ = there.mtu()
-	if from.Pod != nil { // what comes for a pod its device takes as it is
+	if from.Pod != nil || slices.ContainsFunc(there.legs, leg.veth) { // what comes for a pod a device on the uplink takes as it is
 		e.MTU = w.Net.PodMTU(e.MTU)
 	}
 	if first := there.legs[0]; first.between() && first.from.on == from.Node.Uplink() {

@@ -30,6 +30,7 @@ var systems = []struct {
 	{"bgp-hybridnet", "bgp", `like = "hybridnet"`, false},
 	{"macvlan", "macvlan", "", false},
 	{"macvlan-vlan", "macvlan", "vlan = 20", true},
+	{"macvlan-veth", "macvlan", "service_veth = true", false},
 	{"vlan", "vlan", "", true},
 	{"ipvlan", "ipvlan", "", false},
 	{"ipvlan-l3", "ipvlan", `like = "l3"`, false},

@@ -155,6 +155,11 @@ func TestDriftIsRepaired(t *testing.T) {
 		{"a proxied address is deleted", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh del proxy 10.42.0.2 dev eth0.vxlan20", "neighbour add proxy"},
 		{"a VLAN device is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 link del eth0.20", "link add"},
 		{"a gateway is deleted", "hybridnet-vlan/vlan", "ip -n %s.node1 route del default table 10000", "default via 10.20.0.1"},
+		{"a pod's way to services is deleted", "bifrost-services/macvlan", "ip -n %s.node1.p1 link del veth0", "link add name svc-p1"},
+		{"a route to services is deleted", "bifrost-services/macvlan", "ip -n %s.node1.p1 route del 10.96.0.0/16", "10.96.0.0/16 via 192.168.205.2 dev veth0"},
+		{"a node's route to its pod is deleted", "bifrost-services/macvlan", "ip -n %s.node1 route del 10.10.0.2", "10.10.0.2 dev svc-p1"},
+		{"a node's address is deleted where it leads to a pod", "bifrost-services/macvlan", "ip -n %s.node1 address del 192.168.205.2/32 dev svc-p1", "address add 192.168.205.2/32 dev svc-p1"},
+		{"a pod does not know its node's MAC address", "bifrost-services/macvlan", "ip -n %s.node1.p1 neigh del 192.168.205.2 dev veth0", "neighbour replace 192.168.205.2 dev veth0"},
 		{"learning is off", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 link set eth0.vxlan20 type vxlan nolearning", "link add name eth0.vxlan20"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

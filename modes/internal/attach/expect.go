@@ -119,9 +119,12 @@ func OneSegment(c *plan.Net, mode string) hcl.Diagnostics {
 }
 
 // Expect follows a packet and the answer to it, where the pods' devices stand on their nodes' uplinks.
-func (s Shared) Expect(c *plan.Net, f plan.Flow) plan.Expectation {
+func (s Shared) Expect(c *plan.Net, f plan.Flow) plan.Expectation { return s.Walk(c).Expect(f) }
+
+// Walk is how packets go there.
+func (s Shared) Walk(c *plan.Net) plan.Walk {
 	gateway := func(cidr netip.Prefix) netip.Addr { return s.Gateway(c, cidr) }
-	return plan.Walk{Cluster: c.Cluster, Net: c, Segment: s.Segment, Gateway: gateway, VLAN: s.VLAN, SameMAC: s.SameMAC}.Expect(f)
+	return plan.Walk{Cluster: c.Cluster, Net: c, Segment: s.Segment, Gateway: gateway, VLAN: s.VLAN, SameMAC: s.SameMAC}
 }
 
 // ExpectBehind does so where nodes route for the pods on their uplinks.
