@@ -128,11 +128,11 @@ func lines(label, below string, m machineDocument) (rows []row) {
 		return []row{{cells: []string{label, kind, "in " + m.Shares, "", ""}, below: below}}
 	}
 	for _, nic := range m.Interfaces {
-		if nic.Kind == "veth" && len(nic.Addresses) == 0 {
+		if pods := strings.HasPrefix(nic.Peer, m.Name+"/"); nic.Kind == "veth" && (pods || len(nic.Addresses) == 0 && m.Kind != "pod") {
 			continue
 		}
 		name := nic.Name
-		if kind == "pod" && nic.Peer != "" {
+		if m.Kind == "pod" && nic.Peer != "" {
 			name += "@" + nic.PeerInterface
 		}
 		rows = append(rows, row{cells: []string{label, kind, name, fmt.Sprintf("mtu %d", nic.MTU), strings.Join(nic.Addresses, " ")}, below: below})

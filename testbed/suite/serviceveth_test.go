@@ -1,6 +1,10 @@
 package suite
 
 import (
+	"context"
+	"errors"
+	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,6 +12,7 @@ import (
 
 	"labnet/lab"
 	"labnet/lab/plan"
+	"labnet/testbed"
 )
 
 // detour has pods on the nodes' own segment, where a pod and its node do not reach each other without the second device, and
@@ -33,7 +38,7 @@ node "node" {
   on "lan" { address = ["192.168.205.${count.index + 2}", "fd00:205::${count.index + 2}"] }
   gateway = ["192.168.205.1", "fd00:205::1"]
   pod "p1" {}
-  pod "p2" {}
+  pod "p2" { serve = ["tcp/8080"] }
 }
 network "pods" {
   cidr = ["192.168.205.128/26", "fd00:205::1:0/112"]
@@ -140,5 +145,70 @@ func TestServiceVeth(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestServiceVethChangesInPlace: service_veth is given to a running lab, with services and without, and taken away again, and the
+// lab changes to a mode whose pods are behind their nodes and back. Namespaces stay, and so does the connection between two pods.
+// An up that is cut short after any change is completed by the next.
+func TestServiceVethChangesInPlace(t *testing.T) {
+	const few = 2 // interrupted changes from one turn to the next
+	one, _, _ := strings.Cut(detourServices, "service \"balanced\"")
+	with, without, plain := detoured(t, "true", one, "nftables"), detoured(t, "true", "", ""), detoured(t, "false", "", "")
+	at := func(l *lab.Lab, mode string) *plan.Plan { return built(t, l, "detours", mode) }
+	turns := []*plan.Plan{at(plain, ""), at(without, ""), at(with, ""), at(with, "vxlan"), at(with, ""), at(plain, "")}
+	t.Cleanup(func() { removed(t, turns[0]) })
+	up(t, turns[0])
+	was := namespaces(t, turns[0])
+	here, there := turns[0].Cluster.Nodes[0].Pods[0], turns[0].Cluster.Nodes[1].Pods[1]
+	inside := func() (net.Conn, answer) {
+		c, err := dial(t, place(t, here.Namespace), "tcp4", there.Address(false).String()+":8080", patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c, said(t, c)
+	}
+	c, before := inside()
+	for i, next := range turns[1:] {
+		for cut, step := 1, 0; ; cut += step {
+			changes := pending(t, next)
+			if step = 1 + len(changes)/few; Soaked {
+				step = 1
+			}
+			if cut >= len(changes) {
+				break
+			}
+			ctx, interrupt := context.WithCancel(t.Context())
+			made := 0
+			err := testbed.Apply(ctx, changes, func(plan.Change) {
+				if made++; made == cut {
+					interrupt()
+				}
+			})
+			if interrupt(); !errors.Is(err, context.Canceled) {
+				t.Fatalf("an up that was to be cut short after %d changes of %d: %v", cut, len(changes), err)
+			}
+			up(t, next)
+			settled(t, next)
+			up(t, turns[i])
+		}
+		up(t, next)
+		healthy(t, next)
+		settled(t, next)
+		if now := namespaces(t, next); !maps.Equal(was, now) {
+			t.Errorf("turn %d: namespaces were made anew", i+1)
+		}
+		if next.ModeName == "vxlan" || turns[i].ModeName == "vxlan" { // where pods have other addresses
+			continue
+		}
+		if after := said(t, c); after != before {
+			t.Errorf("turn %d: a connection of pods went to %v, and goes to %v", i+1, before, after)
+		}
+	}
+	for _, ns := range []string{here.Namespace, here.Node.Namespace} {
+		if left := devices(t, ns); len(left) > 2 { // lo and eth0
+			t.Errorf("without service_veth %s has %v", ns, left)
+		}
 	}
 }
