@@ -158,8 +158,9 @@ mode "rack" {
   peer_as = 65000
 }
 mode "macvlan" {
-  vlan    = 20
-  gateway = ["10.42.0.1", "fd00:42::1"]
+  vlan         = 20
+  gateway      = ["10.42.0.1", "fd00:42::1"]
+  service_veth = true
 }
 mode "vlan" {
   vlan    = 20

@@ -206,6 +206,8 @@ func TestSabotageIsSeen(t *testing.T) {
 		{"the rule of the overlay is gone", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 rule del priority 2", "reach"},
 		{"no ARP is answered for a pod", "hybridnet-vlan/vlan", "ip -n %s.node1 neigh del proxy 10.20.0.3 dev eth0.20", "reach"},
 		{"a VLAN's pods go without a tag", "hybridnet-vlan/vlan", "ip -n %s.node1 route add 10.20.0.4 via 192.168.205.4 dev eth0 table 10000", "wire"},
+		{"a pod has no way to services", "bifrost-services/macvlan", "ip -n %s.node1.p2 route del 10.96.0.0/16", "service"},
+		{"a pod answers its node by the segment", "bifrost-services/macvlan", "ip -n %s.node2.p1 route del 192.168.205.3", "wire"},
 		{"a neighbour is on another node", "hybridnet-vxlan/hybridnet-vxlan", "ip -n %s.node1 neigh replace 10.42.0.4 dev eth0.vxlan20 lladdr 02:00:c0:a8:cd:05", "wire"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

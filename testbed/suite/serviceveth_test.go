@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/testbed"
+	kernel "labnet/testbed/trace"
 )
 
 // detour has pods on the nodes' own segment, where a pod and its node do not reach each other without the second device, and
@@ -97,6 +99,9 @@ func detoured(t *testing.T, veth, services, proxy string) *lab.Lab {
 // is lost.
 func TestServiceVeth(t *testing.T) {
 	for _, proxy := range lab.Proxies {
+		if os.Getenv("LAB_VM") != "" && proxy != "ipvs" {
+			continue // they need nothing of that kernel
+		}
 		t.Run(proxy, func(t *testing.T) {
 			p := planned(t, detoured(t, "true", detourServices, proxy), "detour", "")
 			up(t, p)
@@ -145,6 +150,102 @@ func TestServiceVeth(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// behindRouters has pods in a VLAN that nodes reach by a router alone, and a laptop whose router sends what is for the pods and
+// for services by way of a node. Each node has a second interface, and a service an endpoint that is no pod.
+const behindRouters = `
+lab "behind" {}
+switch "lan" {
+  subnet = ["192.168.205.0/24", "fd00:205::/64"]
+  vlan "10" { subnet = ["10.10.0.0/24", "fd00:10::/64"] }
+}
+switch "far" { subnet = ["172.16.0.0/24", "fd00:16::/64"] }
+switch "back" { subnet = "192.168.9.0/24" }
+router "gw" {
+  on "lan" { address = ["192.168.205.1", "fd00:205::1"] }
+  on "lan" {
+    vlan = 10
+    address = ["10.10.0.1", "fd00:10::1"]
+  }
+  route {
+    to = "172.16.0.0/24"
+    via = "192.168.205.9"
+  }
+  route {
+    to = "fd00:16::/64"
+    via = "fd00:205::9"
+  }
+}
+router "gw2" {
+  on "lan" { address = ["192.168.205.9", "fd00:205::9"] }
+  on "far" { address = ["172.16.0.1", "fd00:16::1"] }
+  route {
+    to = "10.10.0.0/24"
+    via = "192.168.205.2"
+  }
+  route {
+    to = "fd00:10::/64"
+    via = "fd00:205::2"
+  }
+  route {
+    to = "10.96.0.0/16"
+    via = "192.168.205.3"
+  }
+}
+host "laptop" {
+  on "far" {}
+  gateway = ["172.16.0.1", "fd00:16::1"]
+}
+node "node" {
+  count = 2
+  on "lan" {
+    trunk = [10]
+    address = ["192.168.205.${count.index + 2}", "fd00:205::${count.index + 2}"]
+  }
+  on "back" {}
+  gateway = ["192.168.205.1", "fd00:205::1"]
+  pods = 2
+}
+network "pods" {
+  cidr = ["10.10.0.0/24", "fd00:10::/64"]
+  mode = "macvlan"
+}
+mode "macvlan" {
+  vlan = 10
+  service_veth = true
+}
+services { cidr = ["10.96.0.0/16", "fd00:96::/112"] }
+service "web" {
+  type = "NodePort"
+  endpoints = ["node1/p1", "node2/p1", "172.16.0.2"]
+  port "http" { port = 80 }
+}
+service "bal" {
+  type = "LoadBalancer"
+  endpoints = ["node1/p1", "node2/p1"]
+  external_address = "192.168.205.77"
+  port "http" { port = 80 }
+}
+`
+
+// TestServiceVethBehindRouters: also what other machines route by way of a node is as promised, to its own pods and to services.
+func TestServiceVethBehindRouters(t *testing.T) {
+	p := planned(t, parse(t, "behind.hcl", behindRouters), "behind", "")
+	up(t, p)
+	healthy(t, p)
+	everyone := p.Cluster.Everyone()
+	called := func(title string) plan.Endpoint {
+		return everyone[slices.IndexFunc(everyone, func(e plan.Endpoint) bool { return e.Title == title })]
+	}
+	tr := traced(t, p, called("laptop"), called("node1/p1"), func(*kernel.Options) {})
+	if !tr.OK() || tr.Back == nil {
+		t.Fatal(shown(tr))
+	}
+	last := tr.There.Hops[len(tr.There.Hops)-1]
+	if first := tr.Back.Hops[0]; last.Device != "veth0" || first.Device != "eth0" {
+		t.Errorf("it comes in by %s, and the answer leaves by %s:\n%s", last.Device, first.Device, shown(tr))
 	}
 }
 
