@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,7 +59,7 @@ func (q *questions) ask(ctx context.Context, enough func() bool) {
 
 func (q *questions) once(ctx context.Context) (string, error) {
 	end := time.Now().Add(q.patience)
-	c, err := (&net.Dialer{Deadline: end}).DialContext(ctx, q.protocol, q.to.String())
+	c, err := q.dial(ctx, &net.Dialer{Deadline: end})
 	if err != nil {
 		return "", err
 	}
@@ -79,6 +80,27 @@ func (q *questions) once(ctx context.Context) (string, error) {
 		n, err := c.Read(b)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !wait.Before(end) {
 			return string(b[:n]), err
+		}
+	}
+}
+
+// Ports that the kernel gives to clients, unless it is told otherwise.
+const firstPort, ports = 32768, 28232
+
+// dial opens a connection from a port that none had before it. For UDP the kernel takes any port by lot, and now and then one again:
+// to a firewall, and to IPVS for five minutes, that is the same connection, which goes where it went.
+func (q *questions) dial(ctx context.Context, d *net.Dialer) (net.Conn, error) {
+	if q.protocol != "udp" {
+		return d.DialContext(ctx, q.protocol, q.to.String())
+	}
+	if q.port == 0 {
+		q.port = 1 + rand.IntN(ports)
+	}
+	for {
+		d.LocalAddr = &net.UDPAddr{Port: firstPort + q.port%ports}
+		q.port++
+		if c, err := d.DialContext(ctx, q.protocol, q.to.String()); !errors.Is(err, unix.EADDRINUSE) {
+			return c, err
 		}
 	}
 }

@@ -494,6 +494,7 @@ type questions struct {
 	patience time.Duration
 	again    time.Duration
 
+	port     int // of the next one over UDP
 	asked    int
 	by       map[string][]netip.Addr // whom those who answered took for the client
 	order    []string                // who answered, in this order; empty where it is not known
