@@ -29,6 +29,7 @@ var kinds = []struct {
 	{[]plan.Kind{plan.KindSysctl}, "sysctls", sysctlKind},
 	{[]plan.Kind{plan.KindAttachment}, "attachments", attachmentKind},
 	{[]plan.Kind{plan.KindAgent}, "agents", agentKind},
+	{[]plan.Kind{plan.KindConnection}, "connections", connectionKind},
 }
 
 func kindOf(k plan.Kind) kind {

@@ -110,6 +110,9 @@ func build(ctx context.Context, p *plan.Plan, changes []plan.Change, w Watch) (e
 	if err := Learn(ctx, p, changes); err != nil {
 		return err
 	}
+	if err := Forget(ctx, p.State, changes); err != nil {
+		return err
+	}
 	if err := Settle(ctx, p.State, w.Settled); err != nil {
 		return unsettledError{err}
 	}

@@ -69,7 +69,7 @@ func Diff(actual, desired *State) []Change {
 			changes = append(changes, Change{Op: Create, Object: o})
 		}
 	})
-	return programsLast(attachedLast(fold(changes)))
+	return connectionsLast(programsLast(attachedLast(fold(changes))))
 }
 
 // attachedLast puts attachments off until the network of their node is there, and ends them while it still is.
@@ -89,6 +89,21 @@ func attachedLast(changes []Change) []Change {
 		return changes
 	}
 	return slices.Concat(ended, rest, made)
+}
+
+// connectionsLast forgets connections when whatever has sent them somewhere does so no more.
+func connectionsLast(changes []Change) []Change {
+	of := func(c Change) bool { _, ok := c.Object.(Connection); return ok }
+	if !slices.ContainsFunc(changes, of) {
+		return changes
+	}
+	var last []Change
+	for _, c := range changes {
+		if of(c) {
+			last = append(last, c)
+		}
+	}
+	return append(slices.DeleteFunc(changes, of), last...)
 }
 
 // programsLast puts off the start of programs until their network is there.

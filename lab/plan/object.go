@@ -50,10 +50,11 @@ const (
 	KindProgram
 	KindAttachment
 	KindAgent
+	KindConnection
 )
 
 func (k Kind) String() string {
-	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "ipset", "ipset member", "nft table", "nft object", "nft set", "nft chain", "nft element", "nft rule", "virtual server", "real server", "eBPF program", "attachment", "agent"}[k]
+	return [...]string{"namespace", "sysctl", "link", "qdisc", "address", "neighbour", "FDB entry", "route", "rule", "ipset", "ipset member", "nft table", "nft object", "nft set", "nft chain", "nft element", "nft rule", "virtual server", "real server", "eBPF program", "attachment", "agent", "connection"}[k]
 }
 
 // Object is one thing in the kernel. The values are comparable: two objects of one key are the same when a == b, but for

@@ -59,6 +59,7 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		var all []portmap.Container
+		published := Sockets{}
 		for _, p := range n.Pods {
 			if len(p.Publishes) == 0 {
 				continue
@@ -76,6 +77,11 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				if d := l.nodePort(c, p, port); d != nil {
 					diags = append(diags, d)
 				}
+				if port.Protocol == "udp" {
+					for _, at := range s.addressesOf(n.Namespace, false) {
+						published[netip.AddrPortFrom(at, uint16(port.Port))] = []netip.Addr{one.Address.Addr()}
+					}
+				}
 				one.Ports = append(one.Ports, portmap.Port{Protocol: port.Protocol, Host: uint16(port.Port), Port: uint16(port.To)})
 			}
 			all = append(all, one)
@@ -85,6 +91,7 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		}
 		if len(all) > 0 {
 			s.appendRuleset(n.Namespace, portmap.Rules(all))
+			s.lead(n.Namespace, nil, published)
 		}
 	}
 	return diags

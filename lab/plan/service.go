@@ -82,6 +82,7 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	}
 	l.balancers(c, s)
 	all := map[bool][]kubeproxy.Port{false: translated(c, false), true: translated(c, true)}
+	everywhere := sockets(slices.Concat(all[false], all[true]))
 	for _, n := range c.Nodes {
 		for _, v6 := range []bool{false, true} {
 			known, ports := l.node(c, n, v6, pods[v6]), all[v6]
@@ -95,6 +96,7 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				s.addIPVS(n.Namespace, kubeproxy.NewIPVS(known, ports))
 			}
 		}
+		s.lead(n.Namespace, everywhere, nodeSockets(slices.Concat(all[false], all[true]), l.accepting(n, s)))
 		l.settings(c, n, s)
 		if bridged := c.Features[FeatureBridgeNetfilter] && c.Lab.Services.CIDR6.IsValid(); bridged {
 			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-ip6tables", Value: "1"})
@@ -152,6 +154,19 @@ func (p *Plan) detours() bool {
 // masqueradesAll reports whether also pods' connections to services are masqueraded: where they make a detour an endpoint would
 // else answer them directly, from an address that they never asked.
 func (p *Plan) masqueradesAll() bool { return p.Cluster.Lab.Services.MasqueradeAll || p.detours() }
+
+// accepting are the addresses at which a node's proxy accepts node ports, of IPv6 or not.
+func (l services) accepting(n *Node, s *State) map[bool][]netip.Addr {
+	all := map[bool][]netip.Addr{}
+	for _, v6 := range []bool{false, true} {
+		if l.plan.Proxy != "nftables" {
+			all[v6] = s.addressesOf(n.Namespace, v6)
+		} else if a := n.Uplink().Address(v6); a.IsValid() {
+			all[v6] = []netip.Addr{a.Addr()}
+		}
+	}
+	return all
+}
 
 // settings are the parameters that a proxy sets on a node.
 func (l services) settings(c *Cluster, n *Node, s *State) {

@@ -16,6 +16,7 @@ type State struct {
 	most    int          // that it may have; 0: any number
 	text    int          // of configurations, as so many objects
 	others  map[Key]bool // objects that another program was let make, of which only it knows how they are to be
+	leads   map[string]leads
 }
 
 // tooLarge is what Add panics with when a state has more objects than it may: whoever plans need not look after every one.
@@ -122,7 +123,7 @@ func (s *State) has(k Key) bool {
 
 // Of returns what some namespaces hold; the two states share it.
 func (s *State) Of(namespaces ...string) *State {
-	of := &State{spaces: map[string]objects{}, others: s.others}
+	of := &State{spaces: map[string]objects{}, others: s.others, leads: s.leads}
 	for _, ns := range namespaces {
 		if in := s.spaces[ns]; in != nil && of.spaces[ns] == nil {
 			of.spaces[ns] = in

@@ -166,6 +166,9 @@ func up(t testing.TB, p *plan.Plan) {
 	if err := testbed.Learn(t.Context(), p, changes); err != nil {
 		t.Fatal(err)
 	}
+	if err := testbed.Forget(t.Context(), p.State, changes); err != nil {
+		t.Fatal(err)
+	}
 	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
 		t.Fatal(err)
 	}
