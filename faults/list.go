@@ -10,5 +10,5 @@ var All = []*Fault{
 	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing, hairpinOff,
 	loOnly, endpointGone,
 
-	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses, keptLocal,
+	nodeMask, routeMTU, switchMTULow, duplicate, macvlanPrivate, bridgePasses, keptLocal, entryStale,
 }

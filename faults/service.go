@@ -142,6 +142,50 @@ var keptLocal = &Fault{
 	},
 }
 
+var entryStale = &Fault{
+	Name: "udp-entry-stale", Level: 3, Modes: translated, Red: "service", Lab: "services",
+	About:       "a node goes on sending a client's datagrams to a pod that has gone",
+	Teach:       "rules decide about the first packet alone; connection tracking remembers where the rest goes, and over UDP that never ends while somebody asks",
+	Story:       "A program in {other} has had no answer from the service {device} since a pod was replaced yesterday. Whatever is started now is answered, in {other} too.",
+	Layer:       "The rules of {machine} are right, and choose well for whoever begins to ask. What does {machine} still know of those who began before?",
+	Explanation: "{machine} had an entry in its connection tracking by which datagrams of {other} went on to an address that no pod has any more. kube-proxy removes such entries when endpoints change, and lab up does; for TCP there is no need, since its connections break.",
+	strikes: func(s *scene) (all []Strike) {
+		if s.Cluster.Lab.Services == nil || s.Proxy == "ipvs" { // which keeps connections of its own besides
+			return nil
+		}
+		for _, svc := range s.Cluster.Lab.Services.All {
+			at := slices.IndexFunc(svc.Endpoints, func(b lab.Backend) bool { return b.Pod != "" })
+			port := slices.IndexFunc(svc.Ports, func(p *lab.ServicePort) bool { return p.Protocol == "udp" })
+			if at < 0 || port < 0 || !svc.Address.Is4() {
+				continue
+			}
+			gone := s.unused(svc.Endpoints[at])
+			for _, n := range s.carriers() {
+				for _, p := range n.Pods {
+					client := p.Address(false)
+					answers := slices.ContainsFunc(svc.Endpoints, func(b lab.Backend) bool { return b.Node == n.Name && b.Pod == p.Pod.Name })
+					if !client.IsValid() || !gone.IsValid() || answers {
+						continue
+					}
+					entry := plan.Connection{
+						Namespace: n.Namespace,
+						From:      netip.AddrPortFrom(client, clientPort), To: netip.AddrPortFrom(svc.Address, uint16(svc.Ports[port].Port)),
+						By: netip.AddrPortFrom(gone, uint16(svc.Ports[port].Target)), Back: netip.AddrPortFrom(client, clientPort),
+					}
+					all = append(all, Strike{
+						Machine: n.Name, Other: p.Title(), Device: svc.Name, put: []plan.Object{entry},
+						Look: "conntrack -L -p udp -d " + svc.Address.String(), Shows: "src=" + gone.String(),
+					})
+				}
+			}
+		}
+		return all
+	},
+}
+
+// clientPort is none that the kernel gives to whoever asks for any.
+const clientPort = 20053
+
 // misheard are the strikes in which a node's proxy knows a service otherwise. hear changes a copy of it.
 func (s *scene) misheard(hear func(*plan.Node, *lab.Service) (Strike, bool)) (all []Strike) {
 	if s.Cluster.Lab.Services == nil || s.Proxy == "ipvs" {

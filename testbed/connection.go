@@ -1,10 +1,13 @@
 package testbed
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -76,6 +79,9 @@ func (v *visit) stale(want *plan.State) (all []plan.Connection, err error) {
 			})
 			return of, err
 		})
+		if errors.Is(err, unix.EINVAL) { // the kernel has no nf_conntrack_netlink
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -190,6 +196,21 @@ func removeConnection(_ *applier, v *visit, c plan.Connection) error {
 	return err
 }
 
+// Stale are the connections of a lab that lead where services do not lead any more.
+func Stale(ctx context.Context, want *plan.State) (all []plan.Connection, err error) {
+	var mu sync.Mutex
+	err = inStale(ctx, want.Leading(), want, func(_ *visit, some []plan.Connection) error {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, some...)
+		return nil
+	})
+	slices.SortFunc(all, func(a, b plan.Connection) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), a.To.Compare(b.To), a.From.Compare(b.From))
+	})
+	return all, err
+}
+
 // Forget removes the connections that lead where services do not lead any more, wherever changes concern what translates datagrams:
 // those that began while the changes were made, and what there is besides those that are among them.
 func Forget(ctx context.Context, want *plan.State, changes []plan.Change) error {
@@ -211,7 +232,18 @@ func Forget(ctx context.Context, want *plan.State, changes []plan.Change) error 
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
+	return inStale(ctx, names, want, func(v *visit, stale []plan.Connection) error {
+		for _, c := range stale {
+			if err := removeConnection(nil, v, c); !gone(err) && err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// inStale calls f in each of the namespaces that there are, with the stale connections there.
+func inStale(ctx context.Context, names []string, want *plan.State, f func(*visit, []plan.Connection) error) error {
 	return inEach(ctx, names, func(t *thread, name string) error {
 		place, err := Open(name)
 		if err != nil {
@@ -224,11 +256,9 @@ func Forget(ctx context.Context, want *plan.State, changes []plan.Change) error 
 		}
 		defer v.close()
 		stale, err := v.stale(want)
-		for _, c := range stale {
-			if err := removeConnection(nil, v, c); !gone(err) && err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		return f(v, stale)
 	})
 }

@@ -66,6 +66,9 @@ func (s *State) Leads(namespace string) bool {
 	return len(l.everywhere)+len(l.here) > 0
 }
 
+// Leading are the namespaces where they are.
+func (s *State) Leading() []string { return slices.Sorted(maps.Keys(s.leads)) }
+
 // Stale reports whether an entry is one of a service's socket and leads to none of its endpoints. As kube-proxy has it, which looks
 // at them whenever it has changed its rules, only addresses count, and not ports or traffic policies, and a service without
 // endpoints is not looked at. Unlike there the socket of a node port has an address of the node: what passes it on its way to

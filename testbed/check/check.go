@@ -83,7 +83,11 @@ func Run(ctx context.Context, p *plan.Plan, opt Options, progress func(done, tot
 	if err != nil {
 		return nil, err
 	}
-	checks = slices.Concat(checks, kept, led, more)
+	remembered, err := r.remembered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	checks = slices.Concat(checks, kept, led, more, remembered)
 	culprits, err := r.find(ctx, checks)
 	if err != nil {
 		return nil, err

@@ -112,6 +112,8 @@ func (in *inquiry) why(c Check) (*finding, error) {
 		return in.explainPromise(c)
 	case c.publish != nil:
 		return in.explainPublished(c.publish)
+	case c.remembered != nil:
+		return c.remembered.explain(), nil
 	case c.service != nil:
 		return in.explainService(c)
 	}

@@ -59,7 +59,7 @@ func (q *questions) ask(ctx context.Context, enough func() bool) {
 
 func (q *questions) once(ctx context.Context) (string, error) {
 	end := time.Now().Add(q.patience)
-	c, err := q.dial(ctx, &net.Dialer{Deadline: end})
+	c, err := q.dial(ctx, &net.Dialer{Deadline: end, LocalAddr: q.from})
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +90,7 @@ const firstPort, ports = 32768, 28232
 // dial opens a connection from a port that none had before it. For UDP the kernel takes any port by lot, and now and then one again:
 // to a firewall, and to IPVS for five minutes, that is the same connection, which goes where it went.
 func (q *questions) dial(ctx context.Context, d *net.Dialer) (net.Conn, error) {
-	if q.protocol != "udp" {
+	if q.protocol != "udp" || d.LocalAddr != nil {
 		return d.DialContext(ctx, q.protocol, q.to.String())
 	}
 	if q.port == 0 {

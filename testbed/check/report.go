@@ -80,6 +80,8 @@ type Check struct {
 	promise *promiseRow // or whose it is
 	publish *publishRow // likewise
 	service *serviceRow // likewise
+
+	remembered *rememberedRow // likewise
 }
 
 // The checks, in the order in which they are made of a pair. Where the first fails the others say nothing.

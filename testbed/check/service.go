@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -490,6 +491,7 @@ func plural(n int, what string) string {
 // questions are the connections of one client to one address, one after the other, and who answered them.
 type questions struct {
 	protocol string
+	from     net.Addr // nil: any
 	to       netip.AddrPort
 	patience time.Duration
 	again    time.Duration

@@ -39,6 +39,9 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 			return nil, err
 		}
 		for _, change := range changes {
+			if _, other := change.Object.(plan.Connection); other { // of somebody who began to ask before, and has a check of its own
+				continue
+			}
 			f, service := in.otherwiseThanPlanned(change)
 			if service && !ofOther(change.Object, v6) && namespace == row.want.At.Namespace {
 				return f, nil

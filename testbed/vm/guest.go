@@ -34,7 +34,7 @@ var modules = []string{
 	"bridge", "br_netfilter", "veth", "vxlan", "geneve", "ipip", "8021q", "ipvlan", "macvlan", "dummy", "ifb", "tun", "vrf",
 	"sch_netem", "sch_tbf", "sch_fq", "sch_fq_codel", "sch_htb", "sch_ingress", "cls_bpf", "cls_flower", "act_mirred", "act_bpf",
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_redir", "nft_ct", "nft_fib_inet", "nft_reject_inet", "nft_limit", "nft_log", "nft_compat",
-	"nft_numgen", "nft_hash", "nft_dup_netdev", "nft_fwd_netdev", "nft_flow_offload", "nf_conntrack_bridge", "nft_meta_bridge",
+	"nft_numgen", "nft_hash", "nft_dup_netdev", "nft_fwd_netdev", "nft_flow_offload", "nf_conntrack_bridge", "nf_conntrack_netlink", "nft_meta_bridge",
 	"xt_comment", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_mark", "xt_nat", "xt_MASQUERADE", "xt_tcpudp", "ipt_REJECT", "ip6t_REJECT",
 	"ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr", "ip_vs_sh", "ip_vs_dh", "ip_vs_sed", "ip_vs_nq", "ip_vs_mh",
 	"ip_set", "ip_set_hash_ip", "ip_set_hash_ipport", "ip_set_hash_ipportip", "ip_set_hash_ipportnet", "ip_set_bitmap_port", "xt_set",
