@@ -165,6 +165,9 @@ func TestStaleDatagrams(t *testing.T) {
 func TestCheckFindsWhoIsLedAstray(t *testing.T) {
 	datagrams(t, func(t *testing.T, with func(string) *plan.Plan) {
 		p, next := with("worker/p1"), with("master/p1")
+		if p.Proxy == "ipvs" {
+			t.Skip("IPVS ends what it knows of an endpoint that goes, in connection tracking too")
+		}
 		up(t, p)
 		changes := pending(t, next)
 		c := asking(t, p, "master.p2", "udp4", "10.96.0.10:53")
