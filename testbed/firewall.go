@@ -30,7 +30,13 @@ func (firewallKind) read(r *reader, v *visit, f *found) error {
 		return err
 	}
 	defer conn.Close()
-	rules, err := conn.Ruleset()
+	known := nft.Known{}
+	for _, o := range r.firewalls[v.place.Name] {
+		if l, ok := o.(plan.ChainRule); ok {
+			known.Know(l.Exprs)
+		}
+	}
+	rules, err := conn.Ruleset(known)
 	if err != nil || len(rules.Tables) == 0 {
 		return err
 	}

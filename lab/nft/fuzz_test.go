@@ -157,7 +157,7 @@ func unread(t *testing.T, x Exprs) {
 	if read := packedOf(bare); read.exprs() != Pack(bare...) {
 		t.Fatalf("%+v is read as %x", bare, read.exprs())
 	}
-	if r, err := (Rule{Exprs: x}).Adopt(func(string) (Set, []Element, bool) { return Set{}, nil, false }); err != nil || r.Exprs != x {
+	if r, err := (Rule{Exprs: x}).Adopt(func(string) (Contents, bool) { return "", false }); err != nil || r.Exprs != x {
 		t.Fatalf("%+v is adopted as %x: %v", list, r.Exprs, err)
 	}
 }

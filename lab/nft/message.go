@@ -114,6 +114,7 @@ const (
 	noteSetComment = 7
 	noteKeyOrder   = 0
 	noteAutoMerge  = 2
+	noteMark       = 0x6c // not nft(8)'s, which takes no notice of it
 )
 
 // machineOrder is the note that a set's keys are numbers in the machine's order.
@@ -126,19 +127,25 @@ func note(b []byte, kind byte, text string) []byte {
 	return append(append(b, kind, byte(len(text)+1)), text+"\x00"...)
 }
 
-// comment takes the comment out of notes; rest are the others.
-func comment(b []byte, kind byte) (text string, rest []byte) {
+// noted takes the first note of a kind out of notes; rest are the others.
+func noted(b []byte, kind byte) (value, rest []byte) {
 	for len(b) >= 2 && 2+int(b[1]) <= len(b) {
 		n := 2 + int(b[1])
-		if b[0] == kind && text == "" {
-			value, _, _ := bytes.Cut(b[2:n], []byte{0})
-			text = string(value)
+		if b[0] == kind && value == nil {
+			value = b[2:n]
 		} else {
 			rest = append(rest, b[:n]...)
 		}
 		b = b[n:]
 	}
-	return text, rest
+	return value, rest
+}
+
+// comment takes the comment out of notes.
+func comment(b []byte, kind byte) (text string, rest []byte) {
+	value, rest := noted(b, kind)
+	value, _, _ = bytes.Cut(value, []byte{0})
+	return string(value), rest
 }
 
 // Add makes the table; where it exists that changes nothing but its flags.
@@ -226,6 +233,7 @@ func (r Rule) Add(where Where, id uint32) ([]Message, uint32) {
 				continue
 			}
 			s := l.Inline.set(r)
+			s.Mark = l.Inline.Contents().mark()
 			s.Name = "__set"
 			if s.Flags&Map != 0 {
 				s.Name = "__map"

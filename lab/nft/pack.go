@@ -34,13 +34,9 @@ func Pack(list ...Expr) Exprs {
 			b = record(b, recordExpr, appendContent(nil, e))
 			continue
 		}
-		set := *l.Inline
+		set := l.Inline
 		l.Inline = nil
-		b = record(b, recordExpr, appendContent(nil, l))
-		b = record(b, recordInline, attributes(set))
-		for _, one := range set.Elements {
-			b = record(b, recordElement, attributes(one))
-		}
+		b = append(record(b, recordExpr, appendContent(nil, l)), set.Contents()...)
 	}
 	return Exprs(b)
 }

@@ -96,6 +96,7 @@ type Set struct {
 	Exprs    Exprs  // what each element has of its own
 	Comment  string
 	Userdata string // what else nft(8) notes about it
+	Mark     string // of what is in it, where a rule has it inline: see [Known]
 }
 
 const (

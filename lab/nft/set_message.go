@@ -58,6 +58,9 @@ type elementsAttrs struct {
 
 func (s Set) add(id uint32) Message {
 	userdata := note([]byte(s.Userdata), noteSetComment, s.Comment)
+	if s.Mark != "" {
+		userdata = append(append(userdata, noteMark, byte(len(s.Mark))), s.Mark...)
+	}
 	a := setAttrs{
 		Table: s.Table, Name: s.Name, Flags: s.Flags, KeyType: s.KeyType, KeyLen: s.KeyLen, DataType: s.DataType, DataLen: s.DataLen,
 		Policy: s.Policy, ID: id, Timeout: s.Timeout, GC: s.GC, Userdata: userdata, ObjType: s.ObjType,
@@ -83,9 +86,10 @@ func (s Set) Del() Message {
 func ParseSet(f Family, b []byte) (Set, error) {
 	a, err := parse[setAttrs](b)
 	text, rest := comment(a.Userdata, noteSetComment)
+	mark, rest := noted(rest, noteMark)
 	s := Set{
 		Family: f, Table: a.Table, Name: a.Name, Flags: a.Flags, KeyType: a.KeyType, KeyLen: a.KeyLen, DataType: a.DataType, DataLen: a.DataLen,
-		ObjType: a.ObjType, Policy: a.Policy, Timeout: a.Timeout, GC: a.GC, Exprs: a.Expr.list(a.List).Forget(), Comment: text, Userdata: string(rest),
+		ObjType: a.ObjType, Policy: a.Policy, Timeout: a.Timeout, GC: a.GC, Exprs: a.Expr.list(a.List).Forget(), Comment: text, Userdata: string(rest), Mark: string(mark),
 	}
 	if s.DataType == VerdictType {
 		s.DataLen = 0 // how large the kernel's own structure is

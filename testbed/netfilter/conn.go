@@ -19,6 +19,7 @@ type Conn struct {
 	socket *nl.NetlinkSocket
 	seq    uint32
 	room   int // of the socket, for what is sent at once
+	buffer []byte
 	Sent   int // bytes of all transactions
 }
 
@@ -63,7 +64,32 @@ func (c *Conn) next() uint32 {
 	return c.seq
 }
 
-// ask sends one request and calls f for each message that answers it.
+// largest is how much the kernel says at once: an answer to a dump is cut into pieces of at most 32 KiB.
+const largest = 64 << 10
+
+// receive returns the messages that come next. They are there until the next call.
+func (c *Conn) receive() ([]syscall.NetlinkMessage, error) {
+	if c.buffer == nil {
+		c.buffer = make([]byte, largest)
+	}
+	for {
+		n, _, err := unix.Recvfrom(c.socket.GetFd(), c.buffer, 0)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(c.socket.GetFd()), Events: unix.POLLIN}}, -1)
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				return nil, err
+			}
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return nil, err
+		default:
+			return syscall.ParseNetlinkMessage(c.buffer[:n])
+		}
+	}
+}
+
+// ask sends one request and calls f for each message that answers it, which has it until it returns.
 func (c *Conn) ask(m nft.Message, flags uint16, f func(nft.Family, []byte) error) error {
 	seq := c.next()
 	if err := unix.Sendto(c.socket.GetFd(), appendMessage(nil, subsystem|uint16(m.Kind), unix.NLM_F_REQUEST|flags, seq, byte(m.Family), 0, m.Data), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
@@ -71,7 +97,7 @@ func (c *Conn) ask(m nft.Message, flags uint16, f func(nft.Family, []byte) error
 	}
 	var failed error
 	for {
-		messages, _, err := c.socket.Receive()
+		messages, err := c.receive()
 		if err != nil {
 			return err
 		}

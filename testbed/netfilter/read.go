@@ -10,10 +10,11 @@ import (
 	"labnet/lab/nft"
 )
 
-// Ruleset reads all of it, as it was at one moment. A kernel without nftables has none.
-func (c *Conn) Ruleset() (*nft.Ruleset, error) {
+// Ruleset reads all of it, as it was at one moment. A kernel without nftables has none. Of the sets that rules have inline those that
+// are known are not read.
+func (c *Conn) Ruleset(known nft.Known) (*nft.Ruleset, error) {
 	for range 20 {
-		r, err := c.once()
+		r, err := c.once(known)
 		if errors.Is(err, unix.EINVAL) && r == nil {
 			return &nft.Ruleset{}, nil // nobody answers for nftables
 		}
@@ -24,7 +25,7 @@ func (c *Conn) Ruleset() (*nft.Ruleset, error) {
 	return nil, errors.New("it changes all the time")
 }
 
-func (c *Conn) once() (*nft.Ruleset, error) {
+func (c *Conn) once(known nft.Known) (*nft.Ruleset, error) {
 	var r nft.Ruleset
 	if err := c.dump(nft.Message{Kind: nft.GetTable}, func(f nft.Family, b []byte) error {
 		t, err := nft.ParseTable(f, b)
@@ -40,7 +41,7 @@ func (c *Conn) once() (*nft.Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generation: %w", err)
 	}
-	if err := c.contents(&r); err != nil {
+	if err := c.contents(&r, known); err != nil {
 		return &r, err
 	}
 	after, err := c.generation()
@@ -50,7 +51,7 @@ func (c *Conn) once() (*nft.Ruleset, error) {
 	return &r, err
 }
 
-func (c *Conn) contents(r *nft.Ruleset) error {
+func (c *Conn) contents(r *nft.Ruleset, known nft.Known) error {
 	r.Tables = nil
 	var rules []nft.Rule
 	var sets []nft.Set
@@ -64,18 +65,19 @@ func (c *Conn) contents(r *nft.Ruleset) error {
 		{"flowtables", nft.GetFlowtable, collect(&r.Objects, nft.ParseFlowtable)},
 		{"sets", nft.GetSet, collect(&sets, nft.ParseSet)},
 		{"chains", nft.GetChain, collect(&r.Chains, nft.ParseChain)},
-		{"rules", nft.GetRule, collect(&rules, nft.ParseRule)},
 	} {
 		if err := c.dump(nft.Message{Kind: part.kind}, part.add); err != nil {
 			return fmt.Errorf("%s: %w", part.what, err)
 		}
 	}
+	if err := c.rules(r.Chains, collect(&rules, nft.ParseRule)); err != nil {
+		return fmt.Errorf("rules: %w", err)
+	}
 	type name struct {
 		family     nft.Family
 		table, set string
 	}
-	anonymous := map[name]nft.Set{}
-	inline := map[name][]nft.Element{}
+	anonymous := map[name]nft.Contents{}
 	by := map[name]nft.Rule{} // the rule whose own a set is
 	for _, l := range rules {
 		for _, ref := range l.Exprs.Refs() {
@@ -85,28 +87,44 @@ func (c *Conn) contents(r *nft.Ruleset) error {
 		}
 	}
 	for _, s := range sets {
+		if c, ok := known.Of(s); ok {
+			anonymous[name{s.Family, s.Table, s.Name}] = c
+			continue
+		}
 		elements, err := c.elements(s, by[name{s.Family, s.Table, s.Name}])
 		if err != nil {
 			return fmt.Errorf("elements of %s %s %s: %w", s.Family, s.Table, s.Name, err)
 		}
 		if s.Flags&nft.Anonymous != 0 {
-			n := name{s.Family, s.Table, s.Name}
-			anonymous[n], inline[n] = s, s.Join(elements)
+			anonymous[name{s.Family, s.Table, s.Name}] = nft.NewInline(s, s.Join(elements)).Contents()
 			continue
 		}
 		r.Sets = append(r.Sets, s)
 		r.Elements = append(r.Elements, s.Join(elements)...)
 	}
 	for _, l := range rules {
-		l, err := l.Adopt(func(set string) (nft.Set, []nft.Element, bool) {
-			n := name{l.Family, l.Table, set}
-			s, ok := anonymous[n]
-			return s, inline[n], ok
-		})
+		l, err := l.Adopt(func(set string) (nft.Contents, bool) { c, ok := anonymous[name{l.Family, l.Table, set}]; return c, ok })
 		if err != nil {
 			return err
 		}
 		r.Rules = append(r.Rules, l)
+	}
+	return nil
+}
+
+// manyChains is from how many on their rules are read chain by chain. To go on where it stopped the kernel goes through all rules
+// before, so that those of 10,000 services, read at once, take it ten seconds; and it finds a chain without a search.
+const manyChains = 2000
+
+// rules reads those of all chains.
+func (c *Conn) rules(chains []nft.Chain, add func(nft.Family, []byte) error) error {
+	if len(chains) < manyChains {
+		return c.dump(nft.Message{Kind: nft.GetRule}, add)
+	}
+	for _, chain := range chains {
+		if err := c.dump(nft.Rule{Family: chain.Family, Table: chain.Table, Chain: chain.Name}.AllOf(), add); err != nil {
+			return err
+		}
 	}
 	return nil
 }
