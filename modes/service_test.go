@@ -207,6 +207,14 @@ service "web" {
 			t.Errorf("%s: %v", tt.name, diags)
 		}
 	}
+	kept := strings.Replace(right, "external_address", "external_traffic = \"Local\"\n  external_address", 1)
+	for text, warned := range map[string]bool{right: false, kept: true} {
+		l, _, _ := lab.Load("veth.hcl", []byte(text), lab.Inputs{})
+		_, diags := plan.Build(l, plan.Options{Modes: All, Features: plan.AllFeatures()})
+		if diags.HasErrors() || strings.Contains(diags.Error(), "Nobody outside reaches service web") != warned {
+			t.Errorf("of traffic that stays on its node is warned: %v", diags)
+		}
+	}
 	l, _, _ := lab.Load("veth.hcl", []byte(right), lab.Inputs{})
 	through := map[string][]string{}
 	hosts := map[string]int{}

@@ -102,58 +102,8 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			s.Add(Sysctl{Namespace: n.Namespace, Path: "net/bridge/bridge-nf-call-ip6tables", Value: "1"})
 		}
 	}
-	return nil
+	return l.unanswered(c)
 }
-
-// passed says why what pods send does not come to their node, where it would be translated.
-func (l services) passed(c *Cluster) *hcl.Diagnostic {
-	if _, joins := l.plan.Mode.(Joiner); !joins || l.plan.detours() {
-		return nil
-	}
-	remedy := ""
-	if _, may := l.plan.Mode.(Detour); may {
-		remedy = fmt.Sprintf("Give each pod a second device that leads to its node, for services alone: mode %q { service_veth = true }. Or use", l.plan.ModeName)
-	}
-	return &hcl.Diagnostic{
-		Severity: hcl.DiagError, Summary: "Services in mode " + l.plan.ModeName, Subject: c.Lab.Services.Range.Ptr(),
-		Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that what they send passes no firewall of their node, where services are translated. %s a mode whose pods are behind their node, like host-gw or vxlan, or remove the services.", l.plan.ModeName, cmp.Or(remedy, "Use")),
-	}
-}
-
-// apart says which node has no way to pods of another on their segment. Connections that it translates would be lost there.
-func (l services) apart(c *Cluster) *hcl.Diagnostic {
-	if !l.plan.detours() {
-		return nil
-	}
-	for _, cidr := range c.Lab.Services.CIDRs() {
-		v6 := cidr.Addr().Is6()
-		for _, n := range c.Nodes {
-			other := slices.IndexFunc(c.Nodes, func(o *Node) bool { return o != n && len(o.Pods) > 0 && o.Pods[0].Address(v6).IsValid() })
-			if other < 0 {
-				continue
-			}
-			pod := c.Nodes[other].Pods[0]
-			to := Endpoint{Title: pod.Title(), Namespace: pod.Namespace, Address: pod.Address(v6), Node: pod.Node, Pod: pod}
-			if e := l.plan.Expect(Flow{From: endpointOf(n, v6), To: to}); !e.Reachable {
-				return &hcl.Diagnostic{
-					Severity: hcl.DiagError, Summary: "Nodes do not reach the pods of other nodes", Subject: n.Range.Ptr(),
-					Detail: fmt.Sprintf("In mode %s node %q sends what it translates for a service to pods of other nodes as any machine of the underlay does, and it does not reach %s: %s. Give the pods' segment a router with an address in their subnet, and let the nodes have it as their gateway; or let the pods have addresses of the nodes' own subnet.", l.plan.ModeName, n.Name, to.Title, e.Lost),
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// detours reports whether pods are on a segment of the underlay, and what they send to services goes to their node all the same.
-func (p *Plan) detours() bool {
-	d, ok := p.Mode.(Detour)
-	return ok && d.ServiceVeth()
-}
-
-// masqueradesAll reports whether also pods' connections to services are masqueraded: where they make a detour an endpoint would
-// else answer them directly, from an address that they never asked.
-func (p *Plan) masqueradesAll() bool { return p.Cluster.Lab.Services.MasqueradeAll || p.detours() }
 
 // accepting are the addresses at which a node's proxy accepts node ports, of IPv6 or not.
 func (l services) accepting(n *Node, s *State) map[bool][]netip.Addr {

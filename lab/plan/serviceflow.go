@@ -251,20 +251,6 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 	return e
 }
 
-// astray are the endpoints whose answers do not come by the node that translated: pods with a detour to services, which answer
-// all but their own node by the segment that they are on.
-func (p *Plan) astray(f ServiceFlow, e ServiceExpectation) (all []ServiceBackend) {
-	if !p.detours() || f.From.Namespace == e.At.Namespace {
-		return nil
-	}
-	for _, b := range e.Backends {
-		if !b.Masqueraded {
-			all = append(all, b)
-		}
-	}
-	return all
-}
-
 // masquerades reports whether endpoints see the node that translates, or else the client.
 func (p *Plan) masquerades(f ServiceFlow, inside bool) bool {
 	switch {
