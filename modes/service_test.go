@@ -211,7 +211,7 @@ service "web" {
 	for text, warned := range map[string]bool{right: false, kept: true} {
 		l, _, _ := lab.Load("veth.hcl", []byte(text), lab.Inputs{})
 		_, diags := plan.Build(l, plan.Options{Modes: All, Features: plan.AllFeatures()})
-		if diags.HasErrors() || strings.Contains(diags.Error(), "Nobody outside reaches service web") != warned {
+		if diags.HasErrors() || strings.Contains(diags.Error(), "Service web does not answer those outside") != warned {
 			t.Errorf("of traffic that stays on its node is warned: %v", diags)
 		}
 	}

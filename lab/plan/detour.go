@@ -80,8 +80,8 @@ func (l services) unanswered(c *Cluster) (diags hcl.Diagnostics) {
 		outside := svc.External.IsValid() || slices.ContainsFunc(svc.Ports, func(p *lab.ServicePort) bool { return p.NodePort != 0 })
 		if l.plan.detours() && svc.Traffic.ExternalLocal && outside {
 			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagWarning, Summary: "Nobody outside reaches service " + svc.Name, Subject: svc.At.Of("external_traffic", svc.Range).Ptr(),
-				Detail: fmt.Sprintf("With external_traffic = \"Local\" an endpoint sees the client's own address. In mode %s it answers there by its segment, and not by the node, which alone could translate the answer back. Leave the attribute out, and endpoints see the node.", l.plan.ModeName),
+				Severity: hcl.DiagWarning, Summary: "Service " + svc.Name + " does not answer those outside", Subject: svc.At.Of("external_traffic", svc.Range).Ptr(),
+				Detail: fmt.Sprintf("With external_traffic = \"Local\" an endpoint sees the own address of who asks at a node port or load balancer. In mode %s it answers there by its segment, and not by the node, which alone could translate the answer back. Leave the attribute out, and endpoints see the node.", l.plan.ModeName),
 			})
 		}
 	}
