@@ -34,8 +34,8 @@ func (q *questions) ask(ctx context.Context, enough func() bool) {
 		if errors.As(err, &late) && late.Timeout() {
 			err = errSilence
 		}
-		if err == errSilence && q.spare > 0 {
-			q.spare--
+		if err == errSilence && q.silent < q.spare+q.spare*q.asked/moreStray {
+			q.silent++
 			q.order = append(q.order, "")
 			continue
 		}

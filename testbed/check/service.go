@@ -44,11 +44,13 @@ const (
 	// mostRepeated is how many connections of a row may open only when their first packet is repeated. Each time the packet is
 	// translated anew, so that an endpoint that gets none would else show as nothing but delay.
 	mostRepeated = 2
-	// strayIPVS is how many connections of a row may go unanswered where IPVS translates. It knows whose an answer is by the client's
-	// address and port and the endpoint alone, for ten seconds after a reset and two minutes after an end (ip_vs_conn_out_get). If
-	// in that time the client, or masquerading, takes the same port for another way to the same endpoint, then the endpoint's node
-	// gives the answer the address of the first way, and the client refuses it. That is one connection in thousands.
-	strayIPVS = 1
+	// mostStray is how many connections of a row may go unanswered where IPVS translates, and again after each moreStray that are
+	// answered. It knows whose an answer is by the client's address and port and the endpoint alone, for ten seconds after a reset
+	// and two minutes after an end (ip_vs_conn_out_get). If in that time the client, or masquerading by lot, takes the same port for
+	// another way to the same endpoint, then the endpoint's node gives the answer the address of the first way, and the client
+	// refuses it: after n connections in that time one in 64,512/n.
+	mostStray = 2
+	moreStray = 16
 	// mostMet is the number of endpoints up to which each has to answer every client.
 	mostMet = 10
 )
@@ -203,7 +205,7 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners, turns 
 	if row.want.Lost != "" || row.want.Late {
 		q.patience = r.quiet
 	} else if r.plan.Proxy == "ipvs" && !row.want.Refused {
-		q.spare = strayIPVS
+		q.spare = mostStray
 	}
 	if row.first() {
 		q.patience = max(q.patience, refusal)
@@ -500,7 +502,8 @@ type questions struct {
 	asked    int
 	by       map[string][]netip.Addr // whom those who answered took for the client
 	order    []string                // who answered, in this order; empty where it is not known
-	spare    int                     // how many connections may still go unanswered: see [strayIPVS]
+	spare    int                     // how many connections may go unanswered: see [mostStray]
+	silent   int                     // how many have
 	shared   bool                    // others may ask at the same time: programs that the lab runs
 	strange  int                     // answers of programs that do not say who they are
 	failed   error                   // of the last one

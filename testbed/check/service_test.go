@@ -335,7 +335,7 @@ func TestOutOfTurn(t *testing.T) {
 	}
 }
 
-// TestSpare: a connection that goes unanswered is overlooked once, and no more often.
+// TestSpare: connections that go unanswered are overlooked as often as may be, and no more often.
 func TestSpare(t *testing.T) {
 	for _, tt := range []struct {
 		mute  int // how many clients are not answered

@@ -99,7 +99,7 @@ func TestIPVSPolicies(t *testing.T) {
 }
 
 // TestIPVSMistakesAnswers: where a client's port comes again on another way to the same endpoint, IPVS gives the answer to the first
-// way. That is why [check.Run] overlooks one connection without an answer.
+// way. That is why [check.Run] overlooks some connections without an answer.
 func TestIPVSMistakesAnswers(t *testing.T) {
 	l := parse(t, "policies.hcl", strings.Replace(policies, `endpoints        = ["node1/p1", "node2/p1"]`, `endpoints = ["node2/p1"]`, 1))
 	p := planned(t, l, "ipvsmistakes", "host-gw")
