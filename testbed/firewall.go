@@ -30,10 +30,10 @@ func (firewallKind) read(r *reader, v *visit, f *found) error {
 		return err
 	}
 	defer conn.Close()
-	known := nft.Known{}
+	known := &nft.Known{}
 	for _, o := range r.firewalls[v.place.Name] {
 		if l, ok := o.(plan.ChainRule); ok {
-			known.Know(l.Exprs)
+			known.Know(l.Rule(), l.Place)
 		}
 	}
 	rules, err := conn.Ruleset(known)

@@ -277,7 +277,7 @@ func (v *View) Firewall() (*nft.Ruleset, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	rules, err := conn.Ruleset(nil)
+	rules, err := conn.Ruleset(&nft.Known{})
 	if err == nil {
 		err = at.nameIPSets(rules)
 	}

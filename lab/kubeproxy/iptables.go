@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"labnet/lab/nft"
@@ -31,6 +32,12 @@ func IPTables(n Node, ports []Port) *nft.Ruleset {
 		all.Tables, all.Chains, all.Rules = append(all.Tables, r.Tables...), append(all.Chains, r.Chains...), append(all.Rules, r.Rules...)
 	}
 	return all
+}
+
+// Alike reports whether [IPTables] makes the same of some ports on all nodes: where no traffic is kept on its node it is of no consequence
+// which endpoints are a node's own.
+func Alike(ports []Port) bool {
+	return !slices.ContainsFunc(ports, func(p Port) bool { return p.InternalLocal || p.ExternalLocal })
 }
 
 const canary = "KUBE-PROXY-CANARY" // tells kube-proxy, when it is gone, that somebody flushed the tables

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,4 +107,36 @@ func TestIPTablesCounts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAlike: where it is said that all nodes have the same tables they have, whichever endpoints are their own; and where traffic is
+// kept on its node they have not.
+func TestAlike(t *testing.T) {
+	changes := map[string]func(*Port){
+		"":         func(*Port) {},
+		"affinity": func(p *Port) { p.Affinity = 60 },
+		"outside":  func(p *Port) { p.NodePort, p.Balancer = 30000+p.Port, netip.MustParseAddr("192.0.2.7") },
+		"internal": func(p *Port) { p.InternalLocal = true },
+		"external": func(p *Port) { p.ExternalLocal, p.NodePort = true, 30000+p.Port },
+		"nobody":   func(p *Port) { p.Endpoints = nil },
+	}
+	for name, change := range changes {
+		ports := many(3, 2, change)
+		of := func(own netip.Addr) *nft.Ruleset {
+			n := Node{Family: nft.IPv4, Pods: netip.MustParsePrefix("10.42.0.0/16"), Address: own, Local: func(a netip.Addr) bool { return a == own }}
+			return IPTables(n, ports)
+		}
+		first, other := of(ports[0].address()), of(netip.MustParseAddr("192.0.2.1"))
+		if same := reflect.DeepEqual(first, other); same != Alike(ports) {
+			t.Errorf("with %q it is %t that the tables are alike", name, same)
+		}
+	}
+}
+
+// address is that of an endpoint, where there is one.
+func (p Port) address() netip.Addr {
+	if len(p.Endpoints) == 0 {
+		return netip.Addr{}
+	}
+	return p.Endpoints[0].Addr()
 }

@@ -1,9 +1,6 @@
 package nft
 
-import (
-	"crypto/sha256"
-	"slices"
-)
+import "slices"
 
 // Inline is a set that is written where it is used: { 80, 443 }.
 type Inline struct {
@@ -52,58 +49,6 @@ func NewInline(s Set, elements []Element) *Inline {
 	}
 	slices.SortFunc(i.Elements, func(a, b Elem) int { return slices.Compare(attributes(a), attributes(b)) })
 	return i
-}
-
-// Contents are a set that is written where it is used, as rules are packed.
-type Contents string
-
-// Contents packs the set.
-func (i *Inline) Contents() Contents {
-	b := record(nil, recordInline, attributes(*i))
-	for _, one := range i.Elements {
-		b = record(b, recordElement, attributes(one))
-	}
-	return Contents(b)
-}
-
-// mark stands for the contents, in what is noted with the set.
-func (c Contents) mark() string {
-	sum := sha256.Sum256([]byte(c))
-	return string(sum[:16])
-}
-
-// Known are contents by their marks. The kernel has no more than one way to show what is in a set that a rule has inline: to be asked for
-// this set, by its name, which it looks for among all sets of the table; of 10,000 rules that takes it seconds. It lets nobody change
-// such a set, though, from when the rule is there. So each is made with a mark of its contents, which comes with the list of all sets,
-// and what is known by its mark is not asked for.
-type Known map[string]Contents
-
-// Know adds what a rule has inline.
-func (k Known) Know(x Exprs) {
-	from, at := -1, 0
-	end := func() {
-		if from >= 0 {
-			c := Contents(x[from:at])
-			k[c.mark()] = c
-		}
-		from = -1
-	}
-	for kind, data := range x.records {
-		switch kind {
-		case recordInline:
-			from = at
-		case recordExpr:
-			end()
-		}
-		at += 8 + len(data)
-	}
-	end()
-}
-
-// Of is what is in a set, where that is known.
-func (k Known) Of(s Set) (Contents, bool) {
-	c, ok := k[s.Mark]
-	return c, ok && s.Mark != "" && s.Flags&(Anonymous|Constant) == Anonymous|Constant
 }
 
 // Adopt makes the anonymous sets of a rule part of it, as rules are written. Sets are found by name.

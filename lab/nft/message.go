@@ -82,6 +82,15 @@ type compatAttrs struct {
 	Flags    uint32 `nft:"2"`
 }
 
+// Attributes of a rule that are looked at before it is read.
+const (
+	ruleTable    = 1
+	ruleChain    = 2
+	ruleHandle   = 3
+	ruleExprs    = 4
+	ruleUserdata = 7
+)
+
 type ruleAttrs struct {
 	Table    string       `nft:"1"`
 	Chain    string       `nft:"2,opt"`

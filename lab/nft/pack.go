@@ -256,7 +256,14 @@ func (x Exprs) oneOrList() (One, packed) {
 
 // Forget returns the list without what the kernel counts.
 func (x Exprs) Forget() Exprs {
-	if !x.has("counter", "quota") {
+	counted := false
+	for kind, data := range x.records {
+		if kind == recordExpr {
+			name := exprName(data)
+			counted = counted || name == "quota" || name == "counter" && data != string(uncounted[8:])
+		}
+	}
+	if !counted {
 		return x
 	}
 	var b []byte

@@ -337,10 +337,39 @@ func (r ChainRule) Del() []string {
 }
 
 // AddRuleset adds what is in a ruleset.
-func (s *State) AddRuleset(namespace string, r *nft.Ruleset) { s.Add(Firewall(namespace, r)...) }
+func (s *State) AddRuleset(namespace string, r *nft.Ruleset) {
+	s.Add(firewall(namespace, r, s.said)...)
+}
+
+// said are rules that have been put into words. Very many are the same on all nodes.
+type said map[saidOf]ChainRule
+
+type saidOf struct {
+	family nft.Family
+	exprs  nft.Exprs
+}
+
+// say puts a rule into words, unless one of the same has been. What sets and objects are called in a table is the table's own affair.
+func (s said) say(r ChainRule, sets setNamed) ChainRule {
+	if s == nil {
+		return sets.say(r)
+	}
+	k := saidOf{r.Family, r.Exprs}
+	if one, ok := s[k]; ok {
+		r.Exprs, r.Words, r.Refs = one.Exprs, one.Words, one.Refs
+		return r
+	}
+	r = sets.say(r)
+	if !strings.Contains(r.Refs, "set ") && !strings.Contains(r.Refs, "object ") {
+		s[k] = r
+	}
+	return r
+}
 
 // Firewall makes objects of a ruleset. Its rules have the places in which they stand there.
-func Firewall(namespace string, r *nft.Ruleset) []Object {
+func Firewall(namespace string, r *nft.Ruleset) []Object { return firewall(namespace, r, nil) }
+
+func firewall(namespace string, r *nft.Ruleset, before said) []Object {
 	objects, sets := withoutRules(namespace, r)
 	places := map[tableName]int{} // of the next rule of a chain
 	for _, l := range r.Rules {
@@ -348,7 +377,7 @@ func Firewall(namespace string, r *nft.Ruleset) []Object {
 		k := tableName{l.Family, l.Table, l.Chain}
 		rule.Place = places[k]
 		places[k]++
-		objects = append(objects, sets.say(rule))
+		objects = append(objects, before.say(rule, sets))
 	}
 	return objects
 }

@@ -82,6 +82,9 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	}
 	l.balancers(c, s)
 	all := map[bool][]kubeproxy.Port{false: translated(c, false), true: translated(c, true)}
+	s.said = said{}
+	defer func() { s.said = nil }()
+	alike := map[bool]*nft.Ruleset{} // where it is the same on all nodes
 	everywhere := sockets(slices.Concat(all[false], all[true]))
 	for _, n := range c.Nodes {
 		for _, v6 := range []bool{false, true} {
@@ -90,7 +93,10 @@ func (l services) Plan(c *Cluster, s *State) hcl.Diagnostics {
 			case "nftables":
 				s.AddRuleset(n.Namespace, kubeproxy.NFTables(known, ports))
 			case "iptables":
-				s.AddRuleset(n.Namespace, kubeproxy.IPTables(known, ports))
+				if alike[v6] == nil || !kubeproxy.Alike(ports) {
+					alike[v6] = kubeproxy.IPTables(known, ports)
+				}
+				s.AddRuleset(n.Namespace, alike[v6])
 			case "ipvs":
 				known.Scheduler, known.Addresses = c.Lab.Services.Scheduler, s.addressesOf(n.Namespace, v6)
 				s.addIPVS(n.Namespace, kubeproxy.NewIPVS(known, ports))

@@ -17,6 +17,7 @@ type State struct {
 	text    int          // of configurations, as so many objects
 	others  map[Key]bool // objects that another program was let make, of which only it knows how they are to be
 	leads   map[string]leads
+	said    said // while nodes are planned that have much in common
 }
 
 // tooLarge is what Add panics with when a state has more objects than it may: whoever plans need not look after every one.

@@ -62,7 +62,7 @@ func dial(t testing.TB) *Conn {
 }
 
 func read(t testing.TB, c *Conn) *nft.Ruleset {
-	r, err := c.Ruleset(nil)
+	r, err := c.Ruleset(&nft.Known{})
 	if err != nil {
 		t.Error(err)
 		runtime.Goexit()

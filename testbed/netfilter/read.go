@@ -12,7 +12,7 @@ import (
 
 // Ruleset reads all of it, as it was at one moment. A kernel without nftables has none. Of the sets that rules have inline those that
 // are known are not read.
-func (c *Conn) Ruleset(known nft.Known) (*nft.Ruleset, error) {
+func (c *Conn) Ruleset(known *nft.Known) (*nft.Ruleset, error) {
 	for range 20 {
 		r, err := c.once(known)
 		if errors.Is(err, unix.EINVAL) && r == nil {
@@ -25,7 +25,7 @@ func (c *Conn) Ruleset(known nft.Known) (*nft.Ruleset, error) {
 	return nil, errors.New("it changes all the time")
 }
 
-func (c *Conn) once(known nft.Known) (*nft.Ruleset, error) {
+func (c *Conn) once(known *nft.Known) (*nft.Ruleset, error) {
 	var r nft.Ruleset
 	if err := c.dump(nft.Message{Kind: nft.GetTable}, func(f nft.Family, b []byte) error {
 		t, err := nft.ParseTable(f, b)
@@ -51,7 +51,7 @@ func (c *Conn) once(known nft.Known) (*nft.Ruleset, error) {
 	return &r, err
 }
 
-func (c *Conn) contents(r *nft.Ruleset, known nft.Known) error {
+func (c *Conn) contents(r *nft.Ruleset, known *nft.Known) error {
 	r.Tables = nil
 	var rules []nft.Rule
 	var sets []nft.Set
@@ -70,7 +70,7 @@ func (c *Conn) contents(r *nft.Ruleset, known nft.Known) error {
 			return fmt.Errorf("%s: %w", part.what, err)
 		}
 	}
-	if err := c.rules(r.Chains, collect(&rules, nft.ParseRule)); err != nil {
+	if err := c.rules(r.Chains, known, &rules); err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
 	type name struct {
@@ -117,7 +117,8 @@ func (c *Conn) contents(r *nft.Ruleset, known nft.Known) error {
 const manyChains = 2000
 
 // rules reads those of all chains.
-func (c *Conn) rules(chains []nft.Chain, add func(nft.Family, []byte) error) error {
+func (c *Conn) rules(chains []nft.Chain, known *nft.Known, rules *[]nft.Rule) error {
+	add := collect(rules, known.Reader())
 	if len(chains) < manyChains {
 		return c.dump(nft.Message{Kind: nft.GetRule}, add)
 	}
