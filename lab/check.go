@@ -2,6 +2,7 @@ package lab
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -13,6 +14,7 @@ func (l *loader) check(lab *Lab) {
 	l.subnets(lab)
 	l.nextHops(lab)
 	l.podNetwork(lab)
+	l.onBridges(lab)
 }
 
 // nextHops reports gateways that lead nowhere. It runs when every address is known, including those that are allocated.
@@ -72,6 +74,11 @@ func (l *loader) subnets(lab *Lab) {
 			}
 		}
 	}
+	for _, n := range lab.Bridges {
+		for _, p := range n.CIDRs {
+			all = append(all, claimed{p, fmt.Sprintf("network %q", n.Name), n.At.Of("cidr", n.Range)})
+		}
+	}
 	if s := lab.Services; s != nil {
 		for _, p := range s.CIDRs() {
 			all = append(all, claimed{p, "the services", s.At.Of("cidr", s.Range)})
@@ -94,6 +101,13 @@ func (l *loader) variant(lab *Lab, b *ModeBlock) {
 			for _, cidr := range s.CIDRs() {
 				if cidr.Overlaps(p) {
 					l.clash(b.At.Of("cidr", b.Range), s.At.Of("cidr", s.Range), "Overlapping networks", "%s of mode %q shares addresses with %s of the services. Give one of them another range; the other is at %s.", p, b.Name, cidr)
+				}
+			}
+		}
+		for _, n := range lab.Bridges {
+			for _, cidr := range n.CIDRs {
+				if cidr.Overlaps(p) {
+					l.clash(b.At.Of("cidr", b.Range), n.At.Of("cidr", n.Range), "Overlapping networks", "%s of mode %q shares addresses with %s of network %q. Give one of them another range; the other is at %s.", p, b.Name, cidr, n.Name)
 				}
 			}
 		}
@@ -181,7 +195,9 @@ func (l *loader) podNetwork(lab *Lab) {
 		}
 		for _, p := range m.Pods {
 			for _, a := range p.Addresses {
-				l.podAddress(lab, m, p, a, addresses)
+				if !p.Apart() {
+					l.podAddress(lab, m, p, a, addresses)
+				}
 			}
 		}
 	}
@@ -213,8 +229,14 @@ func (l *loader) podCIDR(lab *Lab, m *Machine, p netip.Prefix, at hcl.Range) boo
 	if p.Addr().Is6() {
 		spare = 2
 	}
-	if host := p.Addr().BitLen() - p.Bits(); len(m.Pods) > 0 && host < 12 && 1<<host < len(m.Pods)+spare {
-		l.errorf(at, "Too small for its pods", "%s has %d addresses; the %d pods of %s and the node itself need %d. Take a /%d, or fewer pods.", p, 1<<host, len(m.Pods), m.Name, len(m.Pods)+spare, p.Addr().BitLen()-bits(len(m.Pods)+spare))
+	pods := 0
+	for _, pod := range m.Pods {
+		if !pod.Apart() {
+			pods++
+		}
+	}
+	if host := p.Addr().BitLen() - p.Bits(); pods > 0 && host < 12 && 1<<host < pods+spare {
+		l.errorf(at, "Too small for its pods", "%s has %d addresses; the %d pods of %s and the node itself need %d. Take a /%d, or fewer pods.", p, 1<<host, pods, m.Name, pods+spare, p.Addr().BitLen()-bits(pods+spare))
 	}
 	return true
 }
@@ -249,9 +271,13 @@ func (l *loader) podAddress(lab *Lab, m *Machine, p *Pod, a netip.Addr, taken ma
 			return
 		}
 	}
-	if !l.host(a, within, within.String(), at) {
-		return
+	if l.host(a, within, within.String(), at) {
+		l.takes(a, at, taken)
 	}
+}
+
+// takes reports an address that another pod has.
+func (l *loader) takes(a netip.Addr, at hcl.Range, taken map[netip.Addr]hcl.Range) {
 	if first, ok := taken[a]; ok {
 		if first == at {
 			l.errorf(at, "Duplicate address", "Several pods would have %s. Compute it from count.index or each.value, or leave it out to have one allocated.", a)

@@ -12,7 +12,7 @@ const maxEndpoints = 1 << 18
 // podIndex is the pods of a lab as services look for them: by name, and by label.
 type podIndex struct {
 	titles []string // node1/p1
-	known  map[string]Backend
+	known  map[string]selectable
 	having map[label][]selectable // in the order of the file
 }
 
@@ -21,6 +21,16 @@ type label struct{ name, value string }
 type selectable struct {
 	Backend
 	*Pod
+	bridge string // the network that it is in, where that is its node's own
+}
+
+// reached reports a pod that clients of services do not reach.
+func (l *loader) reached(p selectable, at hcl.Range) bool {
+	if p.bridge != "" {
+		l.errorf(at, "An endpoint on a bridge", "%s/%s is in network %q, a bridge of its node, which lets nobody in but by published ports: no service leads there. Put the pod into the pod network, or leave it out and publish a port of it.", p.Node, p.Backend.Pod, p.bridge)
+		return false
+	}
+	return true
 }
 
 // podsOf makes the index when the first service asks for it: there are no more pods then.
@@ -28,15 +38,15 @@ func (l *loader) podsOf(lab *Lab) *podIndex {
 	if l.indexed != nil {
 		return l.indexed
 	}
-	x := &podIndex{known: map[string]Backend{}, having: map[label][]selectable{}}
+	x := &podIndex{known: map[string]selectable{}, having: map[label][]selectable{}}
 	for _, m := range lab.Machines {
 		for _, p := range m.Pods {
-			b := Backend{Node: m.Name, Pod: p.Name}
+			one := selectable{Backend{Node: m.Name, Pod: p.Name}, p, m.bridge(p)}
 			title := m.Name + "/" + p.Name
-			x.titles, x.known[title] = append(x.titles, title), b
+			x.titles, x.known[title] = append(x.titles, title), one
 			for name, value := range p.Labels {
 				at := label{name, value}
-				x.having[at] = append(x.having[at], selectable{b, p})
+				x.having[at] = append(x.having[at], one)
 			}
 		}
 	}
@@ -66,8 +76,11 @@ func (l *loader) backends(lab *Lab, s *Service, f *fields) {
 			continue
 		}
 		first[it.text] = it.at
-		b, ok := pods.known[it.text]
+		pod, ok := pods.known[it.text]
+		b := pod.Backend
 		switch {
+		case ok && !l.reached(pod, it.at):
+			continue
 		case ok:
 		case strings.Contains(it.text, "/") || !strings.ContainsAny(it.text, ".:"):
 			l.errorf(it.at, "Unknown pod", "There is no pod %q.%s An endpoint is a pod, as node1/p1, or an address.", shorten(it.text), Suggest(it.text, pods.titles, "The pods are"))
@@ -116,7 +129,7 @@ func (l *loader) selected(lab *Lab, s *Service, f *fields) {
 		return
 	}
 	for _, p := range l.podsOf(lab).with(s.Selector) {
-		if p.Matches(s.Selector) && !l.endpoint(s, p.Backend, at) {
+		if p.Matches(s.Selector) && (!l.reached(p, at) || !l.endpoint(s, p.Backend, at)) {
 			return
 		}
 	}

@@ -25,6 +25,7 @@ type Lab struct {
 	Switches []*Switch
 	Machines []*Machine // nodes, routers and hosts, in the order of the file
 	Network  *Network   // nil where the lab has no pod network
+	Bridges  []*Network // of nodes: those with a driver, in the order of the file
 	Modes    []*ModeBlock
 	Services *Services         // nil where the lab has none
 	Compare  *Compare          // nil where the file has no compare block
@@ -216,20 +217,21 @@ type Pod struct {
 	Serves    []Socket
 	Publishes []Published
 	Processes []*Process // its containers
-	In        string     // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], or the network of another pod
-	Of        string     // the pod of the same node whose network it shares
+	In        string     // what it is in: the pod network where empty, [NoNetwork], [HostNetwork], [BridgeNetwork], or the network of another pod
+	Of        string     // the pod of the same node whose network it shares, or the bridge
 	Range     hcl.Range
 	At        Ranges
 }
 
-// Network is the pod network.
+// Network is the pod network, or a bridge that each node has for the pods in it.
 type Network struct {
-	Name  string
-	CIDRs []netip.Prefix // masked; at most one a family
-	Mode  string
-	MTU   int // of the pods; 0: all that the mode leaves them
-	Range hcl.Range
-	At    Ranges
+	Name   string
+	CIDRs  []netip.Prefix // masked; at most one a family
+	Driver string         // one of [Drivers]; empty: it is the pod network, and a mode connects its pods
+	Mode   string
+	MTU    int // of the pods; 0: all that the mode, or the node's uplink, leaves them
+	Range  hcl.Range
+	At     Ranges
 }
 
 // Has reports whether an address is of the network.

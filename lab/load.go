@@ -90,7 +90,8 @@ type loader struct {
 	links    int // interfaces so far
 	ends     int // endpoints of services so far
 	pinned   map[*Interface][]pin
-	podNet   string // the name of the pod network; empty: there is none
+	podNet   string          // the name of the pod network; empty: there is none
+	bridges  map[string]bool // the names of the networks with a driver
 	indexed  *podIndex
 
 	repetitions []repetition
@@ -236,9 +237,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 	l.switches = map[string]*Switch{}
 	l.names = map[string]hcl.Range{}
 	l.pinned = map[*Interface][]pin{}
-	if networks := blocks["network"]; len(networks) > 0 && len(networks[0].Labels) > 0 {
-		l.podNet = networks[0].Labels[0]
-	}
+	l.named(blocks["network"])
 	for _, b := range blocks["switch"] {
 		lab.Switches = append(lab.Switches, l.segments(b)...)
 	}
@@ -248,7 +247,7 @@ func (l *loader) lab(body *hclsyntax.Body, in Inputs) *Lab {
 			lab.Machines = append(lab.Machines, l.machines(b)...)
 		}
 	}
-	lab.Network = l.network(blocks["network"])
+	l.networks(lab, blocks["network"])
 	lab.Modes = l.modes(blocks["mode"])
 	lab.Compare = l.compare(blocks["compare"], blocks["variable"])
 	l.services(lab, blocks["services"], blocks["service"])

@@ -12,22 +12,78 @@ import (
 // DefaultMode is the mode of a network that names none: the one that adds nothing but routes.
 const DefaultMode = "host-gw"
 
-func (l *loader) network(blocks []*hclsyntax.Block) *Network {
-	if len(blocks) == 0 {
-		return nil
+// Drivers are what a network can be that no mode connects, as Docker calls it.
+var Drivers = []string{"bridge"}
+
+// named notes what the networks are called: pods name theirs, and are decoded before them.
+func (l *loader) named(networks []*hclsyntax.Block) {
+	l.bridges = map[string]bool{}
+	for _, b := range networks {
+		switch {
+		case len(b.Labels) == 0:
+		case l.driven(b):
+			l.bridges[b.Labels[0]] = true
+		case l.podNet == "":
+			l.podNet = b.Labels[0]
+		}
 	}
-	l.once(blocks)
-	b := blocks[0]
+}
+
+// driven reports whether a network has a driver, also a wrong one.
+func (l *loader) driven(b *hclsyntax.Block) bool {
+	a := b.Body.Attributes["driver"]
+	if a == nil {
+		return false
+	}
+	v, diags := a.Expr.Value(l.eval)
+	return diags.HasErrors() || !v.IsNull()
+}
+
+// networks decodes the pod network, and the bridges of nodes.
+func (l *loader) networks(lab *Lab, blocks []*hclsyntax.Block) {
+	first := map[string]hcl.Range{}
+	for _, b := range blocks {
+		n := l.network(b)
+		if n.Name != "" {
+			if at, taken := first[n.Name]; taken {
+				l.clash(b.LabelRanges[0], at, "Duplicate network", "There is a network %q already, at %s. Give one of the two another name.", n.Name)
+				continue
+			}
+			first[n.Name] = b.LabelRanges[0]
+		}
+		switch {
+		case l.driven(b):
+			lab.Bridges = append(lab.Bridges, n)
+		case lab.Network != nil:
+			l.clash(n.Range, lab.Network.Range, "Second pod network",
+				"A lab has one pod network; it is at %s. Merge the two, or write driver = \"bridge\" into this one: then it is a bridge of its own on every node that has pods in it, as with \"docker network create\".")
+		default:
+			lab.Network = n
+		}
+	}
+}
+
+func (l *loader) network(b *hclsyntax.Block) *Network {
 	f := l.fields(file.blocks["network"], b.Body, l.eval)
 	n := &Network{Mode: DefaultMode, Range: b.DefRange(), At: f.at}
 	if len(b.Labels) > 0 {
 		n.Name = b.Labels[0]
+		if n.Name == NoNetwork || n.Name == HostNetwork {
+			l.errorf(b.LabelRanges[0], "Reserved name", "networks = [%q] means something else: a pod without a network, or in its node's. Give this network another name.", n.Name)
+		}
 		l.checkName("network", n.Name, b.LabelRanges[0])
 	}
 	n.CIDRs, _, _ = f.prefixes("cidr")
+	n.Driver = f.word("driver", "driver", Drivers)
 	if mode, at, ok := f.text("mode"); ok {
 		n.Mode = mode
 		l.checkName("mode", mode, at)
+		if other, both := f.at["driver"]; both {
+			l.clash(at, other, "Both mode and driver", "A mode connects the pods of all nodes, and a network with a driver is each node's own. Remove one of the two; the driver is at %s.")
+		}
+	}
+	if n.Driver != "" {
+		l.bridge(n)
 	}
 	if mtu, at, ok := f.integer("mtu", minMTU, maxMTU, " bytes"); ok {
 		n.MTU = mtu

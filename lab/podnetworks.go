@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,10 +13,12 @@ const (
 	NoNetwork   = "none" // a namespace of its own with nothing but lo
 	HostNetwork = "host" // the namespace of its node
 	PodNetwork  = "pod"  // that of another pod of its node, written pod:NAME
+	// BridgeNetwork is a bridge of its node: a network with a driver, which a pod names.
+	BridgeNetwork = "bridge"
 )
 
-// networks reads what network a pod is in.
-func (l *loader) networks(p *Pod, f *fields) {
+// connects reads what network a pod is in.
+func (l *loader) connects(p *Pod, f *fields) {
 	items, ok := f.list("networks")
 	if !ok {
 		return
@@ -31,18 +34,20 @@ func (l *loader) networks(p *Pod, f *fields) {
 		p.In = text
 	case shares && kind == PodNetwork:
 		p.In, p.Of = PodNetwork, of
+	case l.bridges[text]:
+		p.In, p.Of = BridgeNetwork, text
 	case text == l.podNet:
-	case l.podNet == "" && ValidName(text):
+	case l.podNet == "" && len(l.bridges) == 0 && ValidName(text):
 		l.errorf(at, "Unknown network", "The file has no network block %q. Add network %[1]q { cidr = \"10.42.0.0/16\" }, or use \"none\", \"host\" or \"pod:NAME\".", text)
 	default:
-		known := []string{NoNetwork, HostNetwork, PodNetwork + ":NAME"}
+		known := append(slices.Sorted(maps.Keys(l.bridges)), NoNetwork, HostNetwork, PodNetwork+":NAME")
 		if l.podNet != "" {
 			known = append([]string{l.podNet}, known...)
 		}
 		l.errorf(at, "Unknown network", "There is no network %q.%s", shorten(text), Suggest(text, known, "A pod is in one of"))
 	}
-	if other, given := f.at["address"]; given && p.In != "" {
-		l.clash(f.at["networks"], other, "Address without a network", "A pod that is not in the pod network has no address there. Remove one of the two; the address is at %s.")
+	if other, given := f.at["address"]; given && p.In != "" && p.In != BridgeNetwork {
+		l.clash(f.at["networks"], other, "Address without a network", "A pod in no network of its own has no address of its own. Remove one of the two; the address is at %s.")
 	}
 }
 
@@ -121,5 +126,8 @@ func others(m *Machine, p *Pod) (names []string) {
 	return names
 }
 
-// Apart reports whether the pod is in no pod network.
+// Apart reports whether the pod is not in the pod network.
 func (p *Pod) Apart() bool { return p.In != "" }
+
+// Connected reports whether the pod has an interface: in the pod network, or on a bridge of its node.
+func (p *Pod) Connected() bool { return p.In == "" || p.In == BridgeNetwork }

@@ -43,7 +43,7 @@ func (l *loader) pod(m *Machine, b inner, in instance, at hcl.Range, numbered ma
 	own := f.labels("labels")
 	p.Serves = f.sockets("serve")
 	p.Publishes = f.published("publish")
-	l.networks(p, f)
+	l.connects(p, f)
 	p.Processes = l.processes("container", container, l.blocks(pod, "container", b.Body, in.ctx))
 	if in.dry || !l.checkName("pod", p.Name, at) {
 		return true

@@ -63,9 +63,9 @@ func (l *loader) publishing(m *Machine) {
 		}
 	}
 	for _, p := range m.Pods {
-		if len(p.Publishes) > 0 && p.Apart() {
+		if len(p.Publishes) > 0 && !p.Connected() {
 			l.clash(p.At.Of("publish", p.Range), p.At.Of("networks", p.Range), "Nothing to publish",
-				"A pod that is not in the pod network has no address of its own, to which a port of its node could lead. Remove one of the two; its network is at %s.")
+				"A pod in no network of its own has no address of its own, to which a port of its node could lead. Remove one of the two; its network is at %s.")
 			continue
 		}
 		for _, one := range p.Publishes {

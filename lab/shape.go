@@ -42,7 +42,7 @@ var (
 			},
 			"router":   {a: "a router", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route, "process": process}},
 			"host":     {a: "a host", label: "name", attrs: []string{"count", "for_each", "gateway", "serve"}, blocks: map[string]*shape{"on": on, "route": route, "process": process}},
-			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "mode", "mtu"}, required: []string{"cidr"}},
+			"network":  {a: "a network", label: "name", attrs: []string{"cidr", "driver", "mode", "mtu"}, required: []string{"cidr"}},
 			"mode":     {a: "a mode", label: "name", open: true},
 			"services": {a: "a services block", attrs: []string{"cidr", "masquerade_all", "node_ports", "proxy", "scheduler"}},
 			"service": {a: "a service", label: "name", most: maxServices, attrs: []string{"address", "affinity", "count", "endpoints", "external_address", "external_traffic", "for_each", "internal_traffic", "selector", "type"}, blocks: map[string]*shape{

@@ -9,6 +9,9 @@ import (
 var bridgeLink = linkType{
 	read: func(l netlink.Link, s sight) plan.Device {
 		b, found := l.(*netlink.Bridge), plan.Bridge{}
+		if wanted, ok := s.wanted.Device.(plan.Bridge); ok && s.older(wanted.After, l.Attrs().Index) {
+			found.After = wanted.After
+		}
 		if filters(b) {
 			found.Filtering = b.VlanDefaultPVID == nil || *b.VlanDefaultPVID == 0 // otherwise it puts new ports in a VLAN
 			if s.retags {

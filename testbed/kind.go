@@ -157,6 +157,16 @@ type sight struct {
 	retags bool           // a bridge that tags frames otherwise than 802.1Q does
 }
 
+// older reports whether the link of a name was there before the one of an index.
+func (s sight) older(name string, index int) bool {
+	for i, other := range s.names {
+		if other == name {
+			return i < index
+		}
+	}
+	return false
+}
+
 // open is a link that stands on one of another namespace, or is one end of a pair, while only the other's number is known.
 type open struct {
 	link         plan.Link

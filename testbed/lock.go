@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -104,20 +105,32 @@ func (l *Lock) Release() error { return l.file.Close() }
 
 // Record is what a running lab was made from, so that it can be planned again by its name.
 type Record struct {
-	Schema   int               `json:"schema"`
-	Instance string            `json:"instance"`
-	File     string            `json:"file"`
-	Source   string            `json:"source"`
-	Vars     map[string]string `json:"vars"`
-	Values   string            `json:"values,omitempty"`
-	Texts    map[string]string `json:"texts,omitempty"`
-	Mode     string            `json:"mode"`
-	Proxy    string            `json:"proxy,omitempty"`
-	Impair   plan.Impairments  `json:"impair,omitempty"` // of single links, since the lab was built
-	Names    Names             `json:"names"`
-	Shared   map[string]string `json:"shared,omitempty"` // whose namespaces the pods are in that have none of their own
-	Tool     string            `json:"tool"`
-	Saved    time.Time         `json:"saved"`
+	Schema   int                                `json:"schema"`
+	Instance string                             `json:"instance"`
+	File     string                             `json:"file"`
+	Source   string                             `json:"source"`
+	Vars     map[string]string                  `json:"vars"`
+	Values   string                             `json:"values,omitempty"`
+	Texts    map[string]string                  `json:"texts,omitempty"`
+	Mode     string                             `json:"mode"`
+	Proxy    string                             `json:"proxy,omitempty"`
+	Impair   plan.Impairments                   `json:"impair,omitempty"` // of single links, since the lab was built
+	Names    Names                              `json:"names"`
+	Nearby   map[string]map[string][]netip.Addr `json:"nearby,omitempty"` // names that only those in a namespace know
+	Shared   map[string]string                  `json:"shared,omitempty"` // whose namespaces the pods are in that have none of their own
+	Tool     string                             `json:"tool"`
+	Saved    time.Time                          `json:"saved"`
+}
+
+// NamesIn returns the names as they are known in a namespace.
+func (r *Record) NamesIn(namespace string) Names {
+	near := r.Nearby[namespace]
+	if len(near) == 0 {
+		return r.Names
+	}
+	all := maps.Clone(r.Names)
+	maps.Copy(all, near)
+	return all
 }
 
 // Names are the addresses of a lab's machines and pods, as its programs see them.

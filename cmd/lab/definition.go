@@ -193,7 +193,7 @@ func (ch *choice) impaired(l *lab.Lab) {
 
 // record is what a running instance keeps of the definition it was made from.
 func (s *source) record(p *plan.Plan) testbed.Record {
-	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Proxy: p.Proxy, Impair: p.Cluster.Impaired(), Names: p.Cluster.Names(), Shared: p.Cluster.Shared(), Tool: version()}
+	return testbed.Record{Instance: p.Cluster.Name, File: s.name, Source: string(lab.Join(s.files)), Vars: p.Cluster.Lab.Vars, Values: p.Cluster.Lab.Values, Texts: p.Cluster.Lab.Texts, Mode: p.ModeName, Proxy: p.Proxy, Impair: p.Cluster.Impaired(), Names: p.Cluster.Names(), Nearby: p.Cluster.Nearby(), Shared: p.Cluster.Shared(), Tool: version()}
 }
 
 // running plans a running instance again, from what it was made from.

@@ -136,7 +136,7 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 		if err != nil {
 			return err
 		}
-		record.Names = p.Cluster.Names()
+		record.Names, record.Nearby = p.Cluster.Names(), p.Cluster.Nearby()
 	}
 	target, container, contained := strings.Cut(target, ":")
 	place, err := testbed.OpenTarget(labName, target)
@@ -160,10 +160,10 @@ func (c *command) enter(cmd *cobra.Command, labName, target, name string, args [
 	if c.in == os.Stdin && c.out.Writer == os.Stdout && c.err.Writer == os.Stderr {
 		runtime.LockOSThread()
 		holder.Tie()
-		code, err := testbed.Become(place, record.Names, hostname, env, name, args...)
+		code, err := testbed.Become(place, record.NamesIn(place.Name), hostname, env, name, args...)
 		return status{code, err}
 	}
-	run, err := testbed.Command(place, record.Names, hostname, name, args...)
+	run, err := testbed.Command(place, record.NamesIn(place.Name), hostname, name, args...)
 	if err != nil {
 		return err
 	}

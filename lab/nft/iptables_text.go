@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,13 +28,14 @@ func (r Rule) IPTables() (string, bool) {
 	if w.protocol != "" {
 		words = append([]string{"-p " + w.protocol}, words...)
 	}
-	return strings.Join(append(w.addresses, words...), " "), true
+	return strings.Join(slices.Concat(w.addresses, w.devices, words), " "), true
 }
 
-// saver writes a rule as iptables-save does: addresses first, then the protocol.
+// saver writes a rule as iptables-save does: addresses first, then devices, then the protocol.
 type saver struct {
 	family    Family
 	addresses []string
+	devices   []string
 	protocol  string
 	rest      []string
 }
@@ -98,6 +100,10 @@ func (w *saver) compare(load Expr, mask []byte, c Cmp) bool {
 			return true
 		case e.Key == metaMark && len(mask) == 4 && len(value) == 4:
 			w.say("-m mark %s--mark %#x/%#x", not, binary.NativeEndian.Uint32(value), binary.NativeEndian.Uint32(mask))
+			return true
+		case (e.Key == metaIifname || e.Key == metaOifname) && mask == nil && len(value) > 0 && value[len(value)-1] == 0:
+			letter := map[uint32]string{metaIifname: "i", metaOifname: "o"}[e.Key]
+			w.devices = append(w.devices, fmt.Sprintf("%s-%s %s", not, letter, strings.TrimRight(string(value), "\x00")))
 			return true
 		}
 	case Payload:

@@ -118,17 +118,21 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	p.Cluster.impair = opt.Impair
 	p.Cluster.Features = opt.Features
 	p.layers = []Layer{underlay{p}}
+	if diags = append(diags, bridges{p}.allocate()...); diags.HasErrors() {
+		return nil, diags
+	}
 	if p.Mode != nil {
 		pods := podNetwork{p, p.Cluster.Networks[0]}
 		if diags = append(diags, pods.allocate()...); diags.HasErrors() {
 			return nil, diags
 		}
 		p.layers = append(p.layers, pods)
-		if l.Services != nil {
-			p.layers = append(p.layers, services{p, pods.net})
-		}
-		p.layers = append(p.layers, publishing{p, pods.net})
 	}
+	p.layers = append(p.layers, bridges{p})
+	if p.Mode != nil && l.Services != nil {
+		p.layers = append(p.layers, services{p, p.Cluster.Networks[0]})
+	}
+	p.layers = append(p.layers, isolation{}, publishing{p})
 	p.layers = append(p.layers, wires{})
 	if !opt.Idle {
 		p.layers = append(p.layers, serving{}, running{})

@@ -36,7 +36,8 @@ type Node struct {
 	Namespace string
 	Index     int
 	Pods      []*Pod // in the pod networks
-	Apart     []*Pod // in none: with the namespace of another, or one with nothing but lo
+	Apart     []*Pod // in none: on a bridge, with the namespace of another, or one with nothing but lo
+	Bridges   []*NodeBridge
 
 	members []*Member // one for each pod network
 }
@@ -58,6 +59,11 @@ func (n *Node) PodCIDRs() []netip.Prefix {
 
 // AllPods returns the node's pods, those in pod networks first.
 func (n *Node) AllPods() []*Pod { return slices.Concat(n.Pods, n.Apart) }
+
+// connected returns the pods that have an interface.
+func (n *Node) connected() []*Pod {
+	return slices.DeleteFunc(n.AllPods(), func(p *Pod) bool { return len(p.NICs) == 0 })
+}
 
 // share gives the pods that are in no pod network their namespaces.
 func (n *Node) share() {
@@ -83,7 +89,8 @@ type Pod struct {
 	Index     int    // among the pods of its node
 	NICs      []*NIC // its interfaces, one for each pod network that it is in
 
-	root *Pod // that whose namespace it shares; itself where that is its own
+	root   *Pod        // that whose namespace it shares; itself where that is its own
+	bridge *NodeBridge // that it is on, where that is a bridge of its node
 }
 
 // Shares is whose namespace the pod shares, as a person names it: node1, node1/p1; empty where it has one of its own.
@@ -213,7 +220,7 @@ func (c *Cluster) Everyone() []Endpoint {
 					all, also = append(all, e), true
 				}
 			}
-			for _, p := range n.Pods {
+			for _, p := range n.connected() {
 				if a := p.Address(v6); a.IsValid() {
 					all = append(all, Endpoint{Title: p.Title(), Namespace: p.Namespace, Address: a, Node: n, Pod: p})
 				}

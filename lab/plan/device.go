@@ -48,6 +48,7 @@ var FeatureBridge = feature("bridge")
 // Bridge is a switch of the kernel's.
 type Bridge struct {
 	Filtering bool   // it keeps VLANs apart: a port is in those that it names, and in no other
+	After     string // a device that is there before it: of those whose address the kernel may take for a source it takes the oldest
 	Odd       string // what was found of a bridge that no lab has
 }
 
@@ -70,7 +71,7 @@ func filtering(on bool) string {
 
 func (b Bridge) change(l, before Link) ([]string, bool) {
 	was, ok := before.Device.(Bridge)
-	if !ok || was.Odd != b.Odd {
+	if !ok || was.Odd != b.Odd || was.After != b.After {
 		return nil, false
 	}
 	return []string{fmt.Sprintf("ip -n %s link set dev %s type bridge%s", l.Namespace, l.Name, filtering(b.Filtering))}, true

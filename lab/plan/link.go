@@ -80,6 +80,9 @@ func (l Link) Parents() []Key {
 	if l.Port.Bridge != "" {
 		p = append(p, Key{l.Namespace, KindLink, l.Port.Bridge})
 	}
+	if b, ok := l.Device.(Bridge); ok && b.After != "" {
+		p = append(p, Key{l.Namespace, KindLink, b.After})
+	}
 	return append(p, defaultSysctls(l.Namespace)...)
 }
 

@@ -16,11 +16,14 @@ type Demand struct {
 	Breaks func(from, to Endpoint, e Expectation) string
 }
 
-func podToPod(from, to Endpoint) bool { return from.Pod != nil && to.Pod != nil }
+// ofCluster reports whether the endpoint is a pod of the pod network, which the model is about.
+func ofCluster(e Endpoint) bool { return e.Pod != nil && !e.Bridged() }
+
+func podToPod(from, to Endpoint) bool { return ofCluster(from) && ofCluster(to) }
 
 func nodeAndPod(from, to Endpoint) bool {
 	node := func(e Endpoint) bool { return e.Pod == nil && e.Node.Kind == lab.Node && !e.Also }
-	return node(from) && to.Pod != nil || from.Pod != nil && node(to)
+	return node(from) && ofCluster(to) || ofCluster(from) && node(to)
 }
 
 func unreachable(from, to Endpoint, e Expectation) string {
@@ -34,7 +37,7 @@ func unreachable(from, to Endpoint, e Expectation) string {
 }
 
 func otherSender(from, to Endpoint, e Expectation) string {
-	if !e.Reachable || e.Source == from.Address || from.Pod == nil && from.Node.has(e.Source) {
+	if !e.Reachable || !e.Source.IsValid() || e.Source == from.Address || from.Pod == nil && from.Node.has(e.Source) {
 		return ""
 	}
 	if from.Node.has(e.Source) {

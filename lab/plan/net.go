@@ -18,6 +18,7 @@ type Net struct {
 // Member is a node's part of a pod network.
 type Member struct {
 	*Node
+	net      *Net
 	Asked    []netip.Prefix // the blocks that the definition gives the node in this network
 	PodCIDRs []netip.Prefix // its blocks, one for each CIDR of the network, once the mode has allocated
 	NICs     []*NIC         // of its pods, in their order
@@ -63,7 +64,7 @@ func (c *Cluster) join(def *lab.Network) {
 		device = fmt.Sprintf("net%d", net.Index)
 	}
 	for _, n := range c.Nodes {
-		m := &Member{Node: n}
+		m := &Member{Node: n, net: net}
 		for _, block := range n.Machine.PodCIDRs {
 			if def.Has(block.Addr()) {
 				m.Asked = append(m.Asked, block)

@@ -49,7 +49,7 @@ func (n podNetwork) Expect(f Flow, e Expectation) Expectation {
 	outside := f.From.Node.Kind != lab.Node || f.To.Node.Kind != lab.Node
 	_, joins := n.plan.Mode.(Joiner)
 	switch {
-	case f.From.Pod == nil && f.To.Pod == nil:
+	case f.From.Pod == nil && f.To.Pod == nil, f.From.Bridged(), f.To.Bridged():
 		return e
 	case !outside || joins:
 		e = n.plan.Mode.Expect(n.net, f)

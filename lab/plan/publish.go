@@ -13,15 +13,12 @@ import (
 )
 
 // publishing is the layer of the ports that pods publish at their nodes.
-type publishing struct {
-	plan *Plan
-	net  *Net
-}
+type publishing struct{ plan *Plan }
 
-// first is the first pod that publishes something, and where; nil where none does.
-func (l publishing) first(c *Cluster) *Pod {
+// first is the first pod of those that publishes something; nil where none does.
+func first(pods func(*Node) []*Pod, c *Cluster) *Pod {
 	for _, n := range c.Nodes {
-		for _, p := range n.Pods {
+		for _, p := range pods(n) {
 			if len(p.Publishes) > 0 {
 				return p
 			}
@@ -31,7 +28,7 @@ func (l publishing) first(c *Cluster) *Pod {
 }
 
 func (l publishing) Needs(c *Cluster) []Need {
-	p := l.first(c)
+	p := first((*Node).AllPods, c)
 	if p == nil {
 		return nil
 	}
@@ -42,25 +39,37 @@ func (l publishing) Needs(c *Cluster) []Need {
 // Plan gives each node whose pods publish ports the rules of CNI's portmap, after those of kube-proxy where it has some in the
 // same table.
 func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
-	first := l.first(c)
-	if first == nil {
+	if d := l.refused(c); d != nil {
+		return hcl.Diagnostics{d}
+	}
+	return l.rules(c, s)
+}
+
+// refused says why the mode's own pods publish nothing, where some do. Those on a bridge are behind their node in every mode.
+func (l publishing) refused(c *Cluster) *hcl.Diagnostic {
+	p := first(func(n *Node) []*Pod { return n.Pods }, c)
+	if p == nil {
 		return nil
 	}
-	at := first.At.Of("publish", first.Range)
+	at := p.At.Of("publish", p.Range)
 	if _, joins := l.plan.Mode.(Joiner); joins {
-		return hcl.Diagnostics{{
+		return &hcl.Diagnostic{
 			Severity: hcl.DiagError, Summary: "Published ports in mode " + l.plan.ModeName, Subject: at.Ptr(),
 			Detail: fmt.Sprintf("In mode %s pods are on a segment of the underlay, so that their answers pass no firewall of their node, where published ports are translated. Use a mode whose pods are behind their node, like host-gw or vxlan, or remove \"publish\".", l.plan.ModeName),
-		}}
+		}
 	}
 	if other, ok := l.plan.Mode.(Publisher); ok {
-		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Published ports in mode " + l.plan.ModeName, Subject: at.Ptr(), Detail: other.Publishing()}}
+		return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "Published ports in mode " + l.plan.ModeName, Subject: at.Ptr(), Detail: other.Publishing()}
 	}
+	return nil
+}
+
+func (l publishing) rules(c *Cluster, s *State) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, n := range c.Nodes {
 		var all []portmap.Container
 		published := Sockets{}
-		for _, p := range n.Pods {
+		for _, p := range n.connected() {
 			if len(p.Publishes) == 0 {
 				continue
 			}
@@ -72,7 +81,7 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				})
 				continue
 			}
-			one := portmap.Container{Network: l.net.Def.Name, ID: p.Title(), Address: p.Addresses()[own]}
+			one := portmap.Container{Network: p.network(), ID: p.Title(), Address: p.Addresses()[own]}
 			for _, port := range p.Publishes {
 				if d := l.nodePort(c, p, port); d != nil {
 					diags = append(diags, d)
@@ -95,6 +104,20 @@ func (l publishing) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		}
 	}
 	return diags
+}
+
+// network is the name of that which the pod's interface is in.
+func (p *Pod) network() string {
+	if p.bridge != nil {
+		return p.bridge.Def.Name
+	}
+	return p.Node.members[0].net.Def.Name
+}
+
+// Admits reports whether who asks at the pod's node under an address is let in by the ports that the pod publishes: a bridge is kept
+// apart from the pod network.
+func (p *Plan) Admits(pod *Pod, source netip.Addr) bool {
+	return pod.bridge == nil || !slices.ContainsFunc(p.Cluster.apart(), func(cidr netip.Prefix) bool { return cidr.Contains(source) })
 }
 
 // nodePort says where a published port is a service's too.

@@ -169,7 +169,10 @@ func (l services) bridged(c *Cluster, s *State) *hcl.Diagnostic {
 	s.Each(func(o Object) {
 		link, ok := o.(Link)
 		_, isBridge := link.Device.(Bridge)
-		bridges = bridges || ok && isBridge && slices.ContainsFunc(c.Nodes, func(n *Node) bool { return n.Namespace == link.Namespace })
+		bridges = bridges || ok && isBridge && slices.ContainsFunc(c.Nodes, func(n *Node) bool {
+			own := slices.ContainsFunc(n.Bridges, func(b *NodeBridge) bool { return b.Device == link.Name }) // whose pods no service leads to
+			return n.Namespace == link.Namespace && !own
+		})
 	})
 	if !bridges {
 		return nil

@@ -129,12 +129,17 @@ func space(c *Cluster, s *State, ns, machine, role string) {
 // address costs entries in the one neighbour table that all namespaces of the machine share.
 func (c *Cluster) SpeaksIPv6() bool { return c.ipv6 }
 
-// speaksIPv6 looks at every range that an address of a lab can be of: the subnets of switches and of their VLANs, and the
-// pod network.
+// speaksIPv6 looks at every range that an address of a lab can be of: the subnets of switches and of their VLANs, the pod
+// network, and bridges of nodes.
 func speaksIPv6(l *lab.Lab) bool {
 	is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
 	for _, s := range l.Segments() {
 		if slices.ContainsFunc(s.Subnets(), is6) {
+			return true
+		}
+	}
+	for _, n := range l.Bridges {
+		if slices.ContainsFunc(n.CIDRs, is6) {
 			return true
 		}
 	}

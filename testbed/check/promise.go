@@ -37,6 +37,8 @@ type promiseRow struct {
 	whom plan.Endpoint // whose address is asked; the zero value: there is none, and lo is asked from within
 	to   netip.AddrPort
 	want netip.Addr // whom it is to see as the client; the zero Addr where nothing is promised of that
+
+	admits func(source netip.Addr) bool // nil: whoever reaches it is let in
 }
 
 func (row *promiseRow) port() port { return port{row.Namespace, row.Protocol, row.Port} }
@@ -189,7 +191,7 @@ func (all clients) choose(p *plan.Plan, row *promiseRow, turn int, cut map[way]b
 				}
 				e := p.Expect(plan.Flow{From: from, To: row.whom, Protocol: row.Protocol, Port: row.Port})
 				switch {
-				case !e.Reachable:
+				case !e.Reachable, row.admits != nil && !row.admits(e.Source):
 				case cut[way{from.Title, row.whom.Title, v6}]:
 					lost = true
 				default:

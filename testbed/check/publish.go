@@ -21,7 +21,7 @@ func (r *run) published(limit int, cut map[way]bool) (rows []*publishRow) {
 	all := r.clients()
 	for _, n := range r.plan.Cluster.Nodes {
 		to := n.Uplink().Address(false).Addr()
-		for _, p := range n.Pods {
+		for _, p := range n.AllPods() {
 			for i, one := range p.Publishes {
 				d := r.due[port{p.Namespace, one.Protocol, one.To}]
 				if d == nil || d.broken || d.Program != "" && one.Protocol == "udp" {
@@ -31,6 +31,7 @@ func (r *run) published(limit int, cut map[way]bool) (rows []*publishRow) {
 				row := publishRow{node: n, published: one, promiseRow: promiseRow{Promise: d.Promise, whom: at, to: netip.AddrPortFrom(to, uint16(one.Port))}}
 				outside := row
 				outside.Namespace = n.Namespace // not from there
+				outside.admits = func(source netip.Addr) bool { return r.plan.Admits(p, source) }
 				if all.choose(r.plan, &outside.promiseRow, i, cut) && outside.from.Node != n {
 					outside.Namespace = p.Namespace
 					rows = append(rows, &outside)

@@ -94,7 +94,7 @@ func begin(namespace string) (*os.Process, error) {
 	name, _, _ := strings.Cut(namespace, ".")
 	var names testbed.Names
 	if r, err := testbed.Load(name); err == nil {
-		names = r.Names
+		names = r.NamesIn(namespace)
 	}
 	hostname := strings.ReplaceAll(c.Target, "/", "-")
 	if err := ownRoot(hostname, itself(names, c.Target, hostname)+names.Hosts(), slices.Contains(c.Capabilities, "NET_ADMIN")); err != nil {
