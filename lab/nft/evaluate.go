@@ -176,6 +176,20 @@ func (m *machine) rule(l Rule, list []Expr) (v Verdict, matched bool) {
 				m.out.Rejected = true
 			}
 			return Verdict{Code: Drop}, true
+		case Match:
+			switch holds, known := m.match(e); {
+			case !known:
+				m.unknown = true
+			case !holds:
+				return no, false
+			}
+		case Target:
+			if m.unknown {
+				return no, true
+			}
+			v, known := m.target(l, e)
+			m.unknown = !known
+			return v, true
 		case Notrack:
 			m.packet.Untracked = m.packet.Untracked || !m.unknown
 		case Counter, Log, Limit, Quota, Objref, Dynset: // they let a first packet pass

@@ -43,6 +43,20 @@ func TestEvaluate(t *testing.T) {
 		{"refused", [][]Part{{Refuse()}}, true, "reject"},
 		{"a jump and back", [][]Part{{Then(Jump, "more")}, {Then(Drop)}}, true, "drop"},
 		{"the machine's own", [][]Part{{Local("daddr"), Then(Drop)}}, false, ""},
+		{"iptables: a state", [][]Part{{State(StateNew | StateRelated), Decides(Drop)}}, true, "new"},
+		{"iptables: not a state", [][]Part{{NotState(StateNew), Decides(Drop)}}, false, ""},
+		{"iptables: what was translated", [][]Part{{State(StateDNAT), Decides(Drop)}}, false, "may: ct status dnat"},
+		{"iptables: to the machine", [][]Part{{ToLocal(), Decides(Drop)}}, false, ""},
+		{"iptables: from elsewhere", [][]Part{{FromLocal(), Decides(Drop)}, {Comment("rest"), Decides(Drop)}}, true, "drop"},
+		{"iptables: one of several ports", [][]Part{{Is("meta l4proto", "udp"), ToPorts(52, 53), Decides(Drop)}}, true, "multiport"},
+		{"iptables: none of several ports", [][]Part{{Is("meta l4proto", "udp"), ToPorts(52, 54), Decides(Drop)}}, false, ""},
+		{"iptables: any port", [][]Part{{AnyPort("udp"), Decides(Drop)}}, true, "drop"},
+		{"iptables: of another protocol", [][]Part{{AnyPort("tcp"), Decides(Drop)}}, false, ""},
+		{"iptables: a mark that was set", [][]Part{{Mark(0x2000, 0x2000)}, {Marked(0x2000), Decides(Drop)}}, true, "0x00002000"},
+		{"iptables: a mark that was taken", [][]Part{{Mark(0x2000, 0x2000)}, {Mark(0x2000, 0)}, {Marked(0x2000), Decides(Drop)}}, false, ""},
+		{"iptables: refused", [][]Part{{Rejects()}}, true, "reject"},
+		{"iptables: by lot", [][]Part{{Probably(0.5), Decides(Drop)}}, false, "may: "},
+		{"iptables: by what was seen", [][]Part{{Seen("list", 10), Decides(Drop)}}, false, "may: "},
 		{"by lot", [][]Part{{Do(Numgen{Dreg: 1, Modulus: 2, Type: 1}, Cmp{Sreg: 1, Data: Data{Value: make([]byte, 4)}}), Then(Drop)}}, false, "may: numgen"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,6 +99,20 @@ func TestEvaluateNAT(t *testing.T) {
 	}
 	if o := r.Evaluate(Postrouting, p); o.By != Masquerades {
 		t.Errorf("%+v", o)
+	}
+	r = NewRuleset(IPv4, "nat")
+	r.Base("PREROUTING", "nat", Prerouting, PriorityDNAT)
+	r.Base("POSTROUTING", "nat", Postrouting, PrioritySNAT)
+	r.Chains = append(r.Chains, Chain{Family: IPv4, Table: "nat", Name: "OWN"})
+	r.Rule("PREROUTING", Is("meta l4proto", "udp"), ToPort(53), Jumps("OWN"))
+	r.Rule("OWN", DNATs(netip.AddrPortFrom(address, 5353)))
+	r.Rule("POSTROUTING", Not("oifname", "eth0"), Masqueraded())
+	p = packetTo(53)
+	if o := r.Evaluate(Prerouting, p); p.Destination != address || p.Dport != 5353 || !strings.Contains(o.NAT, "dnat to 10.42.1.9:5353") {
+		t.Errorf("by iptables: %+v %+v", o, p)
+	}
+	if o := r.Evaluate(Postrouting, p); o.By != Masquerades {
+		t.Errorf("by iptables: %+v", o)
 	}
 	p = packetTo(53)
 	p.Established = true
