@@ -43,7 +43,12 @@ func (l *loader) driven(b *hclsyntax.Block) bool {
 func (l *loader) networks(lab *Lab, blocks []*hclsyntax.Block) {
 	first := map[string]hcl.Range{}
 	for _, b := range blocks {
-		n := l.network(b)
+		n, driven := l.network(b), l.driven(b)
+		if !driven && lab.Network != nil {
+			l.clash(n.Range, lab.Network.Range, "Second pod network",
+				"A lab has one pod network; it is at %s. Merge the two, or write driver = \"bridge\" into this one: then it is a bridge of its own on every node that has pods in it, as with \"docker network create\".")
+			continue
+		}
 		if n.Name != "" {
 			if at, taken := first[n.Name]; taken {
 				l.clash(b.LabelRanges[0], at, "Duplicate network", "There is a network %q already, at %s. Give one of the two another name.", n.Name)
@@ -51,13 +56,9 @@ func (l *loader) networks(lab *Lab, blocks []*hclsyntax.Block) {
 			}
 			first[n.Name] = b.LabelRanges[0]
 		}
-		switch {
-		case l.driven(b):
+		if driven {
 			lab.Bridges = append(lab.Bridges, n)
-		case lab.Network != nil:
-			l.clash(n.Range, lab.Network.Range, "Second pod network",
-				"A lab has one pod network; it is at %s. Merge the two, or write driver = \"bridge\" into this one: then it is a bridge of its own on every node that has pods in it, as with \"docker network create\".")
-		default:
+		} else {
 			lab.Network = n
 		}
 	}

@@ -56,7 +56,7 @@ func TestFolder(t *testing.T) {
 	}{
 		{"a mistake has its file", with("vars.hcl", "variable \"nodes\" { default = 2 }\nlocals {\n  lan = \"192.0.2.7/24\"\n}\n"), []string{"net.hcl line 5", "Host bits set"}},
 		{"syntax", with("vars.hcl", "variable \"nodes\" {"), []string{"vars.hcl line 1"}},
-		{"twice", with("other.hcl", "lab \"other\" {}\n\nnetwork \"pods\" { cidr = \"10.8.0.0/16\" }\n"), []string{"Second lab block", "Second network block", "nodes.hcl:7", "other.hcl line 1"}},
+		{"twice", with("other.hcl", "lab \"other\" {}\n\nnetwork \"pods\" { cidr = \"10.8.0.0/16\" }\n"), []string{"Second lab block", "Second pod network", "nodes.hcl:7", "other.hcl line 1"}},
 		{"an attribute", with("other.hcl", "about = 1\n"), []string{"other.hcl line 1", "Unknown attribute"}},
 		{"JSON", with("other.hcl.json", "{}"), []string{"other.hcl.json", "JSON syntax is not read"}},
 		{"none", folder(t, nil), []string{"no *.hcl file"}},

@@ -52,10 +52,10 @@ func Rules(family nft.Family, bridges []Bridge, others []netip.Prefix) *nft.Rule
 		filter.Chains = append(filter.Chains, nft.Chain{Family: family, Table: "filter", Name: name})
 	}
 	nat.Base("POSTROUTING", "nat", nft.Postrouting, nft.PrioritySNAT)
-	from := func(b Bridge) nft.Part { return nft.Is("iifname", b.Device) }
-	to := func(b Bridge) nft.Part { return nft.Is("oifname", b.Device) }
-	notFrom := func(b Bridge) nft.Part { return nft.Not("iifname", b.Device) }
-	notTo := func(b Bridge) nft.Part { return nft.Not("oifname", b.Device) }
+	from := func(b Bridge) nft.Part { return nft.Enters(b.Device) }
+	to := func(b Bridge) nft.Part { return nft.Leaves(b.Device) }
+	notFrom := func(b Bridge) nft.Part { return nft.EntersNot(b.Device) }
+	notTo := func(b Bridge) nft.Part { return nft.LeavesNot(b.Device) }
 
 	filter.Rule("FORWARD", nft.Jumps(userRule))
 	filter.Rule("FORWARD", nft.Jumps(forward))

@@ -121,6 +121,16 @@ func multiportInfo(ports []uint16) []byte {
 	return info
 }
 
+// Enters and Leaves are -i and -o: the device by which a packet does so. EntersNot and LeavesNot are ! -i and ! -o.
+func Enters(device string) Part    { return byDevice(metaIifname, cmpEq, device) }
+func EntersNot(device string) Part { return byDevice(metaIifname, cmpNeq, device) }
+func Leaves(device string) Part    { return byDevice(metaOifname, cmpEq, device) }
+func LeavesNot(device string) Part { return byDevice(metaOifname, cmpNeq, device) }
+
+func byDevice(key, op uint32, name string) Part {
+	return Do(Meta{Dreg: 1, Key: key}, Cmp{Sreg: 1, Op: op, Data: Data{Value: append([]byte(name), 0)}})
+}
+
 // Marked is -m mark --mark BITS/BITS, and Unmarked -m mark ! --mark.
 func Marked(bits uint32) Part   { return marked(bits, cmpEq) }
 func Unmarked(bits uint32) Part { return marked(bits, cmpNeq) }
