@@ -26,7 +26,7 @@ var other = map[string]string{
 	"modes/vlan/vlan.go":     "hybridnet-vlan",
 	"modes/macvlan/":         "bifrost-macvlan bifrost-services",
 	"docs/services.md":       "services bifrost-services",
-	"docs/pods.md":           "services",
+	"docs/pods.md":           "services docker-networks",
 }
 
 var (
@@ -52,8 +52,10 @@ func ground(t *testing.T, name string) (has map[string]bool, lines string) {
 			has[p.String()] = true
 		}
 	}
-	for _, p := range l.Network.CIDRs {
-		has[p.String()] = true
+	for _, n := range append(l.Bridges, l.Network) {
+		for _, p := range n.CIDRs {
+			has[p.String()] = true
+		}
 	}
 	names := All.Names()
 	for _, b := range l.Modes {
