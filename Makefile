@@ -27,10 +27,10 @@ tool     = GOARCH= go tool -modfile=packaging/tools/go.mod
 
 # What is run on Debian's kernel too, which has what the running one may lack: packages, and tests of theirs. Modules that
 # these need are listed in testbed/vm/guest.go.
-vm_packages = ./cmd/lab ./testbed ./testbed/suite
+vm_packages = ./cmd/lab ./testbed ./testbed/cgroup ./testbed/suite
 vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable TestSwitchImpairs TestImpairmentIsRepaired TestImpairNetem TestModeKeepsItsPromises TestEmulatedAmongReal \
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
-  TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestProxyIsChanged TestStaleDatagrams/ipvs TestIPVS TestServiceVeth$$/ipvs TestContainers$$ TestContainersAreKilled TestPodNetworks/ip TestInterfacesHaveNames/(ip|^vlan) TestWalks/(ip|vlan) \
+  TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestProxyIsChanged TestStaleDatagrams/ipvs TestIPVS TestServiceVeth$$/ipvs TestContainers$$ TestContainersAreKilled TestLimits$$ TestDelegated TestPodNetworks/ip TestInterfacesHaveNames/(ip|^vlan) TestWalks/(ip|vlan) \
   TestPredictedAsSeen/(calico-ipip|hybridnet-vlan|terway-ipvlan) TestRealPlugins/(vlan|ipvlan) TestModesAreThePlugins/ipvlan
 # What make soak runs, a file that keeps what its default runs found, and how many of those are made this time.
 soak_packages = ./...

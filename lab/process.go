@@ -18,6 +18,7 @@ type Process struct {
 	Restart      string // one of [Restarts]
 	Ready        *Socket
 	Capabilities []string // beside the usual ones: NET_ADMIN
+	Limits       Limits
 	Range        hcl.Range
 	At           Ranges
 }
@@ -56,6 +57,7 @@ func (l *loader) processes(what string, s *shape, blocks []inner) []*Process {
 		p.Env = f.environment()
 		p.User, _, _ = f.text("user")
 		p.Capabilities = f.capabilities()
+		p.Limits = f.limits()
 		if text, at, ok := f.text("ready"); ok {
 			if socket, ok := f.socket(item{text, at}); ok {
 				p.Ready = &socket

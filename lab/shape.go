@@ -59,7 +59,7 @@ var (
 	container = &shape{a: "a container", label: "name", attrs: programAttributes, required: []string{"command"}}
 	process   = &shape{a: "a process", label: "name", attrs: programAttributes, required: []string{"command"}}
 
-	programAttributes = []string{"capabilities", "command", "env", "ready", "restart", "user"}
+	programAttributes = []string{"capabilities", "command", "cpus", "env", "memory", "pids", "ready", "restart", "user"}
 )
 
 // terraform are blocks of Terraform that a lab has nothing like.

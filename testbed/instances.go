@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"labnet/lab/plan"
+	"labnet/testbed/cgroup"
 	"labnet/testbed/cni"
 )
 
@@ -187,6 +188,7 @@ func Down(ctx context.Context, lab string, progress func(string)) error {
 		}
 		progress(name)
 	}
+	errs = append(errs, cgroup.Remove(lab))
 	if lock != nil {
 		// Only where this lab was at work: files that a killed process had not come to mounting.
 		errs = append(errs, removeStale(lab+"."))

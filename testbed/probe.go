@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/plan"
+	"labnet/testbed/cgroup"
 )
 
 // Probe asks the kernel what it has, by trying it in a namespace that is thrown away. Unless load is set it tries nothing
@@ -49,6 +50,13 @@ func Probe(load bool) (plan.Features, error) {
 		}
 		return nil
 	})
+	controllers, refused := cgroup.Has()
+	for _, c := range controllers {
+		f[map[string]plan.Feature{cgroup.Memory: plan.FeatureMemory, cgroup.CPU: plan.FeatureCPU, cgroup.PIDs: plan.FeaturePIDs}[c]] = true
+	}
+	if errors.Is(refused, cgroup.ErrRefused) {
+		f[plan.CgroupRefused] = true
+	}
 	return f, err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -101,6 +102,19 @@ forbids them.`,
 					what := map[plan.Feature]string{plan.FeatureTBF: "rate", plan.FeatureNetem: "delay, jitter, loss", plan.FeatureIPVS: "proxy ipvs"}[n]
 					rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + what, "", f.Remedy(plan.Need{Feature: n})}})
 				}
+			}
+			var unlimited []string
+			var first plan.Feature
+			for _, limit := range []struct {
+				feature plan.Feature
+				name    string
+			}{{plan.FeatureMemory, "memory"}, {plan.FeatureCPU, "cpus"}, {plan.FeaturePIDs, "pids"}} {
+				if mute == "" && !f[limit.feature] {
+					unlimited, first = append(unlimited, limit.name), cmp.Or(first, limit.feature)
+				}
+			}
+			if len(unlimited) > 0 {
+				rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + strings.Join(unlimited, ", "), "", f.Remedy(plan.Need{Feature: first})}})
 			}
 			_, err = fmt.Fprint(c.out, "\n"+columns(rows, width(c.out)))
 			return err

@@ -168,7 +168,7 @@ func (p *Plan) needs() hcl.Diagnostics {
 			if !features.Meets(n) {
 				diags = append(diags, &hcl.Diagnostic{
 					Severity: hcl.DiagError,
-					Summary:  fmt.Sprintf("The kernel has no %s", n.Feature),
+					Summary:  n.Feature.lacking(),
 					Detail:   fmt.Sprintf("It is needed for %s. %s", n.By, features.Remedy(n)),
 					Subject:  n.At.Ptr(),
 				})

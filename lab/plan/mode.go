@@ -88,6 +88,12 @@ const (
 	FeatureIPVS Feature = "ipvs"
 	// IPVSRefused is why a kernel that has the rest of FeatureIPVS lacks it: IPVS is for the machine's root alone.
 	IPVSRefused Feature = "ipvs_refused"
+	// FeatureMemory, FeatureCPU and FeaturePIDs are controllers of cgroup v2 that are passed on to lab.
+	FeatureMemory Feature = "cgroup_memory"
+	FeatureCPU    Feature = "cgroup_cpu"
+	FeaturePIDs   Feature = "cgroup_pids"
+	// CgroupRefused is why there is none of them for this user: no cgroup is the user's.
+	CgroupRefused Feature = "cgroup_refused"
 	// FeatureVLANFiltering is a bridge that knows VLANs.
 	FeatureVLANFiltering Feature = "vlan_filtering"
 	// FeatureBridgeNetfilter is br_netfilter: bridged packets pass the firewall when a sysctl says so.
@@ -101,7 +107,7 @@ const (
 )
 
 // features lists all of them. Those of a type of link stand beside it: see [feature].
-var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureIPTables, FeatureIPVS, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF}
+var features = []Feature{FeatureTBF, FeatureNetem, FeatureNFTables, FeatureIPTables, FeatureIPVS, FeatureVLANFiltering, FeatureBridgeNetfilter, FeatureEBPF, FeatureMemory, FeatureCPU, FeaturePIDs}
 
 // IPVSModules are those that have FeatureIPVS, besides those of FeatureIPTables.
 var IPVSModules = []string{"ip_vs", "ip_vs_rr", "ip_set", "ip_set_hash_ip", "ip_set_hash_ipport", "ip_set_hash_ipportip", "ip_set_hash_ipportnet", "ip_set_bitmap_port", "xt_set", "dummy"}
@@ -121,6 +127,17 @@ func feature(module Feature) Feature {
 	return module
 }
 
+// limits reports whether the feature is a limit's.
+func (f Feature) limits() bool { return f == FeatureMemory || f == FeatureCPU || f == FeaturePIDs }
+
+// lacking says that the feature is not there.
+func (f Feature) lacking() string {
+	if f.limits() {
+		return fmt.Sprintf("No %s controller of cgroup v2 is passed on to lab", strings.TrimPrefix(string(f), "cgroup_"))
+	}
+	return fmt.Sprintf("The kernel has no %s", f)
+}
+
 // remedy says what a person does about a kernel that lacks the feature.
 func (f Feature) remedy() string {
 	switch f {
@@ -134,6 +151,9 @@ func (f Feature) remedy() string {
 		return "Load the modules with \"modprobe -a nft_compat xt_comment xt_conntrack xt_addrtype xt_statistic xt_recent xt_mark xt_nat xt_MASQUERADE ipt_REJECT ip6t_REJECT xt_tcpudp\", or use a kernel built with CONFIG_NFT_COMPAT and those."
 	case FeatureIPVS:
 		return "Load the modules with \"modprobe -a " + strings.Join(IPVSModules, " ") + "\" (Debian: in linux-image-amd64, not in the cloud kernel), or use a kernel built with CONFIG_IP_VS, CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET, CONFIG_DUMMY and those."
+	case FeatureMemory, FeatureCPU, FeaturePIDs:
+		controller := strings.TrimPrefix(string(f), "cgroup_")
+		return fmt.Sprintf("Boot with cgroup v2 alone (systemd.unified_cgroup_hierarchy=1 on the kernel's command line), and let its root pass the controller on: \"echo +%s > /sys/fs/cgroup/cgroup.subtree_control\". Or leave the limit out.", controller)
 	case FeatureVLANFiltering:
 		return "Use a kernel built with CONFIG_BRIDGE_VLAN_FILTERING."
 	case FeatureEBPF:
@@ -152,6 +172,8 @@ func (f Features) Remedy(n Need) string {
 		return "The system call bpf() is refused (EPERM), or eBPF would stand in for it: let the container's seccomp profile and capabilities (CAP_BPF) permit it; in a user namespace, which is what lab works in without root, it never is: run lab as root, or on a kernel that has the device."
 	case f[IPVSRefused] && n.Feature == FeatureIPVS:
 		return "IPVS is for root of the machine alone, not of a user namespace, which is what lab works in without root: run lab as root."
+	case f[CgroupRefused] && n.Feature.limits():
+		return "No cgroup here is yours to make others in. Run lab in a scope of your own, \"systemd-run --user --scope -p Delegate=yes lab up …\", or as root. Or leave the limit out."
 	case f[TUNRefused] && n.Feature == FeatureTUN:
 		return "/dev/net/tun is for others to open: let an administrator say \"chmod 0666 /dev/net/tun\", as most distributions do, or run lab as root."
 	case n.Or == "":

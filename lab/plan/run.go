@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -24,12 +25,30 @@ type Supervised struct {
 	Restart      string            `json:"restart"`
 	Ready        string            `json:"ready,omitempty"` // tcp/8080: it is ready once it listens there
 	Capabilities []string          `json:"capabilities,omitempty"`
+	Memory       int64             `json:"memory,omitempty"` // bytes
+	CPUs         float64           `json:"cpus,omitempty"`
+	PIDs         int               `json:"pids,omitempty"`
 }
 
 // running is the layer of programs in machines and pods.
 type running struct{}
 
-func (running) Needs(*Cluster) []Need { return nil }
+// Needs: a limit that does not hold would be none.
+func (running) Needs(c *Cluster) []Need {
+	var needs []Need
+	c.Lab.Each(func(target string, p *lab.Process) {
+		for _, l := range []struct {
+			feature Feature
+			name    string
+			given   bool
+		}{{FeatureMemory, "memory", p.Limits.Memory > 0}, {FeatureCPU, "cpus", p.Limits.CPUs > 0}, {FeaturePIDs, "pids", p.Limits.PIDs > 0}} {
+			if l.given {
+				needs = append(needs, Need{Feature: l.feature, By: fmt.Sprintf("%q of %s:%s", l.name, target, p.Name), At: p.At.Of(l.name, p.Range)})
+			}
+		}
+	})
+	return needs
+}
 
 func (running) Plan(c *Cluster, s *State) hcl.Diagnostics {
 	for _, m := range c.Lab.Machines {
@@ -42,6 +61,7 @@ func (running) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				}
 				config := Supervised{
 					Target: target, Name: p.Name, Namespace: namespace, Command: p.Command, Env: p.Env, User: p.User, Restart: p.Restart, Capabilities: p.Capabilities,
+					Memory: p.Limits.Memory, CPUs: p.Limits.CPUs, PIDs: p.Limits.PIDs,
 				}
 				if p.Ready != nil {
 					config.Ready = p.Ready.String()

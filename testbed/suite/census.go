@@ -17,6 +17,7 @@ import (
 	"labnet/testbed"
 	"labnet/testbed/agent"
 	"labnet/testbed/agent/supervise"
+	"labnet/testbed/cgroup"
 	"labnet/testbed/holder"
 )
 
@@ -45,8 +46,8 @@ func Census(prefix string) string {
 			fmt.Fprintln(&b, path, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
-	for _, dir := range []string{testbed.NetnsDir, "/run/lab"} {
-		names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	for _, dir := range []string{testbed.NetnsDir + "/", "/run/lab/", cgroup.Mount() + "/lab-"} {
+		names, _ := filepath.Glob(dir + prefix + "*")
 		for _, n := range names {
 			fmt.Fprintln(&b, n)
 		}

@@ -82,6 +82,9 @@ func serve() (int, error) {
 	if err := j.enterHost(); err != nil {
 		return 0, err
 	}
+	if err := os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpu +memory +pids"), 0); err != nil { // as systemd does
+		return 0, fmt.Errorf("passing controllers on: %w", err)
+	}
 	os.Clearenv()
 	for _, e := range j.Env {
 		name, value, _ := strings.Cut(e, "=")

@@ -22,11 +22,13 @@ import (
 
 	"labnet/lab/plan"
 	"labnet/testbed"
+	"labnet/testbed/cgroup"
 )
 
 const (
 	lifeFd      = 3
 	sayFd       = 4
+	groupFd     = 5 // of a program that is limited: the cgroup to start it in
 	startedWord = "started"
 
 	cannotRun = 126 // as of a shell
@@ -54,6 +56,7 @@ func Contain(args []string) int {
 	}
 	syscall.CloseOnExec(lifeFd)
 	syscall.CloseOnExec(sayFd)
+	syscall.CloseOnExec(groupFd)
 	go func() { // the supervisor holds the other end
 		_, _ = os.NewFile(lifeFd, "life").Read(make([]byte, 1))
 		os.Exit(128 + int(syscall.SIGKILL))
@@ -105,7 +108,11 @@ func begin(namespace string) (*os.Process, error) {
 		return nil, err
 	}
 	defer null.Close()
-	return start(c, c.Command, []*os.File{null, os.Stdout, os.Stderr}, &syscall.SysProcAttr{Setsid: true})
+	how := &syscall.SysProcAttr{Setsid: true}
+	if limitsOf(c).Some() {
+		how.UseCgroupFD, how.CgroupFD = true, groupFd
+	}
+	return start(c, c.Command, []*os.File{null, os.Stdout, os.Stderr}, how)
 }
 
 // itself says which address the hostname has: programs look for their own, and would ask a server that they do not reach.
@@ -288,8 +295,17 @@ func join(pid string, command []string) (*os.Process, error) {
 	if err != nil || c.Target == "" {
 		return nil, fmt.Errorf("process %s is no container of a lab", pid)
 	}
+	how := &syscall.SysProcAttr{}
+	if limitsOf(c).Some() { // it takes of what the program may take
+		group, err := cgroup.Open(labOf(c), c.Target+":"+c.Name)
+		if err != nil {
+			return nil, err
+		}
+		defer group.Close()
+		how.UseCgroupFD, how.CgroupFD = true, int(group.Fd())
+	}
 	if err := testbed.Join(pid); err != nil {
 		return nil, err
 	}
-	return start(c, command, []*os.File{os.Stdin, os.Stdout, os.Stderr}, &syscall.SysProcAttr{})
+	return start(c, command, []*os.File{os.Stdin, os.Stdout, os.Stderr}, how)
 }

@@ -26,6 +26,7 @@ import (
 	"labnet/lab/plan"
 	"labnet/testbed"
 	"labnet/testbed/agent/logfile"
+	"labnet/testbed/cgroup"
 )
 
 // ContainArg is the first argument with which the program calls itself to become an init, and JoinArg to go where one is.
@@ -54,6 +55,8 @@ type Supervisor struct {
 	restarts int
 	done     bool // it has ended, and is to stay so
 	ready    bool
+	group    *cgroup.Group // of one that is limited
+	starved  int           // how many were killed in it for want of memory before the program was started
 }
 
 // New reads a configuration. The supervisor is at home in the namespace.
@@ -70,6 +73,7 @@ func New(config []byte, namespace string) (*Supervisor, error) {
 // Run keeps the program running until ctx is done. It is an error when a program that is not to be started again fails.
 func (s *Supervisor) Run(ctx context.Context, ready func()) error {
 	defer s.log.Close()
+	defer s.release()
 	pause := firstPause
 	for first := true; ; first = false {
 		began := time.Now()
@@ -146,6 +150,14 @@ func (s *Supervisor) once(ctx context.Context, started func()) error {
 	cmd := exec.Command("/proc/self/exe", ContainArg, s.Namespace, s.Name)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = config, s.log, s.log
 	cmd.ExtraFiles = []*os.File{life, say}
+	group, err := s.confine()
+	if err != nil {
+		return startError{err}
+	}
+	if group != nil {
+		defer group.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, group)
+	}
 	cmd.Dir, cmd.Env, cmd.WaitDelay = "/", []string{}, patience
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC, Setsid: true}
 	err = place.Do(cmd.Start)
@@ -164,7 +176,7 @@ func (s *Supervisor) once(ctx context.Context, started func()) error {
 	s.set(func() { s.place, s.pid, s.began, s.ready = place, cmd.Process.Pid, time.Now(), s.Ready == "" })
 	defer s.set(func() { s.place, s.pid, s.ready = nil, 0, false })
 	started()
-	return s.wait(ctx, cmd, place)
+	return s.wanting(s.wait(ctx, cmd, place))
 }
 
 // wait returns when the program has ended, and all its children.
@@ -229,6 +241,9 @@ func (s *Supervisor) Status() any {
 		state, text = "waiting", fmt.Sprintf("%s; waits to be started again", s.ended)
 	case !s.ready:
 		state, text = "starting", fmt.Sprintf("process %d does not listen on %s yet", s.pid, s.Ready)
+	}
+	if n := s.starving(); n > 0 && s.pid != 0 {
+		text += fmt.Sprintf(", %d of its processes killed out of memory", n)
 	}
 	if s.restarts > 0 {
 		text += fmt.Sprintf(", restarted %d×", s.restarts)
