@@ -34,7 +34,7 @@ func user(t *testing.T, part, in string) string {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(file, "-test.run", "^TestUser$")
-	cmd.Dir, cmd.Env = "/", []string{asUser + "=" + part}
+	cmd.Dir, cmd.Env = "/", []string{asUser + "=" + part, "PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	if in != "" {
 		f, err := (&Group{in}).Open()
