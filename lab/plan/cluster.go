@@ -60,8 +60,16 @@ func (n *Node) PodCIDRs() []netip.Prefix {
 // AllPods returns the node's pods, those in pod networks first.
 func (n *Node) AllPods() []*Pod { return slices.Concat(n.Pods, n.Apart) }
 
+// hosts reports whether a pod is in the node's own namespace.
+func (n *Node) hosts() bool {
+	return slices.ContainsFunc(n.Apart, func(p *Pod) bool { return p.root.In == lab.HostNetwork })
+}
+
 // connected returns the pods that have an interface.
 func (n *Node) connected() []*Pod {
+	if len(n.Bridges) == 0 {
+		return n.Pods
+	}
 	return slices.DeleteFunc(n.AllPods(), func(p *Pod) bool { return len(p.NICs) == 0 })
 }
 

@@ -27,7 +27,7 @@ func (p *Plan) astray(f ServiceFlow, e ServiceExpectation) (all []ServiceBackend
 		return nil
 	}
 	for _, b := range e.Backends {
-		if !b.Masqueraded {
+		if !b.Masqueraded && b.Namespace != e.At.Namespace {
 			all = append(all, b)
 		}
 	}

@@ -171,13 +171,15 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 	at := endpointOf(e.At, v6)
 	inside := f.From.Node == e.At
 	everyone := p.Cluster.Everyone()
-	own := func(i int) bool { return i >= 0 && everyone[i].Pod != nil && everyone[i].Node == e.At }
+	own := func(i int) bool {
+		return i >= 0 && everyone[i].Node == e.At && (everyone[i].Pod != nil || e.At.hosts())
+	}
 	owner := func(a netip.AddrPort) int {
 		return slices.IndexFunc(everyone, func(to Endpoint) bool { return to.Address == a.Addr() })
 	}
 	local := f.Port.InternalLocal
 	if f.external() {
-		local = f.Port.ExternalLocal && (!inside || p.Proxy == "ipvs")
+		local = f.Port.ExternalLocal && (!inside || p.Proxy == "ipvs" || f.From.Bridged()) // whose address is none of the pods'
 	}
 	if local && p.Proxy == "ipvs" && !slices.ContainsFunc(f.Port.Endpoints, func(a netip.AddrPort) bool { return own(owner(a)) }) {
 		local = false // it takes any then
@@ -204,8 +206,16 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 			return e
 		}
 		b := ServiceBackend{Address: address, Endpoint: everyone[i]}
-		if b.Masqueraded = p.masquerades(f, inside) || b.Namespace == f.From.Namespace; b.Masqueraded {
+		// What the node delivers to itself leaves by no device, and so keeps its source.
+		delivered := b.Namespace == e.At.Namespace && f.From.Namespace != e.At.Namespace
+		if b.Masqueraded = p.masquerades(f, inside) && !delivered || b.Namespace == f.From.Namespace; b.Masqueraded {
 			b.Sources = p.addressesOf(e.At, v6)
+		}
+		if f.From.Bridged() { // by the marks of some proxies it would come through
+			if made := p.Expect(Flow{From: f.From, To: b.Endpoint, Protocol: f.Port.Protocol, Port: int(address.Port())}); !made.Reachable {
+				e.Unknown = fmt.Sprintf("%s does not reach %s by itself: %s", f.From.Title, b.Title, made.Lost)
+				return e
+			}
 		}
 		var ways []Flow // that packets take
 		switch {
@@ -226,7 +236,7 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 				e.Unknown = fmt.Sprintf("%s does not reach %s by the definition", way.From.Title, way.To.Title)
 				return e
 			}
-			if n == 0 && !b.Masqueraded && made.Source.IsValid() {
+			if n == 0 && !b.Masqueraded && made.Source.IsValid() && !(delivered && p.Proxy == "ipvs") {
 				b.Sources = []netip.Addr{made.Source}
 			}
 			if p.Proxy == "ipvs" && f.From.Namespace == e.At.Namespace { // it takes the service's address for a source, which is its own
@@ -255,7 +265,7 @@ func (p *Plan) ExpectService(f ServiceFlow) ServiceExpectation {
 func (p *Plan) masquerades(f ServiceFlow, inside bool) bool {
 	switch {
 	case !f.external():
-		return f.From.Pod == nil || p.masqueradesAll()
+		return !ofCluster(f.From) || p.masqueradesAll()
 	case f.Port.ExternalLocal:
 		return inside && f.From.Pod == nil && p.Proxy != "ipvs"
 	}

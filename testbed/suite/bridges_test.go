@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -117,6 +118,76 @@ func TestBridges(t *testing.T) {
 			if left := sh(t, p, "ip netns exec %s.n1 nft list ruleset; ip -n %s.n1 link"); strings.Contains(left, "DOCKER") || strings.Contains(left, "br-backend") {
 				t.Errorf("what is no longer wanted is left:\n%s", left)
 			}
+		})
+	}
+}
+
+// TestServicesBesideBridges: pods in their node's namespace stand behind services, and pods on bridges ask: who answers whom under
+// which address is as promised, whatever translates.
+func TestServicesBesideBridges(t *testing.T) {
+	const text = `
+lab "beside" {}
+switch "lan" { subnet = "192.168.205.0/24" }
+router "gw" {
+  on "lan" {}
+}
+host "outside" {
+  on "lan" {}
+  serve = ["tcp/80"]
+}
+node "n" {
+  count = 2
+  on "lan" {}
+  pods       = 1
+  pod_labels = { app = "web" }
+  pod "db" { networks = ["backend"] }
+  pod "agent" {
+    networks = ["host"]
+    labels   = { app = "agent" }
+    serve    = ["tcp/9100"]
+  }
+}
+network "pods" { cidr = "10.42.0.0/16" }
+network "backend" {
+  driver = "bridge"
+  cidr   = "172.18.0.0/16"
+}
+services { proxy = "%s" }
+service "web" {
+  type     = "NodePort"
+  selector = { app = "web" }
+  port "http" { port = 80 }
+}
+service "agent" {
+  type             = "NodePort"
+  selector         = { app = "agent" }
+  internal_traffic = "%[2]s"
+  external_traffic = "%[2]s"
+  port "http" { port = 9100 }
+}
+service "elsewhere" {
+  endpoints = ["192.168.205.2"]
+  port "http" { port = 80 }
+}
+mode "calico" { use = "bgp" }
+mode "bifrost" {
+  use          = "macvlan"
+  cidr         = "192.168.205.128/25"
+  service_veth = true
+}
+`
+	for _, tt := range []struct{ mode, proxy, policy string }{
+		{"host-gw", "nftables", "Cluster"}, {"host-gw", "iptables", "Local"}, {"calico", "iptables", "Cluster"}, {"calico", "nftables", "Local"}, {"bifrost", "nftables", "Cluster"},
+	} {
+		t.Run(tt.mode+" "+tt.proxy+" "+tt.policy, func(t *testing.T) {
+			l := parse(t, "beside.hcl", fmt.Sprintf(text, tt.proxy, tt.policy))
+			if !buildable(t, l, tt.mode) {
+				t.Skip("the kernel lacks something")
+			}
+			p := planned(t, l, "beside", tt.mode)
+			up(t, p)
+			settled(t, p)
+			healthy(t, p)
 		})
 	}
 }
