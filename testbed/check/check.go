@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"labnet/lab"
@@ -42,7 +43,7 @@ type run struct {
 	apart   []Apart
 	due     map[port]*due // what "serve" and "ready" promise
 	untried int
-	patience
+	*patience
 }
 
 // Run checks a running lab. It fails only where it could not check: what is wrong with the lab is in the report.
@@ -225,8 +226,22 @@ func (r *run) each(ctx context.Context, n, atOnce int, progress func(done int), 
 type patience struct {
 	answer  time.Duration // for an answer
 	settled time.Time     // but at least until then over IPv6, where addresses that were just set are not used at once
-	quiet   time.Duration // until a packet that has not come will not come
+	quiet   time.Duration // until a packet that has not come will not come, where answers come at once
 	again   time.Duration // between repetitions
+	slowest atomic.Int64  // of the answers that came, in nanoseconds
+}
+
+func (p *patience) answers() time.Duration { return p.answer }
+
+// heard notes how long an answer took.
+func (p *patience) heard(took time.Duration) {
+	for slowest := p.slowest.Load(); slowest < int64(took) && !p.slowest.CompareAndSwap(slowest, int64(took)); slowest = p.slowest.Load() {
+	}
+}
+
+// silence is how long to wait for what is not to come: on a busy machine longer, by what answers take there.
+func (p *patience) silence() time.Duration {
+	return min(max(p.quiet, 3*time.Duration(p.slowest.Load())), max(p.quiet, p.answer))
 }
 
 // tentative is how long IPv6 addresses may take to be usable: up to two seconds for the detection of duplicates (RFC 4862),
@@ -238,7 +253,7 @@ const tentative = 5 * time.Second
 const carrier = time.Second
 
 // patienceFor adds to what a packet needs on this machine what the lab's wires take by intention.
-func patienceFor(p *plan.Plan) patience {
+func patienceFor(p *plan.Plan) *patience {
 	var crossing time.Duration
 	slowest := map[*lab.Switch]time.Duration{}
 	for _, m := range p.Cluster.Lab.Machines {
@@ -250,7 +265,7 @@ func patienceFor(p *plan.Plan) patience {
 	for _, d := range slowest {
 		crossing += d
 	}
-	return patience{
+	return &patience{
 		answer:  2*carrier + 200*time.Millisecond + 4*crossing, // a request of ARP that is lost is repeated after a second
 		settled: time.Now().Add(tentative),
 		quiet:   250*time.Millisecond + 2*crossing,

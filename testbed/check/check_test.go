@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -223,5 +224,18 @@ func TestJSON(t *testing.T) {
 		`"model":[{"demand":"a node reaches its own pods","state":"broken by design","reason":"node1 does not reach node1/p1"}]}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestSilence: what is not to come is waited for three times as long as the slowest answer took, and never longer than an answer.
+func TestSilence(t *testing.T) {
+	p := &patience{quiet: 250 * time.Millisecond, answer: 2 * time.Second}
+	for _, tt := range []struct{ took, silence time.Duration }{
+		{0, 250 * time.Millisecond}, {10 * time.Millisecond, 250 * time.Millisecond}, {200 * time.Millisecond, 600 * time.Millisecond},
+		{100 * time.Millisecond, 600 * time.Millisecond}, {time.Second, 2 * time.Second},
+	} {
+		if p.heard(tt.took); p.silence() != tt.silence {
+			t.Errorf("after an answer within %s: %s, not %s", tt.took, p.silence(), tt.silence)
+		}
 	}
 }

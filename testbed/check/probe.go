@@ -50,15 +50,15 @@ func (p *probe) report(name string, ok bool, expected, seen, detail string) {
 }
 
 // send sends a packet of the flow, again and again until the flow is as wanted or time is up.
-func (p *probe) send(ctx context.Context, f *flow, kind byte, size int, patience time.Duration, wanted func(*flow) bool) (bool, error) {
+func (p *probe) send(ctx context.Context, f *flow, kind byte, size int, patience func() time.Duration, wanted func(*flow) bool) (bool, error) {
 	data := f.payload(kind, size)
 	to := netip.AddrPortFrom(p.to.Address, p.to.port())
-	for end := time.Now().Add(patience); ; {
+	for start := time.Now(); ; {
 		_, err := p.from.client.WriteToUDPAddrPort(data, to)
 		if errors.Is(err, unix.EMSGSIZE) {
 			return false, unix.EMSGSIZE
 		}
-		left := time.Until(end)
+		left := patience() - time.Since(start)
 		if f.wait(ctx, min(p.again, left), wanted) {
 			return true, nil
 		}
@@ -72,16 +72,17 @@ func answered(f *flow) bool { return f.answers > 0 }
 func arrived(f *flow) bool  { return len(f.arrivals) > 0 }
 
 func (p *probe) reach(ctx context.Context, f *flow) bool {
-	patience, expected := p.answer, fmt.Sprintf("%s answers", p.to.Address)
+	patience, expected := p.answers, fmt.Sprintf("%s answers", p.to.Address)
 	if p.to.Address.Is6() {
-		patience = max(patience, time.Until(p.settled).Round(100*time.Millisecond))
+		usable := max(p.answer, time.Until(p.settled).Round(100*time.Millisecond))
+		patience = func() time.Duration { return usable }
 	}
 	switch {
 	case p.want.Reachable:
 	case p.want.OneWay:
-		patience, expected = p.quiet, fmt.Sprintf("%s is reached, and its answer gets lost", p.to.Address)
+		patience, expected = p.silence, fmt.Sprintf("%s is reached, and its answer gets lost", p.to.Address)
 	default:
-		patience, expected = p.quiet, fmt.Sprintf("%s is not reached", p.to.Address)
+		patience, expected = p.silence, fmt.Sprintf("%s is not reached", p.to.Address)
 	}
 	for _, e := range []*endpoint{p.from, p.to} {
 		if e.err != nil {
@@ -91,7 +92,7 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	}
 	sent := time.Now()
 	if p.want.OneWay {
-		_, _ = p.send(ctx, f, request, headLen, p.answer, arrived) // whether it was lost is seen below
+		_, _ = p.send(ctx, f, request, headLen, p.answers, arrived) // whether it was lost is seen below
 	}
 	ok, err := p.send(ctx, f, request, headLen, patience, answered)
 	took := time.Since(sent)
@@ -109,13 +110,14 @@ func (p *probe) reach(ctx context.Context, f *flow) bool {
 	case !p.want.Reachable:
 		p.report(Reach, true, expected, "nothing arrived", "")
 	case ok:
+		p.heard(took)
 		p.report(Reach, true, expected, fmt.Sprintf("an answer after %.1f ms", took.Seconds()*1e3), "")
 	case err != nil:
 		p.report(Reach, false, expected, "it cannot be sent: "+reason(err), "")
 	case len(got) > 0:
-		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience), "of the answer: "+p.trail(f, p.to, p.from, answer))
+		p.report(Reach, false, expected, fmt.Sprintf("the packet arrived, but no answer within %s", patience()), "of the answer: "+p.trail(f, p.to, p.from, answer))
 	default:
-		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience), p.trail(f, p.from, p.to, request))
+		p.report(Reach, false, expected, fmt.Sprintf("nothing within %s", patience()), p.trail(f, p.from, p.to, request))
 	}
 	return ok
 }
@@ -149,7 +151,7 @@ func (p *probe) mtu(ctx context.Context) {
 	defer fits.end()
 	defer over.end()
 
-	passed, err := p.send(ctx, fits, oneWay, size-headers, p.answer, arrived)
+	passed, err := p.send(ctx, fits, oneWay, size-headers, p.answers, arrived)
 	p.drain()
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
@@ -163,7 +165,7 @@ func (p *probe) mtu(ctx context.Context) {
 		p.report(MTU, false, expected, fmt.Sprintf("%d bytes %s", size, seen), p.blind(p.from.Node))
 		return
 	}
-	passed, err = p.send(ctx, over, oneWay, size+1-headers, p.quiet, arrived)
+	passed, err = p.send(ctx, over, oneWay, size+1-headers, p.silence, arrived)
 	switch {
 	case passed:
 		p.report(MTU, false, expected, fmt.Sprintf("%d bytes arrive whole", size+1), "an MTU is higher than promised")

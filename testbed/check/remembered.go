@@ -51,7 +51,7 @@ func (r *run) remember(ctx context.Context, entry plan.Connection) Check {
 		return c
 	}
 	defer place.Close()
-	q := &questions{protocol: "udp", from: net.UDPAddrFromAddrPort(entry.From), to: entry.To, patience: r.quiet, again: r.again}
+	q := &questions{protocol: "udp", from: net.UDPAddrFromAddrPort(entry.From), to: entry.To, patience: r.silence(), again: r.again}
 	err = place.Do(func() error {
 		q.ask(ctx, func() bool { return true })
 		return nil

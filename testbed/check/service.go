@@ -203,7 +203,7 @@ func (r *run) service(ctx context.Context, row *serviceRow, at listeners, turns 
 	defer place.Close()
 	q := &questions{protocol: row.Port.Protocol, to: row.To, patience: r.answer, again: r.again, lossy: r.lossy(), shared: r.shared()}
 	if row.want.Lost != "" || row.want.Late {
-		q.patience = r.quiet
+		q.patience = r.silence()
 	} else if r.plan.Proxy == "ipvs" && !row.want.Refused {
 		q.spare = mostStray
 	}
