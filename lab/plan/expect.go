@@ -81,7 +81,13 @@ func (p *Plan) podOnSegment(a netip.Addr) bool { return p.walk.pods[a] }
 func (p *Plan) leads(m *lab.Machine, r lab.Route, via netip.Addr, alike map[*lab.Machine]bool) string {
 	_, joins := p.Mode.(Joiner)
 	for _, e := range p.Cluster.Everyone() {
-		if !r.To.Contains(e.Address) || !alike[e.Node.Machine] || e.Pod != nil && (joins || e.Pod.Index > 0) {
+		if !r.To.Contains(e.Address) || !e.Bridged() && (!alike[e.Node.Machine] || e.Pod != nil && (joins || e.Pod.Index > 0)) {
+			continue
+		}
+		if e.Bridged() { // a route to more than that may be meant for the rest
+			if def := e.Pod.bridge.Def; slices.ContainsFunc(def.CIDRs, func(c netip.Prefix) bool { return c.Contains(r.To.Addr()) && c.Bits() <= r.To.Bits() }) {
+				return fmt.Sprintf("network %q is a bridge of %s's own, which lets nobody in but by published ports", def.Name, e.Node.Name)
+			}
 			continue
 		}
 		if !slices.ContainsFunc(p.walk.routes(stop{machine: m}, e.Address), func(c choice) bool { return c.via == via }) {
