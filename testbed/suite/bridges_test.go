@@ -111,6 +111,13 @@ func TestBridges(t *testing.T) {
 			up(t, p)
 			healthy(t, p)
 
+			// The kernel may take the address of any device for a source, and takes that of the oldest.
+			renamed := read(strings.Replace(bridged, "  on \"lan\" {}\n  pods = 1", "  on \"lan\" {\n    name = \"ens192\"\n  }\n  pods = 1", 1))
+			up(t, renamed)
+			settled(t, renamed)
+			healthy(t, renamed)
+			up(t, p)
+
 			without := read(strings.NewReplacer("networks = [\"backend\"]", "networks = [\"none\"]", "publish  = [\"9000:80\"]", "").Replace(bridged[:strings.Index(bridged, "network \"backend\"")]))
 			up(t, without)
 			settled(t, without)
