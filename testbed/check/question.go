@@ -23,6 +23,28 @@ import (
 // errSilence is that nobody answered.
 var errSilence = errors.New("no answer")
 
+// questions are the connections of one client to one address, one after the other, and who answered them.
+type questions struct {
+	protocol string
+	from     net.Addr // nil: any
+	to       netip.AddrPort
+	patience time.Duration
+	again    time.Duration
+
+	port     int // of the next one over UDP
+	asked    int
+	by       map[string][]netip.Addr // whom those who answered took for the client
+	order    []string                // who answered, in this order; empty where it is not known
+	spare    int                     // how many connections may go unanswered: see [mostStray]
+	silent   int                     // how many have
+	shared   bool                    // others may ask at the same time: programs that the lab runs
+	strange  int                     // answers of programs that do not say who they are
+	failed   error                   // of the last one
+	took     time.Duration           // it
+	lossy    bool                    // packets get lost by intention
+	repeated int                     // connections that opened only when their first packet was repeated
+}
+
 // ask opens one connection after the other from the namespace that it is called in, and asks on each who answers, until enough is
 // known. Each is from another port, so that it is a new one to every firewall.
 func (q *questions) ask(ctx context.Context, enough func() bool) {
