@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -103,18 +102,13 @@ forbids them.`,
 					rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + what, "", f.Remedy(plan.Need{Feature: n})}})
 				}
 			}
-			var unlimited []string
-			var first plan.Feature
 			for _, limit := range []struct {
-				feature plan.Feature
 				name    string
-			}{{plan.FeatureMemory, "memory"}, {plan.FeatureCPU, "cpus"}, {plan.FeaturePIDs, "pids"}} {
+				feature plan.Feature
+			}{{"memory", plan.FeatureMemory}, {"cpus", plan.FeatureCPU}, {"pids", plan.FeaturePIDs}} {
 				if mute == "" && !f[limit.feature] {
-					unlimited, first = append(unlimited, limit.name), cmp.Or(first, limit.feature)
+					rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + limit.name, "", f.Remedy(plan.Need{Feature: limit.feature})}})
 				}
-			}
-			if len(unlimited) > 0 {
-				rows = append(rows, row{cells: []string{" " + marks[lacking] + " " + strings.Join(unlimited, ", "), "", f.Remedy(plan.Need{Feature: first})}})
 			}
 			_, err = fmt.Fprint(c.out, "\n"+columns(rows, width(c.out)))
 			return err

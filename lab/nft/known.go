@@ -42,7 +42,7 @@ func (k *Known) Know(r Rule, place int) {
 // Of is what is in a set, where that is known.
 func (k *Known) Of(s Set) (Contents, bool) {
 	c, ok := k.contents[s.Mark]
-	return c, ok && s.Mark != "" && s.Flags&(Anonymous|Constant) == Anonymous|Constant
+	return c, ok && s.Flags&(Anonymous|Constant) == Anonymous|Constant
 }
 
 // Reader returns what reads rules from answers to GetRule, those of each chain in their order.
