@@ -15,7 +15,7 @@ func withCost(r *Results, generations int) *Results {
 	rng := rand.New(rand.NewPCG(31, 32))
 	free := "host-gw without rules"
 	r.RuleFree = &Twin{Mode: free, Of: "host-gw"}
-	r.PathCost = &PathCost{Asked: generations, Slice: 0.2, Brief: 0.1, MSS: map[string]int{}, Left: []Left{}}
+	r.PathCost = &PathCost{Asked: generations, Slice: 0.2, Slices: 8, MSS: map[string]int{}, Left: []Left{}}
 	r.Wires[1].Name = costWire
 	terms := map[string][3]float64{ // ns a message, a packet, a KB
 		"host-host": {12500, 3000, 1500}, "macvlan": {12500, 3050, 1520}, "bgp": {14200, 5000, 1600}, free: {14250, 5010, 1600}, "host-gw": {14600, 6900, 1640},

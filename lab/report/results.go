@@ -115,9 +115,10 @@ type Twin struct {
 //
 // Its samples are of the measure "path-cost", under the wire model "bare", and what is counted as a round elsewhere is a
 // generation here: in each there is an instance of every variant, built before the measuring began, and Round is its number.
-// So a variant has one value for each generation and cell, pooled from slices that were taken in turn with the others'.
+// So a variant has one value for each generation and cell, from slices that were taken in turn with the others'.
 //
-//	Metric "round trip", unit ns: the mean of the middle half of all round trips.
+//	Metric "round trip", unit ns: of each slice the mean of the middle half of its round trips; of the slices the lower
+//	quartile. In older results the mean of the middle half of all round trips.
 //	Metric "elsewhere", a number without a unit: network softirqs that other CPUs worked on for each round trip. It is the
 //	least of the cell's slices, so that what others do on the machine is left out as far as can be.
 //
@@ -138,8 +139,8 @@ type PathCost struct {
 	Asked  int            `json:"asked"`  // generations
 	CPU    int            `json:"cpu"`    // that both ends, softirqs and agents ran on
 	Before bool           `json:"before"` // the threads of both ends went before all others on it
-	Slice  float64        `json:"slice"`  // seconds, of ranking cells
-	Brief  float64        `json:"brief"`  // seconds, of points of the curve
+	Slice  float64        `json:"slice"`  // seconds
+	Slices int            `json:"slices"` // of a ranking cell in a generation; none in older results, which pooled theirs
 	MSS    map[string]int `json:"mss"`    // by mode: the payload of a full TCP segment between pods of different nodes
 	Passes []Generation   `json:"passes"` // as they were measured
 	// Impaired are the switches that limit, delay or lose packets, as "lan, wan": a round trip is not the kernel's work alone then, and ranks nothing.

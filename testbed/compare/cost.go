@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -91,6 +92,9 @@ func (r *run) cost(ctx context.Context) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	if p := r.results.PathCost; p != nil && (p.Slice != slice.Seconds() || p.Slices != ranked) {
+		return fmt.Errorf("this comparison was begun by another version of lab, which cut path cost into %s slices; numbers of the two do not go together: begin anew", time.Duration(p.Slice*float64(time.Second)))
+	}
 	variants, free, err := r.cfg.costly()
 	if err != nil {
 		return err
@@ -98,7 +102,7 @@ func (r *run) cost(ctx context.Context) error {
 	cpu := traffic.First()
 	if r.results.PathCost == nil {
 		r.results.RuleFree = free
-		r.results.PathCost = &report.PathCost{Impaired: r.cfg.impaired(), Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: brief.Seconds(), MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
+		r.results.PathCost = &report.PathCost{Impaired: r.cfg.impaired(), Asked: r.cfg.Generations, Slice: slice.Seconds(), Slices: ranked, MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
 	}
 	if r.results.PathCost.CPU, r.results.PathCost.Before = cpu, traffic.MayGoBefore(); !r.results.PathCost.Before {
 		r.warn("path cost: the threads that are measured may not go before others (that needs CAP_SYS_NICE), so these interrupt them")

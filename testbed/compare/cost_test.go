@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -229,7 +230,7 @@ func TestTracedGenerationIsVoid(t *testing.T) {
 }
 
 // TestPathCostGoesOn: an interrupted comparison keeps the generations that are finished, and measures only the others when it
-// goes on. Nothing stays behind.
+// goes on, unless these were measured in another way. Nothing stays behind.
 func TestPathCostGoesOn(t *testing.T) {
 	cfg := priced(3, costly(t, "host-gw"))
 	built := map[string]bool{}
@@ -247,7 +248,13 @@ func TestPathCostGoesOn(t *testing.T) {
 		t.Errorf("%d instances of 3 generations were built", len(built))
 	}
 	clear(built)
-	cfg.Prior, cfg.Keep = part, nil
+	other, way := *part, *part.PathCost
+	other.PathCost, way.Slices = &way, 0
+	cfg.Prior, cfg.Keep = &other, nil
+	if _, err := Run(t.Context(), cfg, silent); err == nil || !strings.Contains(err.Error(), "begun by another version") || len(built) > 0 {
+		t.Errorf("values that were made in another way: %v, %d instances built", err, len(built))
+	}
+	cfg.Prior = part
 	whole, err := Run(t.Context(), cfg, silent)
 	if err != nil {
 		t.Fatal(err)
@@ -313,6 +320,50 @@ func TestGrid(t *testing.T) {
 	}
 	if got := text(grid(Thorough, []int{1448})); !strings.Contains(got, "protocol=udp request=1472 curve; protocol=udp request=1473 curve") {
 		t.Errorf("a datagram that fills a packet of 1500 bytes is not among %s", got)
+	}
+}
+
+// TestValue: whatever makes up to five of eight slices slower, and one faster, a cell's value stays within the others.
+func TestValue(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		p := pool{}
+		for range ranked {
+			p.round = append(p.round, 20_000*(1+0.002*rng.Float64()))
+		}
+		at := rng.Perm(ranked)
+		for _, i := range at[:rng.IntN(6)] {
+			p.round[i] *= 1.02 + 0.5*rng.Float64()
+		}
+		p.round[at[7]] *= 1 - 0.1*float64(rng.IntN(2))
+		if v := p.value(); v < 20_000 || v > 20_040 {
+			t.Fatalf("%.0f, of %.0f", v, p.round)
+		}
+	}
+	for _, few := range [][]float64{{5}, {5, 9}, {5, 7, 9}} {
+		if v, want := (pool{round: few}).value(), []float64{5, 6, 6}[len(few)-1]; v != want {
+			t.Errorf("of %v: %v, want %v", few, v, want)
+		}
+	}
+}
+
+// TestDue: a cell has its slices in turns that lie apart.
+func TestDue(t *testing.T) {
+	for slices := 1; slices <= ranked; slices++ {
+		var turns []int
+		for turn := range ranked {
+			if (point{slices: slices}).due(turn) {
+				turns = append(turns, turn)
+			}
+		}
+		if len(turns) != slices {
+			t.Fatalf("%d slices in turns %v", slices, turns)
+		}
+		for i := 1; i < len(turns); i++ {
+			if apart := turns[i] - turns[i-1]; apart < ranked/slices || apart > (ranked+slices-1)/slices {
+				t.Errorf("%d slices in turns %v", slices, turns)
+			}
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type point struct {
 	size     int
 	connect  bool // each over a connection of its own
 	curve    bool // it has an interval, and no rank
-	slices   int
+	slices   int  // of a generation
 }
 
 func (p point) params() string {
@@ -38,31 +38,28 @@ func (p point) params() string {
 	return text
 }
 
-// How long a slice takes: of a ranking cell, and of a point of the curve. The connection is new, so a part of it is a warm-up.
+// slice is how long one takes. The connection is new, so a part of it is a warm-up. Nothing is cut off its end: the next
+// request is sent when the one before is answered, so that no tail of a stopping sender is in it.
+//
+// What else the host has to do slows everything down by a tenth to a half, for a tenth of a second to a few seconds: slices
+// are short and many, so that a part of a generation's is spared.
+const slice = 35 * time.Millisecond
+
+// How many slices a generation has: of a ranking cell, and of a point of the curve.
 const (
-	slice = 200 * time.Millisecond
-	brief = 100 * time.Millisecond
+	ranked = 8
+	curved = 3
 )
 
-func (p point) takes() time.Duration {
-	if p.curve || p.connect {
-		return brief
-	}
-	return slice
-}
-
 // timing divides a slice.
-func (p point) timing() traffic.Config {
-	warmup := p.takes() / 10
-	return traffic.Config{Warmup: warmup, Window: p.takes() - warmup - traffic.Tail, Congestion: congestion, Before: true}
-}
+var timing = traffic.Config{Warmup: slice / 10, Window: slice * 9 / 10, Tail: time.Nanosecond, Congestion: congestion, Before: true}
 
 // The first one ranks; it is fixed beforehand, as are those beside it.
 var ranking = []point{
-	{protocol: traffic.TCP, size: 512, slices: 2},
-	{protocol: traffic.TCP, size: 1400, slices: 2},
-	{protocol: traffic.UDP, size: 64, slices: 2},
-	{protocol: traffic.TCP, size: 1, connect: true, slices: 1},
+	{protocol: traffic.TCP, size: 512, slices: ranked},
+	{protocol: traffic.TCP, size: 1400, slices: ranked},
+	{protocol: traffic.UDP, size: 64, slices: ranked},
+	{protocol: traffic.TCP, size: 1, connect: true, slices: ranked},
 }
 
 // Headers of a segment and of a datagram: TCP's with its timestamps.
@@ -70,6 +67,9 @@ const (
 	tcpHeader = 20 + 12
 	udpHeader = 8
 )
+
+// due says whether a cell has a slice in a turn, so that those of a generation are spread over it.
+func (p point) due(turn int) bool { return (turn+1)*p.slices/ranked > turn*p.slices/ranked }
 
 // fewestUDP is the size of the smallest datagram: it has to say which one it is.
 const fewestUDP = 8
@@ -85,7 +85,7 @@ func grid(set string, segments []int) []point {
 		slices.Sort(sizes)
 		for _, size := range slices.Compact(sizes) {
 			if !slices.ContainsFunc(all, func(p point) bool { return p.protocol == protocol && p.size == size && !p.connect }) {
-				all = append(all, point{protocol: protocol, size: size, curve: true, slices: 1})
+				all = append(all, point{protocol: protocol, size: size, curve: true, slices: curved})
 			}
 		}
 	}

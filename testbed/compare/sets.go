@@ -271,7 +271,7 @@ func (c *Config) generation(number int) (turns int, total time.Duration) {
 		if x.curve {
 			rows = len(c.Variants)
 		}
-		total += time.Duration(rows*x.slices) * (x.takes() + betweenSlices)
+		total += time.Duration(rows*x.slices) * (slice + betweenSlices)
 	}
 	return turns, total
 }

@@ -54,9 +54,21 @@ func (r *run) generation(ctx context.Context, number int, rows []row, cpu int) e
 
 // pool is what the slices of a row's cell have given.
 type pool struct {
-	latency   *traffic.Histogram
+	round     []float64 // ns, one for each slice: the middle half's mean
 	elsewhere float64
 	socket    traffic.Socket
+}
+
+// value is the lower quartile of the slices. What else the host does makes slices slower, up to half of them and more while
+// it is busy; the least is left out too, since a CPU whose neighbour has just stopped is faster for a moment.
+func (p pool) value() float64 {
+	v := slices.Sorted(slices.Values(p.round))
+	rank := float64(len(v)-1) / 4
+	below := int(rank)
+	if below == len(v)-1 {
+		return v[below]
+	}
+	return v[below] + (rank-float64(below))*(v[below+1]-v[below])
 }
 
 // turns takes all slices of a generation.
@@ -79,16 +91,16 @@ func (r *run) turns(ctx context.Context, number int, rows []row, cpu int, pass *
 		pools[i] = make([]pool, len(rows))
 	}
 	order := rand.New(rand.NewPCG(r.cfg.Seed, 1<<40|uint64(number)))
-	for turn := range ranking[0].slices {
+	for turn := range ranked {
 		for i, x := range points {
-			if turn >= x.slices || x.curve && !r.cfg.curved(number) {
+			if !x.due(turn) || x.curve && !r.cfg.curved(number) {
 				continue
 			}
 			if testbed.Traced(pass.Start) {
 				pass.Void = "packets were traced meanwhile"
 				return nil, nil
 			}
-			r.next(fmt.Sprintf("path cost, generation %d of %d", number, r.cfg.Generations), x.takes()*time.Duration(len(rows)))
+			r.next(fmt.Sprintf("path cost, generation %d of %d", number, r.cfg.Generations), slice*time.Duration(len(rows)))
 			for _, j := range order.Perm(len(rows)) {
 				if w := rows[j]; !x.curve || w.curve {
 					if err := r.slice(ctx, w, x, cpu, number, &pools[i][j]); err != nil {
@@ -107,14 +119,14 @@ func (r *run) turns(ctx context.Context, number int, rows []row, cpu int, pass *
 	for j, w := range rows {
 		for i, x := range points {
 			got := pools[i][j]
-			if got.latency == nil || got.latency.Count() == 0 {
+			if len(got.round) == 0 {
 				continue
 			}
 			one := report.Sample{
 				Mode: w.Mode, Datapath: w.Datapath, Wire: Bare.Name, Path: w.path, Measure: pathCost, Params: x.params(), Round: number,
 				MSS: got.socket.MSS, Congestion: got.socket.Congestion, Retransmits: got.socket.Retransmits,
 			}
-			one.Metric, one.Unit, one.Value = "round trip", report.Unit("round trip"), float64(got.latency.Middle().Nanoseconds())
+			one.Metric, one.Unit, one.Value = "round trip", report.Unit("round trip"), math.Round(got.value())
 			samples = append(samples, one)
 			one.Metric, one.Unit, one.Value = "elsewhere", "", got.elsewhere
 			samples = append(samples, one)
@@ -129,7 +141,7 @@ func (c *Config) curved(generation int) bool {
 }
 
 func (r *run) oneCPU(w row, x point, cpu int) traffic.Config {
-	cfg, way := x.timing(), w.routes[w.path]
+	cfg, way := timing, w.routes[w.path]
 	cfg.Client = traffic.Side{Open: w.places[way.from.Namespace].Do, Addr: way.from.Address, CPU: cpu}
 	cfg.Server = traffic.Side{Open: w.places[way.to.Namespace].Do, Addr: way.to.Address, CPU: cpu}
 	return cfg
@@ -161,13 +173,13 @@ func (r *run) slice(ctx context.Context, w row, x point, cpu, number int, into *
 		})
 	}
 	elsewhere := float64(got.Elsewhere) / float64(max(1, got.Count))
-	if into.latency == nil {
-		*into = pool{latency: got.Latency, elsewhere: elsewhere, socket: got.Socket}
-		return nil
+	if len(into.round) == 0 {
+		into.elsewhere, into.socket = elsewhere, got.Socket
+	} else {
+		into.elsewhere = min(into.elsewhere, elsewhere)
+		into.socket.Retransmits += got.Retransmits
 	}
-	into.latency.Merge(got.Latency)
-	into.elsewhere = min(into.elsewhere, elsewhere)
-	into.socket.Retransmits += got.Retransmits
+	into.round = append(into.round, float64(got.Latency.Middle().Nanoseconds()))
 	return nil
 }
 

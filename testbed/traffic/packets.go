@@ -113,7 +113,7 @@ func newPlan(cfg Config, perSecond float64) (plan, error) {
 		return plan{}, fmt.Errorf("%g per second cannot be offered", perSecond)
 	}
 	upto := func(t time.Duration) int64 { return int64(math.Ceil(t.Seconds() * perSecond)) }
-	p := plan{perSecond, upto(cfg.Warmup), upto(cfg.Warmup + cfg.Window), upto(cfg.Warmup + cfg.Window + Tail)}
+	p := plan{perSecond, upto(cfg.Warmup), upto(cfg.Warmup + cfg.Window), upto(cfg.Warmup + cfg.Window + or(cfg.Tail, Tail))}
 	if p.first == p.next {
 		return plan{}, fmt.Errorf("%g per second are none within %s", perSecond, cfg.Window)
 	}

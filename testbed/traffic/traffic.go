@@ -48,9 +48,10 @@ type Side struct {
 type Config struct {
 	Client, Server Side // the client connects, and asks
 	Warmup, Window time.Duration
-	Congestion     string // TCP congestion control of both ends' sockets
-	Before         bool   // the threads that are pinned go before all others on their CPU, where that is permitted
-	Idle           CPU    // what the machine spends in a second without the run, as MeasureIdle returns it
+	Tail           time.Duration // how long senders go on after the window; without a number, the constant of that name
+	Congestion     string        // TCP congestion control of both ends' sockets
+	Before         bool          // the threads that are pinned go before all others on their CPU, where that is permitted
+	Idle           CPU           // what the machine spends in a second without the run, as MeasureIdle returns it
 }
 
 // Loopback returns the same run within one place, over its loopback device: what the engine itself can do here. A result near
@@ -63,7 +64,7 @@ func (cfg Config) Loopback(place Open) Config {
 }
 
 // Takes estimates how long a run takes. FindRate makes several: see Search.
-func (cfg Config) Takes() time.Duration { return cfg.Warmup + cfg.Window + Tail + quiet }
+func (cfg Config) Takes() time.Duration { return cfg.Warmup + cfg.Window + or(cfg.Tail, Tail) + quiet }
 
 // Run is what every result says of its window.
 type Run struct {
@@ -80,7 +81,7 @@ type Run struct {
 // then.
 const limit = 5 * time.Second
 
-// Tail is how long senders go on after the window.
+// Tail is how long senders go on after the window, unless it is said otherwise.
 const Tail = 20 * time.Millisecond
 
 // quiet is how long a receiver of datagrams waits for more when the sender has ended.
@@ -124,7 +125,7 @@ func (s *session) add(ends ...end) { s.ends = append(s.ends, ends...) }
 func (s *session) counts(t time.Duration) bool { return s.from <= t && t < s.to }
 
 // stop is when senders stop.
-func (s *session) stop() time.Duration { return s.to + Tail }
+func (s *session) stop() time.Duration { return s.to + or(s.Tail, Tail) }
 
 // run starts all threads at once, and returns when all have ended. The one that fails first wakes the others.
 func (s *session) run() (Run, error) {
