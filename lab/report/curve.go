@@ -115,15 +115,21 @@ func (m sizes) fitted(packets func(int) float64) (*fit, string) {
 		return nil, "too few sizes"
 	}
 	f := &fit{}
+	var outside float64 // the largest residual that exceeds its interval
+	var why string
 	for _, p := range m.points {
-		off := terms[0] + terms[1]*packets(p.size) + terms[2]*float64(p.size)/1024
-		f.worst = max(f.worst, math.Abs(off/p.time.value-1))
+		is := terms[0] + terms[1]*packets(p.size) + terms[2]*float64(p.size)/1024
 		if p.wide.low == nil {
 			return nil, "too few generations for intervals"
 		}
-		if off < *p.wide.low || off > *p.wide.high {
-			return nil, fmt.Sprintf("at %s it is off by %s, more than the interval", bytesOf(p.size), percent(off/p.time.value-1))
+		residual := is/p.time.value - 1
+		f.worst = max(f.worst, math.Abs(residual))
+		if (is < *p.wide.low || is > *p.wide.high) && math.Abs(residual) > math.Abs(outside) {
+			outside, why = residual, fmt.Sprintf("at %s it is off by %s, more than the interval", bytesOf(p.size), percent(residual))
 		}
+	}
+	if why != "" {
+		return nil, why
 	}
 	var of [3][]float64
 	for _, generation := range rounds(m.points[0].of) {
@@ -182,8 +188,15 @@ func (m sizes) terms(packets func(int) float64, at func(point) (float64, bool)) 
 	return t, true
 }
 
-// fitGrid says what a message, a packet and a KB cost.
+// fitGrid says what a message, a packet and a KB cost, or why in no mode they do.
 func (c sizeCurve) fitGrid() grid {
+	if !slices.ContainsFunc(c.modes, func(m sizes) bool { return m.fit != nil }) {
+		g := grid{Caption: strings.ToUpper(c.protocol) + ": a round trip is no sum of three terms, for a message, a packet and a KB", Header: []string{"mode", "why not"}}
+		for _, m := range c.modes {
+			g.add(m.mode, m.why)
+		}
+		return g
+	}
 	g := grid{Caption: strings.ToUpper(c.protocol) + ": a round trip in three terms, ns", Header: []string{"mode", "a message", "95 %", "a packet", "95 %", "a KB", "95 %", "largest residual"}}
 	for _, m := range c.modes {
 		if m.fit == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // twins holds where the pair of twins, between which there is no difference, shows none: over all numbers of the wire model
@@ -107,25 +108,53 @@ func (r *Results) relabelled(modes []string, wanted func(kind) bool) map[kind][]
 	return answer
 }
 
+// sameHosts are the modes whose nodes treat packets of their own alike, the baseline first: those that have netfilter rules, and those
+// that have none. With rules comes connection tracking, so that between nodes too the one is not the other.
+func (r *Results) sameHosts() (groups [][]string) {
+	modes := append([]string{r.Baseline}, slices.DeleteFunc(slices.Clone(r.Modes), func(m string) bool { return m == r.Baseline })...)
+	rules := func(mode string) bool { t, _ := r.trait(mode); return t.Rules }
+	for _, with := range []bool{rules(r.Baseline), !rules(r.Baseline)} {
+		alike := slices.DeleteFunc(slices.Clone(modes), func(m string) bool { return rules(m) != with })
+		if len(alike) > 1 {
+			groups = append(groups, alike)
+		}
+	}
+	return groups
+}
+
 // hosts holds where no mode differs from another between hosts, where no mode is at work.
 func (r *Results) hosts(wire string) Check {
 	const path = "host-host"
 	c := Check{Name: "hosts agree", Wire: wire}
-	var told []string
-	modes := append([]string{r.Baseline}, slices.DeleteFunc(slices.Clone(r.Modes), func(m string) bool { return m == r.Baseline })...)
-	kinds := r.relabelled(modes, func(k kind) bool { return k.wire == wire && k.path == path })
-	for _, s := range r.Summary {
-		k := s.kind()
-		if i := slices.Index(modes, s.Mode); i > 0 && kinds[k] != nil && kinds[k][i] < alpha {
-			told = append(told, fmt.Sprintf("%s differs in %s (p %.3f%s): do not believe differences of that size", k, s.Mode, kinds[k][i], s.times()))
+	var told, held []string
+	numbers, groups := 0, r.sameHosts()
+	for _, modes := range groups {
+		kinds := r.relabelled(modes, func(k kind) bool { return k.wire == wire && k.path == path })
+		if len(kinds) > 0 {
+			numbers = max(numbers, len(kinds))
+			held = append(held, fmt.Sprintf("%s against %s", list(modes[1:]), modes[0]))
+		}
+		for _, s := range r.Summary {
+			k := s.kind()
+			i := slices.Index(modes, s.Mode)
+			if i <= 0 || kinds[k] == nil {
+				continue
+			}
+			if p := min(1, kinds[k][i]*float64(len(groups))); p < alpha {
+				ratio := ""
+				if modes[0] == r.Baseline {
+					ratio = s.times()
+				}
+				told = append(told, fmt.Sprintf("%s differs in %s from %s (p %.3f%s): do not believe differences of that size", k, s.Mode, modes[0], p, ratio))
+			}
 		}
 	}
 	switch {
-	case len(r.Modes) < 2:
+	case len(groups) == 0:
 		return Check{}
-	case len(kinds) > 0:
+	case numbers > 0:
 		c.OK = len(told) == 0
-		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s", plural(len(kinds), "number"), path))
+		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s: %s", plural(numbers, "number"), path, strings.Join(held, "; ")))
 	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Wire == wire && s.Path == path && !isCost(s) }):
 		c.State, c.Detail = notTested, fmt.Sprintf("too few rounds to say (needs %d)", MinRounds)
 	case slices.ContainsFunc(r.Samples, func(s Sample) bool { return s.Path == path }):

@@ -22,6 +22,7 @@ type Trait struct {
 	LAN     bool     `json:"lan"`      // pods are machines of the underlay's segment
 	BGP     bool     `json:"bgp"`      // routers may learn from it where pods are
 	OwnPods bool     `json:"own_pods"` // a node reaches its own pods
+	Rules   bool     `json:"rules"`    // its nodes have netfilter rules, which packets of the nodes themselves pass as well
 	Needs   []string `json:"needs"`    // of the underlay
 	Cannot  []string `json:"cannot"`
 }

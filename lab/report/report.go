@@ -22,6 +22,7 @@ import (
 func (r *Results) Derive() {
 	r.Schema = Schema
 	r.Summary = append(r.costSummaries(), Summarise(r.measured(), r.Baseline, r.Twin)...)
+	r.unrank()
 	r.Control = r.controls()
 	r.Growth = r.growths()
 	r.Checks = settled(r.Checks)

@@ -140,6 +140,7 @@ type PathCost struct {
 	CPU    int            `json:"cpu"`    // that both ends, softirqs and agents ran on
 	Before bool           `json:"before"` // the threads of both ends went before all others on it
 	Slice  float64        `json:"slice"`  // seconds
+	Brief  float64        `json:"brief"`  // seconds, of points of the curve
 	Slices int            `json:"slices"` // of a ranking cell in a generation; none in older results, which pooled theirs
 	MSS    map[string]int `json:"mss"`    // by mode: the payload of a full TCP segment between pods of different nodes
 	Passes []Generation   `json:"passes"` // as they were measured

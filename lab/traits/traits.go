@@ -19,8 +19,11 @@ func Of(p *plan.Plan) report.Trait {
 	t := report.Trait{Mode: p.ModeName, LAN: joins, Needs: []string{}, Cannot: []string{}}
 	t.Routed = !joins && able(p.Mode, apart, false)
 	p.State.Each(func(o plan.Object) {
-		if a, ok := o.(plan.Agent); ok && a.Name == "bgp" {
-			t.BGP = true
+		switch o := o.(type) {
+		case plan.Agent:
+			t.BGP = t.BGP || o.Name == "bgp"
+		case plan.Table:
+			t.Rules = true
 		}
 	})
 	nodes := slices.DeleteFunc(slices.Clone(p.Cluster.Nodes), func(n *plan.Node) bool { return len(n.Pods) == 0 })
