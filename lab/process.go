@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -18,6 +19,7 @@ type Process struct {
 	Restart      string // one of [Restarts]
 	Ready        *Socket
 	Capabilities []string // beside the usual ones: NET_ADMIN
+	Delegate     bool     // what appears in its machine's network beside the plan is its own
 	Limits       Limits
 	Range        hcl.Range
 	At           Ranges
@@ -57,6 +59,9 @@ func (l *loader) processes(what string, s *shape, blocks []inner) []*Process {
 		p.Env = f.environment()
 		p.User, _, _ = f.text("user")
 		p.Capabilities = f.capabilities()
+		if p.Delegate = f.yes("delegate"); p.Delegate && !slices.Contains(p.Capabilities, "NET_ADMIN") {
+			l.errorf(f.at.Of("delegate", b.DefRange()), "Nothing to delegate", "A program without NET_ADMIN makes nothing in a network. Add capabilities = [\"NET_ADMIN\"], or remove \"delegate\".")
+		}
 		p.Limits = f.limits()
 		if text, at, ok := f.text("ready"); ok {
 			if socket, ok := f.socket(item{text, at}); ok {

@@ -57,7 +57,7 @@ var (
 	pod   = &shape{a: "a pod", label: "name", attrs: []string{"address", "count", "for_each", "labels", "networks", "publish", "serve"}, blocks: map[string]*shape{"container": container}}
 
 	container = &shape{a: "a container", label: "name", attrs: programAttributes, required: []string{"command"}}
-	process   = &shape{a: "a process", label: "name", attrs: programAttributes, required: []string{"command"}}
+	process   = &shape{a: "a process", label: "name", attrs: append([]string{"delegate"}, programAttributes...), required: []string{"command"}}
 
 	programAttributes = []string{"capabilities", "command", "cpus", "env", "memory", "pids", "ready", "restart", "user"}
 )

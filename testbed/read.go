@@ -24,7 +24,7 @@ func Read(ctx context.Context, lab string, want *plan.State) (*plan.State, error
 	}
 	state, err := read(ctx, lab, names, want)
 	if err == nil {
-		err = entrust(state, want)
+		err = entrust(lab, state, want)
 	}
 	return state, err
 }
@@ -49,7 +49,7 @@ func ReadSome(ctx context.Context, lab string, names []string, want *plan.State)
 	if err != nil {
 		return nil, err
 	}
-	if err := entrust(state, want); err != nil {
+	if err := entrust(lab, state, want); err != nil {
 		return nil, err
 	}
 	return state.Of(names...), nil

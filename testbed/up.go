@@ -76,7 +76,10 @@ func Up(ctx context.Context, p *plan.Plan, r Record, w Watch) (changes []plan.Ch
 		}
 		return nil, err
 	}
-	if err = build(ctx, p, changes, w); err == nil {
+	if err = claim(name, actual, p.State); err == nil {
+		err = build(ctx, p, changes, w)
+	}
+	if err == nil {
 		if names := p.Cluster.Names(); !maps.EqualFunc(names, r.Names, slices.Equal) { // plugins have given other addresses
 			r.Names = names
 			err = lock.Save(r)
@@ -111,6 +114,9 @@ func build(ctx context.Context, p *plan.Plan, changes []plan.Change, w Watch) (e
 		return err
 	}
 	if err := Forget(ctx, p.State, changes); err != nil {
+		return err
+	}
+	if err := claim(p.Cluster.Name, nil, p.State); err != nil {
 		return err
 	}
 	if err := Settle(ctx, p.State, w.Settled); err != nil {

@@ -9,7 +9,7 @@ import (
 	"labnet/lab/plan"
 )
 
-// delegatedDocument is something that CNI plugins have made: it is theirs.
+// delegatedDocument is something that CNI plugins or daemons have made: it is theirs.
 type delegatedDocument struct {
 	Machine string `json:"machine"`
 	Object  string `json:"object"`
@@ -44,7 +44,7 @@ func showDelegated(out io.Writer, docs []delegatedDocument, room int, whole bool
 	if len(docs) == 0 {
 		return
 	}
-	fmt.Fprintln(out, "Made by CNI plugins:")
+	fmt.Fprintln(out, "Made by plugins and daemons:")
 	var rows []row
 	for len(docs) > 0 {
 		n := 1

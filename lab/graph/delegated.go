@@ -13,7 +13,7 @@ func together(want *plan.State, others []plan.Object) *plan.State {
 	return all
 }
 
-// theirs is what CNI plugins have made.
+// theirs is what CNI plugins and daemons have made.
 func theirs(actual *plan.State) (objects []plan.Object) {
 	actual.Each(func(o plan.Object) {
 		if actual.Entrusted(o.Key()) {

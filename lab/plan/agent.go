@@ -14,6 +14,8 @@ type Agent struct {
 	On string
 	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are; see [ProtocolDaemons].
 	Protocol int
+	// Delegate: what appears in its namespace beside the plan is the agent's.
+	Delegate bool
 }
 
 // Config is the configuration of an agent as text.

@@ -68,7 +68,7 @@ func (running) Plan(c *Cluster, s *State) hcl.Diagnostics {
 				}
 				a := Agent{Namespace: n.Namespace, Name: strings.Join(name, ":"), Config: Config(config)}
 				if namespace == n.Namespace && slices.Contains(p.Capabilities, "NET_ADMIN") { // it may be a routing daemon
-					a.Protocol = ProtocolDaemons
+					a.Protocol, a.Delegate = ProtocolDaemons, p.Delegate
 				}
 				s.Add(a)
 			}

@@ -8,6 +8,10 @@ node "n" {
   process "line" { command = "bird -f" }
   process "relative" { command = ["./run.sh"] }
   process "none" {}
+  process "lax" {
+    command  = ["bird"]
+    delegate = true
+  }
   pod "p" {
     container "app" {
       command      = ["sleep", 5]
