@@ -102,7 +102,7 @@ func (r *run) cost(ctx context.Context) error {
 	cpu := traffic.First()
 	if r.results.PathCost == nil {
 		r.results.RuleFree = free
-		r.results.PathCost = &report.PathCost{Impaired: r.cfg.impaired(), Asked: r.cfg.Generations, Slice: slice.Seconds(), Slices: ranked, MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
+		r.results.PathCost = &report.PathCost{Impaired: r.cfg.impaired(), Asked: r.cfg.Generations, Slice: slice.Seconds(), Brief: slice.Seconds(), Slices: ranked, MSS: map[string]int{}, Passes: []report.Generation{}, Left: []report.Left{}}
 	}
 	if r.results.PathCost.CPU, r.results.PathCost.Before = cpu, traffic.MayGoBefore(); !r.results.PathCost.Before {
 		r.warn("path cost: the threads that are measured may not go before others (that needs CAP_SYS_NICE), so these interrupt them")
