@@ -222,6 +222,9 @@ func (a *answerer) run() error {
 		if errno == unix.EINVAL { // woken: the client has ended
 			return nil
 		}
+		if errno == unix.EAGAIN {
+			return fmt.Errorf("accept: %w; on nodes that track connections, look whether net.netfilter.nf_conntrack_count has come to nf_conntrack_max", errSilent)
+		}
 		if errno != 0 {
 			return fmt.Errorf("accept: %w", errno)
 		}
