@@ -114,3 +114,28 @@ func TestSteady(t *testing.T) {
 		}
 	}
 }
+
+// TestArithmeticByTheStep: a mode whose process is kept from its CPU for a while fills the rate in its other steps, and is held
+// against the arithmetic there; one that sends too many headers is off in all of them.
+func TestArithmeticByTheStep(t *testing.T) {
+	for _, tt := range []struct {
+		fills, kept float64 // what vxlan carries of the rate, and of that in every fourth step
+		ok          bool
+	}{{0.9655, 1, true}, {0.9655, 0.5, true}, {0.93, 1, false}, {0.93, 0.5, false}} {
+		r := compared(1, func(mode string, _ *rand.Rand) float64 {
+			return map[bool]float64{true: tt.fills * (3 + tt.kept) / 4, false: 1}[mode == "vxlan"]
+		})
+		r.Wires[0].Rate = 0.2
+		for _, s := range r.Samples {
+			one := Series{Mode: s.Mode, Wire: s.Wire, Path: s.Path, Measure: s.Measure, Metric: s.Metric, Params: s.Params, Round: s.Round, Values: []float64{1, 1, 1, 1}}
+			if s.Mode == "vxlan" {
+				one.Values = []float64{tt.fills, tt.fills, tt.fills, tt.fills * tt.kept}
+			}
+			r.Series = append(r.Series, one)
+		}
+		r.Expected = []Expected{{Mode: "vxlan", Wire: "nic", Path: "host-host", Measure: "tcp-stream", Metric: "goodput", Params: "streams=1", Ratio: 0.9655, Tolerance: 0.01}}
+		if c := judged(t, r, "equals the arithmetic"); c.OK != tt.ok {
+			t.Errorf("%+v: %s, %s", tt, c.State, c.Detail)
+		}
+	}
+}
