@@ -46,3 +46,17 @@ func TestReadmeShowsTheRecordedVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestThoroughRecording: the docs speak of a run with one check that did not pass, and say which.
+func TestThoroughRecording(t *testing.T) {
+	r, err := Read("../../docs/recorded/thorough")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Derive()
+	for _, c := range r.Validity {
+		if c.State != passed && c.Name != "nothing was measured again" {
+			t.Errorf("%s: %s, %s", c.title(), c.State, c.Detail)
+		}
+	}
+}
