@@ -8,9 +8,13 @@ import (
 
 // TestWalls keeps the packages apart, each wall with its reason.
 func TestWalls(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "labnet/...").Output()
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, "./...")
+	list.Dir = "../.."
+	var said strings.Builder
+	list.Stderr = &said
+	out, err := list.Output()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %s", err, &said)
 	}
 	imports := map[string][]string{}
 	for line := range strings.Lines(string(out)) {
