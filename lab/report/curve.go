@@ -191,7 +191,7 @@ func (m sizes) terms(packets func(int) float64, at func(point) (float64, bool)) 
 // fitGrid says what a message, a packet and a KB cost, or why in no mode they do.
 func (c sizeCurve) fitGrid() grid {
 	if !slices.ContainsFunc(c.modes, func(m sizes) bool { return m.fit != nil }) {
-		g := grid{Caption: strings.ToUpper(c.protocol) + ": a round trip is no sum of three terms, for a message, a packet and a KB", Header: []string{"mode", "why not"}}
+		g := grid{Caption: strings.ToUpper(c.protocol) + ": no fit in three terms, for a message, a packet and a KB", Header: []string{"mode", "why not"}}
 		for _, m := range c.modes {
 			g.add(m.mode, m.why)
 		}

@@ -150,8 +150,10 @@ func (r *Results) hosts(wire string) Check {
 		}
 	}
 	switch {
-	case len(groups) == 0:
+	case len(r.Modes) < 2:
 		return Check{}
+	case len(groups) == 0:
+		c.State, c.Detail = notTested, "no two modes have nodes that are alike: those of some have netfilter rules, and those of others none"
 	case numbers > 0:
 		c.OK = len(told) == 0
 		c.Detail = found(told, fmt.Sprintf("no mode differs in %s on %s: %s", plural(numbers, "number"), path, strings.Join(held, "; ")))

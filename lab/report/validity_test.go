@@ -56,13 +56,16 @@ func TestHostsAgreeAmongLike(t *testing.T) {
 		{"those without rules", []string{"bgp", "macvlan"}, tracked, true, "vxlan against host-gw; macvlan against bgp"},
 		{"one of those with", []string{"vxlan"}, tracked, false, "differs in vxlan from host-gw"},
 		{"one of those without", []string{"macvlan"}, tracked, false, "differs in macvlan from bgp"},
+		{"those of no like", []string{"bgp"}, []Trait{{Mode: "host-gw", Rules: true}}, false, "no two modes"},
 		{"nobody knows which have rules", []string{"bgp", "macvlan"}, nil, false, "differs in bgp from host-gw"},
 	} {
 		const runs = 60
 		as := 0
 		for seed := range uint64(runs) {
 			r := compared(seed, faster(tt.faster...))
-			r.Traits = tt.traits
+			if r.Traits = tt.traits; tt.says == "no two modes" {
+				r.Modes = []string{"host-gw", "bgp"}
+			}
 			if c := judged(t, r, "hosts agree"); c.OK == tt.ok && strings.Contains(c.Detail, tt.says) {
 				as++
 			}

@@ -77,7 +77,7 @@ func TestDaemonConnectsNodes(t *testing.T) {
 }
 
 // TestDaemonMakesDevices follows what docs/cni.md says of daemons that connect the nodes by devices of their own: the network is
-// theirs as long as the plan delegates it, also where the daemon is started anew, and nobody else's.
+// theirs as long as the plan delegates it, but for what is the plan's, or has been another's.
 func TestDaemonMakesDevices(t *testing.T) {
 	needRoot(t)
 	page, err := os.ReadFile("../../docs/cni.md")
