@@ -179,7 +179,9 @@ func connections() measure {
 		if err != nil {
 			return taken{socket: r.Socket}, err
 		}
-		return transactions(r), nil
+		t := transactions(r)
+		t.readings = append(t.readings, measured{"lost", float64(r.Lost), "connections"})
+		return t, nil
 	}}
 }
 

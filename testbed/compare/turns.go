@@ -185,7 +185,11 @@ func (r *run) slice(ctx context.Context, w row, x point, cpu, number int, into *
 
 func (r *run) timed(ctx context.Context, cfg traffic.Config, x point) (traffic.Transactions, error) {
 	if x.connect {
-		return traffic.RunConnections(ctx, cfg, traffic.Connections{Size: x.size})
+		t, err := traffic.RunConnections(ctx, cfg, traffic.Connections{Size: x.size})
+		if err == nil && t.Lost > 0 {
+			err = fmt.Errorf("%d of %d connections were reset", t.Lost, t.Lost+t.Count)
+		}
+		return t, err
 	}
 	return traffic.RunTransactions(ctx, cfg, traffic.Requests{Protocol: x.protocol, Size: x.size})
 }

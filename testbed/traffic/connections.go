@@ -24,8 +24,14 @@ type Connections struct {
 // for each port of the server. So the server listens on many, which each run chooses anew, and the client takes them in turn.
 const listeners = 32
 
+// resets is how many connections there must be for each that is reset before it is answered. The kernel itself resets some, on
+// Linux 6.18 about one in a hundred thousand where two CPUs work on one connection: a request that arrives while the other CPU
+// puts the connection into the table in place of its handshake (inet_ehash_insert) finds neither, and the listener answers.
+const resets = 1000
+
 // RunConnections makes one connection after the other. Latency is from the begin of the connect to the end of the answer;
-// making and closing sockets is in the rate alone.
+// making and closing sockets is in the rate alone. A connection that is reset is lost, and the next one made; more than a few
+// are an error.
 func RunConnections(ctx context.Context, cfg Config, what Connections) (Transactions, error) {
 	s := newSession(ctx, cfg)
 	defer s.close()
@@ -36,6 +42,7 @@ func RunConnections(ctx context.Context, cfg Config, what Connections) (Transact
 	t := &Transactions{Latency: NewHistogram(), Series: s.series(what.Step)}
 	client := newCaller(s, what, t)
 	server := &answerer{seat: newSeat(ctx), in: make([]byte, what.Size), answer: make([]byte, what.Reply)}
+	client.server = server.seat
 	s.opened = append(s.opened, client.seat, server.seat)
 	for range listeners {
 		l, address, err := s.listen(1)
@@ -62,10 +69,12 @@ func RunConnections(ctx context.Context, cfg Config, what Connections) (Transact
 
 // seat is where a thread's socket of the moment is, so that it can be woken whichever it is.
 type seat struct {
-	mu   sync.Mutex
-	fd   int
-	over bool
-	stop func() bool
+	mu    sync.Mutex
+	fd    int
+	taken int // sockets so far
+	lost  int // the number of the last one that was given up
+	over  bool
+	stop  func() bool
 }
 
 func newSeat(ctx context.Context) *seat {
@@ -79,10 +88,24 @@ func (s *seat) take(fd int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fd = fd
+	s.taken++
 	if s.over {
 		return unix.ESHUTDOWN
 	}
+	if s.taken == s.lost {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
 	return nil
+}
+
+// lose gives up a socket whose peer is gone without a word: who waits on it is woken, now or as soon as it is taken.
+func (s *seat) lose(number int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = number
+	if s.taken == number && s.fd >= 0 {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
+	}
 }
 
 // leave closes the seated socket.
@@ -110,6 +133,8 @@ type caller struct {
 	*session
 	*Transactions
 	seat    *seat
+	server  *seat // the answerer's
+	reset   int   // connections, over the whole run
 	what    Connections
 	from    unix.Sockaddr
 	to      []unix.Sockaddr
@@ -138,6 +163,9 @@ func (c *caller) run() error {
 		if err = c.seat.take(fd); err == nil {
 			err = c.transact(c.to[i])
 		}
+		if errors.Is(err, unix.ECONNRESET) {
+			err = c.lose(err)
+		}
 		if err == nil && now() >= stop {
 			info, err := c.socket.info()
 			c.used = Socket{info.Congestion, info.MSS, c.used.Retransmits}
@@ -149,16 +177,32 @@ func (c *caller) run() error {
 	}
 }
 
+// lose goes on after a connection that was reset, unless there are too many.
+func (c *caller) lose(err error) error {
+	made := c.seat.taken
+	if c.reset++; c.reset > 1+made/resets {
+		return fmt.Errorf("%d of %d connections were reset: %w", c.reset, made, err)
+	}
+	if c.counts(now()) {
+		c.Lost++
+	}
+	c.server.lose(made)
+	return nil
+}
+
 // transact is one connection, up to its close.
 func (c *caller) transact(to unix.Sockaddr) error {
 	if err := c.dress(c.socket.fd); err != nil {
 		return err
 	}
 	start := now()
-	if err := c.socket.connect(to); err != nil {
-		if errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("connect: no port is free: the client's are all in TIME_WAIT; widen net.ipv4.ip_local_port_range, or end connections by a reset")
-		}
+	switch err := c.socket.connect(to); err {
+	case nil:
+	case unix.EADDRNOTAVAIL:
+		return fmt.Errorf("connect: no port is free: the client's are all in TIME_WAIT; widen net.ipv4.ip_local_port_range, or end connections by a reset")
+	case unix.ETIMEDOUT:
+		return fmt.Errorf("connect: %w; %s", err, fullTable)
+	default:
 		return fmt.Errorf("connect: %w", err)
 	}
 	if _, err := c.socket.write(c.request); err != nil {
@@ -208,6 +252,9 @@ func (c *caller) dress(fd int) error {
 	return unix.Bind(fd, c.from)
 }
 
+// fullTable is what a silent path may mean after very many connections.
+const fullTable = "on nodes that track connections, look whether net.netfilter.nf_conntrack_count has come to nf_conntrack_max"
+
 // answerer is the server's end: it takes the listeners in the client's order.
 type answerer struct {
 	listeners  []*socket
@@ -223,7 +270,7 @@ func (a *answerer) run() error {
 			return nil
 		}
 		if errno == unix.EAGAIN {
-			return fmt.Errorf("accept: %w; on nodes that track connections, look whether net.netfilter.nf_conntrack_count has come to nf_conntrack_max", errSilent)
+			return fmt.Errorf("accept: %w; %s", errSilent, fullTable)
 		}
 		if errno != 0 {
 			return fmt.Errorf("accept: %w", errno)
@@ -239,20 +286,18 @@ func (a *answerer) run() error {
 	}
 }
 
-// serve answers once, and waits for the client to close first.
+// serve answers once, and waits for the client to close first. What is lost the client knows.
 func (a *answerer) serve() error {
 	for got := 0; ; {
 		n, err := a.socket.read(a.in)
-		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		if got += n; err == nil && got == len(a.in) {
+			_, err = a.socket.write(a.answer)
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
-		}
-		if got += n; got == len(a.in) {
-			if _, err := a.socket.write(a.answer); err != nil {
-				return err
-			}
 		}
 	}
 }

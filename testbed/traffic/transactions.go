@@ -32,7 +32,7 @@ type Requests struct {
 type Transactions struct {
 	Run
 	Count   int64      // answered within the window
-	Lost    int64      // given up within the window: UDP only, TCP asks again by itself
+	Lost    int64      // given up within the window: datagrams, and connections that were reset
 	Late    int64      // answered after all, but too late, over the whole run
 	Latency *Histogram // from a request to its answer, of those answered
 	Series  Series

@@ -2,11 +2,13 @@ package traffic
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,8 +65,13 @@ func inside(name string) Open {
 // drop lets a namespace drop one in so many of the packets that come in and match.
 func drop(t *testing.T, namespace, match string, oneIn int) {
 	t.Helper()
+	refuse(t, namespace, match, oneIn, "drop")
+}
+
+func refuse(t *testing.T, namespace, match string, oneIn int, how string) {
+	t.Helper()
 	sh(t, "ip netns exec %s nft 'add table ip en; add chain ip en in { type filter hook input priority 0; };"+
-		" add rule ip en in %s numgen inc mod %d 0 counter drop'", namespace, match, oneIn)
+		" add rule ip en in %s numgen inc mod %d 0 counter %s'", namespace, match, oneIn, how)
 }
 
 func TestPacketsThatAreDropped(t *testing.T) {
@@ -96,6 +103,28 @@ func TestTransactionsThatAreDropped(t *testing.T) {
 		if r.Count != r.Latency.Count() {
 			t.Errorf("depth %d: %d answered, %d in the histogram", depth, r.Count, r.Latency.Count())
 		}
+	}
+}
+
+// A connection whose request is answered with a reset stands at the server's end for ever. It is lost, and the next ones are not.
+func TestConnectionsThatAreReset(t *testing.T) {
+	cfg, _, right := veth(t, 500*time.Millisecond)
+	cfg.Warmup = 0
+	const oneIn = 2 * resets
+	refuse(t, right, "tcp flags & psh == psh", oneIn, "reject with tcp reset")
+	r, err := RunConnections(t.Context(), cfg, Connections{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first request is the first that is refused, and lies in the window.
+	if want := 1 + (r.Count+r.Lost)/oneIn; r.Lost < want-1 || r.Lost > want || r.Lost == 0 || r.Count == 0 || r.Count != r.Latency.Count() {
+		t.Errorf("%d of %d lost, not %d; %d in the histogram", r.Lost, r.Count+r.Lost, want, r.Latency.Count())
+	}
+
+	sh(t, "ip netns exec %s nft 'delete table ip en'", right)
+	refuse(t, right, "tcp flags & psh == psh", 100, "reject with tcp reset")
+	if _, err = RunConnections(t.Context(), cfg, Connections{}); !errors.Is(err, unix.ECONNRESET) || !strings.Contains(err.Error(), "2 of ") {
+		t.Errorf("one in a hundred is reset, and it says %v", err)
 	}
 }
 
