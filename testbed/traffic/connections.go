@@ -181,7 +181,7 @@ func (c *caller) run() error {
 func (c *caller) lose(err error) error {
 	made := c.seat.taken
 	if c.reset++; c.reset > 1+made/resets {
-		return fmt.Errorf("%d of %d connections were reset: %w", c.reset, made, err)
+		return fmt.Errorf("%d of %d connections were reset: %w; look for a rule on the path that rejects, at the server's end first", c.reset, made, err)
 	}
 	if c.counts(now()) {
 		c.Lost++
