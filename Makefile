@@ -31,7 +31,7 @@ vm_packages = ./cmd/lab ./testbed ./testbed/cgroup ./testbed/suite
 vm_tests    = TestDoctorFindsAll TestTunnelTakesFourFiles TestForeignFlowtable TestSwitchImpairs TestImpairmentIsRepaired TestImpairNetem TestModeKeepsItsPromises TestEmulatedAmongReal \
   TestDeviceChangesInPlace TestDeviceIsRepaired TestVLANsAreKeptApart TestVLANDriftIsRepaired \
   TestStateIsTheRealPrograms/(ipip|vlan) TestStateIsHybridnets/hybridnet-vlan TestFaults/(vlan-mismatch|trunk-missing) TestPodsMTU/(ip|vlan) TestProxyIsChanged TestStaleDatagrams/ipvs TestIPVS TestServiceVeth$$/ipvs TestContainers$$ TestContainersAreKilled TestLimits$$ TestDelegated TestPodNetworks/ip TestInterfacesHaveNames/(ip|^vlan) TestWalks/(ip|vlan) \
-  TestPredictedAsSeen/(calico-ipip|hybridnet-vlan|terway-ipvlan) TestRealPlugins/(vlan|ipvlan) TestModesAreThePlugins/ipvlan
+  TestPredictedAsSeen/(calico-ipip|hybridnet-vlan|terway-ipvlan) TestRealPlugins/(vlan|ipvlan) TestModesAreThePlugins/ipvlan TestSettingsOfTheMachine
 # What make soak runs, a file that keeps what its default runs found, and how many of those are made this time.
 soak_packages = ./...
 soak_tests    = .

@@ -75,6 +75,13 @@ func entrust(lab string, state, want *plan.State) error {
 			}
 		}
 	}
+	for namespace := range in {
+		state.In(namespace, func(o plan.Object) {
+			if k := o.Key(); k.Kind == plan.KindSysctl && want.Get(k) == nil {
+				theirs[k] = true // as the plugins tuning and portmap set it, also beside what they make
+			}
+		})
+	}
 	state.Entrust(theirs)
 	return nil
 }

@@ -8,17 +8,49 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"labnet/lab/plan"
 )
 
 // Opening a file of /proc/sys/net for the first time in a namespace takes the kernel longer than a message; thousands of
 // pods make that seconds. What the kernel also tells over netlink is read there: the settings of links come with the links, those
 // of "all" and "default" in one more dump a family.
 
-// Positions in the arrays that come with a link: include/uapi/linux/ip.h and ipv6.h.
-var (
-	inet  = map[string]int{"forwarding": 1, "proxy_arp": 3, "rp_filter": 8, "arp_announce": 18, "arp_ignore": 19, "arp_notify": 22, "route_localnet": 26}
-	inet6 = map[string]int{"forwarding": 0, "accept_ra": 3, "proxy_ndp": 22, "disable_ipv6": 26, "accept_dad": 27}
-)
+// position is where a setting stands in the array that comes with a link, and what of it needs no word.
+type position struct {
+	setting string
+	at      int
+	rest    string
+}
+
+// The arrays are those of include/uapi/linux/ip.h, which counts from one, and ipv6.h, from zero.
+var families = map[uint16]struct {
+	where     string
+	conf      uint16 // the attribute that has the array
+	positions []position
+}{
+	unix.AF_INET: {"net/ipv4/conf/", 1, positions("net/ipv4/conf/", map[string]int{
+		"forwarding": 0, "proxy_arp": 2, "accept_redirects": 3, "send_redirects": 5, "shared_media": 6, "rp_filter": 7, "arp_filter": 12, "arp_announce": 17, "arp_ignore": 18,
+		"arp_accept": 20, "arp_notify": 21, "accept_local": 22, "proxy_arp_pvlan": 24, "route_localnet": 25, "ignore_routes_with_linkdown": 28,
+		"drop_unicast_in_l2_multicast": 29, "drop_gratuitous_arp": 30,
+	})},
+	unix.AF_INET6: {"net/ipv6/conf/", 2, positions("net/ipv6/conf/", map[string]int{
+		"forwarding": 0, "accept_ra": 3, "accept_redirects": 4, "proxy_ndp": 22, "disable_ipv6": 26, "accept_dad": 27,
+	})},
+}
+
+func positions(family string, at map[string]int) (all []position) {
+	rest := plan.AtRest(family)
+	for setting := range rest {
+		if _, ok := at[setting]; !ok {
+			panic("testbed: where is " + setting + "?")
+		}
+	}
+	for setting, i := range at {
+		all = append(all, position{setting, i, rest[setting]})
+	}
+	return all
+}
 
 // Attributes of RTM_GETNETCONF: include/uapi/linux/netconf.h.
 const (
@@ -29,7 +61,8 @@ const (
 
 var netconf = map[uint16]string{2: "forwarding", 3: "rp_filter"}
 
-// devconf holds settings by their path below /proc/sys.
+// devconf holds settings by their path below /proc/sys. Those of an interface that are at rest it does not hold, only that the
+// interface has told its own, by the path of their directory.
 type devconf map[string]string
 
 // get returns a setting, and whether netlink told it.
@@ -41,7 +74,18 @@ func (d devconf) get(path string) (string, bool) {
 		return d.unanimous("disable_ipv6")
 	}
 	value, ok := d[path]
+	if !ok {
+		if at := strings.LastIndexByte(path, '/') + 1; d.told(path[:at]) {
+			family := path[:strings.LastIndexByte(path[:at-1], '/')+1]
+			value, ok = plan.AtRest(family)[path[at:]]
+		}
+	}
 	return value, ok
+}
+
+func (d devconf) told(directory string) bool {
+	_, ok := d[directory]
+	return ok
 }
 
 // unanimous returns what all links have of a setting that they took from "default" when they were made. Where they differ,
@@ -115,35 +159,30 @@ func retags(info []byte) (retags bool) {
 }
 
 func (d devconf) link(name string, spec []byte) error {
-	families, err := nl.ParseRouteAttr(spec)
+	told, err := nl.ParseRouteAttr(spec)
 	if err != nil {
 		return err
 	}
-	for _, f := range families {
-		// IFLA_INET_CONF counts from one, IFLA_INET6_CONF from zero.
-		var where string
-		var positions map[string]int
-		var conf uint16
-		first := 0
-		switch f.Attr.Type & nl.NLA_TYPE_MASK {
-		case unix.AF_INET:
-			where, positions, conf, first = "net/ipv4/conf/", inet, 1, 1
-		case unix.AF_INET6:
-			where, positions, conf = "net/ipv6/conf/", inet6, 2
-		default:
+	for _, f := range told {
+		family, ok := families[f.Attr.Type&nl.NLA_TYPE_MASK]
+		if !ok {
 			continue
 		}
 		attributes, err := nl.ParseRouteAttr(f.Value)
 		if err != nil {
 			return err
 		}
+		directory := family.where + name + "/"
 		for _, a := range attributes {
-			if a.Attr.Type != conf {
+			if a.Attr.Type != family.conf {
 				continue
 			}
-			for setting, i := range positions {
-				if at := (i - first) * 4; at+4 <= len(a.Value) {
-					d[where+name+"/"+setting] = strconv.Itoa(int(int32(binary.NativeEndian.Uint32(a.Value[at:]))))
+			d[directory] = ""
+			for _, p := range family.positions {
+				if at := p.at * 4; at+4 <= len(a.Value) {
+					if value := strconv.Itoa(int(int32(binary.NativeEndian.Uint32(a.Value[at:])))); value != p.rest {
+						d[directory+p.setting] = value
+					}
 				}
 			}
 		}

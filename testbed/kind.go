@@ -113,6 +113,7 @@ type found struct {
 	names   map[int]string // of its links, by index
 	routes  bool           // it is a node or a router
 	machine bool           // … or a host
+	bridges bool           // it is a switch
 
 	settings devconf
 }

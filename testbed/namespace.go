@@ -29,6 +29,7 @@ func (f *found) owner(r *reader, name string, lo *netlink.LinkAttrs) error {
 	}
 	f.routes = owner.Role == string(lab.Node) || owner.Role == string(lab.Router)
 	f.machine = hasAgents(owner.Role)
+	f.bridges = owner.Role == "switch"
 	alias := lo.Alias
 	if lo.RawFlags&unix.IFF_UP == 0 {
 		alias += " down"

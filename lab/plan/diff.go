@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -45,9 +46,14 @@ func (c Change) Lines() []string {
 // on it along, and that is made again.
 func Diff(actual, desired *State) []Change {
 	d := doom{actual: actual, desired: desired, gone: map[Key]bool{}, silent: map[Key]bool{}}
+	var unplanned []Sysctl
 	for k, o := range actual.all() {
 		want := desired.Get(k)
 		if want == nil && actual.Entrusted(k) || want != nil && same(want, o) {
+			continue
+		}
+		if s, ok := o.(Sysctl); ok && want == nil {
+			unplanned = append(unplanned, s)
 			continue
 		}
 		if want != nil {
@@ -59,6 +65,7 @@ func Diff(actual, desired *State) []Change {
 	}
 	d.spread()
 	changes := d.deletions(make([]Change, 0, len(d.gone)+max(0, desired.len-actual.len)))
+	changes = append(changes, d.rests(unplanned)...)
 	differs := func(k Key, o Object) bool { was := actual.Get(k); return was == nil || d.gone[k] || !same(was, o) }
 	wanted := func(ns string) []entry { return desired.entries(ns, differs) }
 	among := func(k Key) bool { o := desired.Get(k); return o != nil && differs(k, o) }
@@ -224,6 +231,21 @@ func (d *doom) deletions(changes []Change) []Change {
 		})
 	}
 	slices.Reverse(changes)
+	return changes
+}
+
+// rests puts settings that no plan speaks of back to what they are at rest. What goes takes its own along.
+func (d *doom) rests(settings []Sysctl) (changes []Change) {
+	slices.SortFunc(settings, func(a, b Sysctl) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Path, b.Path))
+	})
+	for _, was := range settings {
+		rest := was
+		rest.Value = d.desired.AtRest(was.Namespace, was.Path)
+		if rest.Value != "" && rest != was && !d.gone[was.Key()] {
+			changes = append(changes, Change{Op: Update, Object: rest, Before: was})
+		}
+	}
 	return changes
 }
 

@@ -114,6 +114,19 @@ func TestDiff(t *testing.T) {
 		{"a link is set up", with(small(), down), small(), []string{
 			"ip -n l.n link set dev cni0 up",
 		}},
+		{"settings that no plan speaks of are put back", with(small(),
+			Sysctl{Namespace: "l.n", Path: "net/ipv4/conf/eth0/rp_filter", Value: "1", Link: "eth0"},
+			Sysctl{Namespace: "l.n", Path: "net/ipv4/conf/all/arp_ignore", Value: "8"},
+			Sysctl{Namespace: "l.n", Path: "net/bridge/bridge-nf-call-iptables", Value: "1"},
+		), small(), []string{
+			"ip netns exec l.n sysctl -qw net/ipv4/conf/all/arp_ignore=0",
+			"ip netns exec l.n sysctl -qw net/ipv4/conf/eth0/rp_filter=0",
+		}},
+		{"settings go with their link", with(small(),
+			Link{Namespace: "l.n", Name: "eth9", Device: Other("dummy")}, Sysctl{Namespace: "l.n", Path: "net/ipv4/conf/eth9/rp_filter", Value: "1", Link: "eth9"},
+		), small(), []string{
+			"ip -n l.n link del dev eth9",
+		}},
 		{"a route is replaced", with(small(), moved), small(), []string{
 			"ip -n l.n route replace 10.1.0.0/24 via 192.0.2.2 dev eth0",
 		}},

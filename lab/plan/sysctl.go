@@ -8,6 +8,7 @@ type Sysctl struct {
 	Path      string // net/ipv4/conf/eth0/proxy_arp
 	Value     string
 	Link      string // the device it belongs to; empty for one of the whole namespace
+	After     string // the path of one that is set before
 }
 
 func (s Sysctl) Key() Key { return Key{s.Namespace, KindSysctl, s.Path} }
@@ -15,6 +16,9 @@ func (s Sysctl) Parents() []Key {
 	p := []Key{{s.Namespace, KindNamespace, ""}}
 	if s.Link != "" {
 		p = append(p, Key{s.Namespace, KindLink, s.Link})
+	}
+	if s.After != "" {
+		p = append(p, Key{s.Namespace, KindSysctl, s.After})
 	}
 	if s.Path == defaultIPv6Off && s.Value == "0" {
 		p = append(p, Key{s.Namespace, KindSysctl, defaultAcceptDAD}) // so that it is before any link, too
@@ -30,6 +34,7 @@ func (s Sysctl) Del() []string               { return nil }
 // A device takes its settings from conf/default when it is made, so these are set before any link of the namespace.
 const (
 	ipForward        = "net/ipv4/ip_forward"
+	allRPFilter      = "net/ipv4/conf/all/rp_filter"
 	defaultRPFilter  = "net/ipv4/conf/default/rp_filter"
 	defaultIPv6Off   = "net/ipv6/conf/default/disable_ipv6"
 	defaultAcceptDAD = "net/ipv6/conf/default/accept_dad"

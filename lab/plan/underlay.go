@@ -106,7 +106,7 @@ func space(c *Cluster, s *State, ns, machine, role string) {
 	set(ipForward, forwards)
 	set(ipv6Forwarding, forwards)
 	set(defaultRPFilter, "0")
-	set("net/ipv4/conf/all/rp_filter", "0")
+	set(allRPFilter, "0")
 	if role == "switch" {
 		// A switch forwards frames and has no address of its own.
 		set(defaultIPv6Off, "1")

@@ -40,6 +40,17 @@ var modules = []string{
 	"ip_set", "ip_set_hash_ip", "ip_set_hash_ipport", "ip_set_hash_ipportip", "ip_set_hash_ipportnet", "ip_set_bitmap_port", "xt_set",
 }
 
+// settings are what administrators set for their own network, and what a new namespace takes from it: those of a hardened
+// machine, of a node of kube-proxy, and of a balancer's server.
+var settings = map[string]string{
+	"net/core/devconf_inherit_init_net": "1", // in IPv6 too
+	"net/ipv4/ip_forward":               "1",
+	"net/ipv6/conf/%/accept_redirects":  "0", "net/ipv6/conf/%/proxy_ndp": "1",
+	"net/ipv4/conf/%/accept_redirects": "0", "net/ipv4/conf/%/send_redirects": "0", "net/ipv4/conf/%/rp_filter": "1",
+	"net/ipv4/conf/%/arp_announce": "2", "net/ipv4/conf/%/arp_filter": "1", "net/ipv4/conf/%/arp_ignore": "1", "net/ipv4/conf/%/drop_gratuitous_arp": "1",
+	"net/ipv4/conf/%/ignore_routes_with_linkdown": "1", "net/ipv4/conf/%/promote_secondaries": "1", "net/ipv4/conf/%/route_localnet": "1",
+}
+
 // guest is the guest's first program. It never returns: the machine ends with it.
 func guest() {
 	code, err := serve()
@@ -94,6 +105,13 @@ func serve() (int, error) {
 	}
 	if out, err := exec.Command("modprobe", append([]string{"-a"}, modules...)...).CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("loading modules: %w: %s", err, out)
+	}
+	for path, value := range settings {
+		for _, of := range []string{"all", "default"} {
+			if err := os.WriteFile("/proc/sys/"+strings.ReplaceAll(path, "%", of), []byte(value), 0); err != nil {
+				return 0, fmt.Errorf("setting sysctls: %w", err)
+			}
+		}
 	}
 	return j.run()
 }

@@ -1,0 +1,111 @@
+package suite
+
+import (
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"labnet/lab/plan"
+	"labnet/testbed"
+)
+
+// TestSettingsAreRepaired: whatever is done to a setting that decides where packets go is drift, and the only one, also where no
+// plan speaks of the setting; up puts it back. Two interfaces of a node and one of a pod, in a mode that sets little and in one
+// that sets much.
+func TestSettingsAreRepaired(t *testing.T) {
+	for _, mode := range []string{"host-gw", "bgp"} {
+		t.Run(mode, func(t *testing.T) {
+			p := planned(t, load(t, "dual-stack"), "settings", mode)
+			up(t, p)
+			n := p.Cluster.Nodes[0]
+			pod := n.AllPods()[0].NICs[0]
+			var paths [][2]string // namespaces, and settings
+			for _, path := range plan.Common() {
+				paths = append(paths, [2]string{n.Namespace, path})
+			}
+			for _, at := range []plan.End{{Namespace: n.Namespace, Name: n.Uplink().Name}, near(t, p, pod), {Namespace: pod.Namespace, Name: pod.Device}} {
+				for family, also := range map[string][]string{"net/ipv4/conf/": {"forwarding"}, "net/ipv6/conf/": {"forwarding", "disable_ipv6"}} {
+					for _, setting := range append(also, slices.Sorted(maps.Keys(plan.AtRest(family)))...) {
+						paths = append(paths, [2]string{at.Namespace, family + at.Name + "/" + setting})
+					}
+				}
+			}
+			for _, at := range paths {
+				ns, path := at[0], at[1]
+				t.Run(strings.TrimPrefix(ns, p.Cluster.Name+".")+" "+path, func(t *testing.T) {
+					before := setting(t, ns, path)
+					sh(t, p, fmt.Sprintf("ip netns exec %s sysctl -qw %s=%d", ns, path, 1-before))
+					changes := pending(t, p)
+					i := slices.IndexFunc(changes, func(c plan.Change) bool {
+						return c.Op == plan.Update && c.Object.Key() == plan.Key{Namespace: ns, Kind: plan.KindSysctl, Name: path}
+					})
+					if i < 0 || len(changes) > 1 && !strings.HasSuffix(path, "disable_ipv6") { // which takes addresses and routes along
+						t.Fatalf("up would change %v", changes)
+					}
+					if err := testbed.Apply(t.Context(), changes, func(plan.Change) {}); err != nil {
+						t.Fatal(err)
+					}
+					if after := setting(t, ns, path); after != before {
+						t.Errorf("it was %d, and is %d", before, after)
+					}
+					settled(t, p)
+				})
+			}
+			healthy(t, p)
+		})
+	}
+}
+
+// near is the node's end of a pod's device.
+func near(t *testing.T, p *plan.Plan, pod *plan.NIC) plan.End {
+	t.Helper()
+	l, ok := p.State.Get(plan.Key{Namespace: pod.Namespace, Kind: plan.KindLink, Name: pod.Device}).(plan.Link)
+	if !ok || l.Peer() == (plan.End{}) {
+		t.Fatalf("%s has no veth", pod.Title())
+	}
+	return l.Peer()
+}
+
+func setting(t *testing.T, ns, path string) (value int) {
+	t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", ns, "sysctl", "-n", path).Output()
+	if err == nil {
+		_, err = fmt.Sscan(string(out), &value)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// TestSettingsOfTheMachine: a lab's namespaces are as the kernel makes them, whatever the machine's administrator has set for
+// its own network.
+func TestSettingsOfTheMachine(t *testing.T) {
+	own := plan.Inheritable()
+	f := needRoot(t)
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(own)), func(path string) bool { return f[plan.Inherited(path)] }) {
+		t.Skip("This machine's settings are the kernel's own, so that there is nothing to inherit. The virtual machine of make test-vm has others.")
+	}
+	for lab, mode := range map[string]string{"dual-stack": "host-gw", "hybridnet-vxlan": "", "services": ""} {
+		t.Run(lab, func(t *testing.T) {
+			p := planned(t, load(t, lab), "inherits", mode)
+			up(t, p)
+			for _, n := range p.Cluster.Nodes {
+				for _, ns := range []string{n.Namespace, n.AllPods()[0].Namespace} {
+					for path, value := range own {
+						if o, ok := p.State.Get(plan.Key{Namespace: ns, Kind: plan.KindSysctl, Name: path}).(plan.Sysctl); ok {
+							value = o.Value
+						}
+						if is := fmt.Sprint(setting(t, ns, path)); is != value {
+							t.Errorf("%s of %s is %s, not %s", path, ns, is, value)
+						}
+					}
+				}
+			}
+			healthy(t, p)
+		})
+	}
+}
