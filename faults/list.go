@@ -6,7 +6,7 @@ var All = []*Fault{
 	fdbMissing, neighbourMissing, vlanWrong, nodeGatewayMissing, hostGatewayMissing, serviceMissing,
 	portOther, crashed, targetWrong,
 
-	hopAbsent, blackholeLeft, podRouteMissing, ruleMissing, arpStuck, podARPStuck, forwardingOff6, routerRouteMissing,
+	hopAbsent, blackholeLeft, podRouteMissing, ruleMissing, arpStuck, podARPStuck, interfaceForwardingOff, forwardingOff6, routerRouteMissing,
 	neighbourWrong, fdbWrong, vniWrong, portWrong, tunnelBlocked, proxyPort, notAnnounced, policyLeft, masqueraded, uplinkMTULow, trunkMissing, hairpinOff,
 	loOnly, endpointGone,
 

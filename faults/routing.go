@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"labnet/lab"
 	"labnet/lab/plan"
@@ -24,6 +25,27 @@ var forwardingOff = &Fault{
 				Machine: n.Name, Look: "sysctl net.ipv4.ip_forward", Shows: "= 0",
 				put: []plan.Object{plan.Sysctl{Namespace: n.Namespace, Path: "net/ipv4/ip_forward", Value: "0"}},
 			})
+		}
+		return all
+	},
+}
+
+var interfaceForwardingOff = &Fault{
+	Name: "interface-forwarding-off", Level: 2, Modes: []string{"host-gw", "vxlan", "ipip"}, Red: "reach",
+	About:       "a node does not forward what arrives at one interface",
+	Teach:       "forwarding is a setting of every interface; ip_forward only sets them all",
+	Story:       "{machine} was hardened, with a list of sysctls from the web. Since then other nodes do not reach its pods. \"net.ipv4.ip_forward is 1\", says the list's author, \"it cannot be that\".",
+	Layer:       "The packets come to {machine} and do not leave it, although ip_forward is 1. What else has a say in whether a machine forwards?",
+	Explanation: "Forwarding was off at {device} of {machine}. ip_forward writes to all interfaces when it is set; each can be set otherwise afterwards, and what counts is the one that a packet arrives at.",
+	strikes: func(s *scene) (all []Strike) {
+		ways := s.toBlocks(func(r plan.Route, from, _ *plan.Node) (Strike, bool) {
+			path := "net/ipv4/conf/" + r.Dev + "/forwarding"
+			return Strike{Look: "sysctl " + path, Shows: "= 0", put: []plan.Object{plan.Sysctl{Namespace: from.Namespace, Path: path, Value: "0", Link: r.Dev}}}, true
+		})
+		for _, way := range ways {
+			if way.Other = ""; !slices.ContainsFunc(all, func(s Strike) bool { return s.Machine == way.Machine && s.Device == way.Device }) {
+				all = append(all, way)
+			}
 		}
 		return all
 	},

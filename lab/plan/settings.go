@@ -11,6 +11,8 @@ import (
 const (
 	inet4 = "net/ipv4/conf/"
 	inet6 = "net/ipv6/conf/"
+
+	allRedirects = inet4 + "all/accept_redirects"
 )
 
 // atRest are settings of interfaces that decide where packets go and who answers, with what a new interface has of each:
@@ -67,8 +69,7 @@ func Common() (paths []string) {
 }
 
 // Inheritable returns the paths below /proc/sys of what a new namespace takes from the machine, with the kernel's own values:
-// in IPv4 always, in IPv6 where net.core.devconf_inherit_init_net is 1. Without what every plan sets, and what the kernel
-// sets with ip_forward.
+// in IPv4 always, in IPv6 where net.core.devconf_inherit_init_net is 1. What every plan sets is not among them.
 func Inheritable() map[string]string {
 	all := map[string]string{}
 	for family, settings := range atRest {
@@ -76,9 +77,8 @@ func Inheritable() map[string]string {
 			all[family+"all/"+setting], all[family+"default/"+setting] = value, value
 		}
 	}
-	for _, path := range []string{allRPFilter, defaultRPFilter, inet4 + "all/accept_redirects"} {
-		delete(all, path)
-	}
+	delete(all, allRPFilter)
+	delete(all, defaultRPFilter)
 	return all
 }
 
@@ -104,6 +104,9 @@ func (inheritance) Plan(c *Cluster, s *State) hcl.Diagnostics {
 		}
 		filter := s.Get(Key{ns, KindSysctl, defaultRPFilter}).(Sysctl) // which is before any link
 		for _, path := range paths {
+			if path == allRedirects && s.AtRest(ns, inet4+"all/forwarding") == "1" {
+				continue // the kernel turns it off where it turns forwarding on
+			}
 			if o := (Sysctl{Namespace: ns, Path: path, Value: own[path], After: filter.After}); !s.has(o.Key()) {
 				s.Add(o)
 				filter.After = path

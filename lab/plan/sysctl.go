@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Sysctl is a kernel parameter of a namespace; Path is as below /proc/sys, so that a device name may hold a dot.
 type Sysctl struct {
@@ -30,6 +33,20 @@ func (s Sysctl) Add() []string {
 }
 func (s Sysctl) Set(Object) ([]string, bool) { return s.Add(), true }
 func (s Sysctl) Del() []string               { return nil }
+
+// Dotted is the name of a sysctl as sysctl(8) takes and shows it: with dots and slashes in each other's place, since
+// devices may have dots in their names.
+func Dotted(path string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, path)
+}
 
 // A device takes its settings from conf/default when it is made, so these are set before any link of the namespace.
 const (

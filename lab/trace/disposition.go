@@ -60,7 +60,7 @@ var (
 	CauseCut         = Cause{Arrived, "", "{machine} cuts {what}", "ip -n {ns} link show dev {dev}"}
 	CauseBridgeBig   = Cause{TooBig, "NOT_SPECIFIED", "{machine} drops it: {what}", "ip -n {ns} link show dev {dev}"}
 	CauseNoNeighbour = Cause{NeighbourUnknown, "NEIGH_FAILED", "nobody at {dev} of {machine} answers for {via}{what}", "ip -n {ns} neighbour show dev {dev}"}
-	CauseNoAnswer    = Cause{NeighbourUnknown, "NEIGH_FAILED", "{dev} of {machine} receives the request and does not answer for {via}: {what}", "ip netns exec {ns} sysctl net.ipv4.conf.{dev}.proxy_arp"}
+	CauseNoAnswer    = Cause{NeighbourUnknown, "NEIGH_FAILED", "{dev} of {machine} receives the request and does not answer for {via}: {what}", "ip netns exec {ns} sysctl net/ipv4/conf/{dev}/proxy_arp"}
 	CauseTableFull   = Cause{NeighbourUnknown, "NEIGH_CREATEFAIL", "the neighbour table of the whole machine is full: {what}", "sysctl net.ipv4.neigh.default.gc_thresh3"}
 	CauseDown        = Cause{LinkDown, "DEV_READY", "{dev} of {machine} is down", "ip -n {ns} link show dev {dev}"}
 	CauseNoDevice    = Cause{LinkDown, "", "{machine} has no device {dev}", "ip -n {ns} link"}
@@ -80,7 +80,7 @@ var (
 	CauseExpired     = Cause{Expired, "IP_INHDR", "the TTL is used up at {machine}", "ip -n {ns} route get {to}"}
 	CauseLoop        = Cause{Loop, "", "the packet passes {machine} again and again: {what}", "ip -n {ns} route get {to}"}
 	CauseElsewhere   = Cause{Elsewhere, "", "{machine} has {to} as well, and takes the packet in", "ip -n {ns} address show to {to}"}
-	CauseNoIPv6      = Cause{Lost, "IPV6DISABLED", "IPv6 is disabled on {dev} of {machine}", "ip netns exec {ns} sysctl net.ipv6.conf.{dev}.disable_ipv6"}
+	CauseNoIPv6      = Cause{Lost, "IPV6DISABLED", "IPv6 is disabled on {dev} of {machine}", "ip netns exec {ns} sysctl net/ipv6/conf/{dev}/disable_ipv6"}
 	CauseGone        = Cause{Lost, "DEV_READY", "the other end of {dev} of {machine} is not in the lab", "ip -n {ns} -d link show dev {dev}"}
 	// These are to blame for what happens elsewhere.
 	CauseWrongNeighbour = Cause{NotAddressed, "", "{machine} takes {mac} for {via}, and {what}", "ip -n {ns} neighbour show dev {dev}"}

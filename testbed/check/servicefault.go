@@ -108,7 +108,7 @@ func (in *inquiry) otherwiseThanPlanned(c plan.Change) (f *finding, service bool
 	d := trace.Drop{Machine: name}
 	switch o := object.(type) {
 	case plan.Sysctl:
-		dotted := strings.ReplaceAll(o.Path, "/", ".")
+		dotted := plan.Dotted(o.Path)
 		d.Command = fmt.Sprintf("ip netns exec %s sysctl %s", o.Namespace, dotted)
 		d.Sentence = fmt.Sprintf("%s of %s is not %s", dotted, name, o.Value)
 		if service = o.Path == bridgedPath[false] || o.Path == bridgedPath[true]; service {

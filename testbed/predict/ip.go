@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"labnet/lab/nft"
+	"labnet/lab/plan"
 	"labnet/lab/trace"
 	"labnet/testbed"
 )
@@ -190,7 +191,7 @@ func (w *walker) forwards(v *testbed.View, to netip.Addr, in *testbed.Netdev) (p
 	if n, err = v.Sysctl(whole); n == 0 {
 		path = whole // as people set it
 	}
-	return strings.ReplaceAll(path, "/", "."), false, err
+	return plan.Dotted(path), false, err
 }
 
 // input is what a machine does with a frame that has come by a device.

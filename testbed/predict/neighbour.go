@@ -93,7 +93,7 @@ func (w *walker) silence(p place, a netip.Addr) string {
 	if a.Is6() {
 		return "it does not have the address, and was not told to answer for it"
 	}
-	return fmt.Sprintf("it does not have the address, and net.ipv4.conf.%s.proxy_arp is 0", p.dev.Name)
+	return fmt.Sprintf("it does not have the address, and %s is 0", plan.Dotted("net/ipv4/conf/"+p.dev.Name+"/proxy_arp"))
 }
 
 // owner is where the plan has an address; that may be wrong, and is only where to look first.

@@ -269,15 +269,16 @@ func underlayAsThere(lines []string) []string {
 	return lines
 }
 
-// onlyIPv6 names the one deviation: these clusters have no IPv6, and then lab turns it off.
-func onlyIPv6(path string) bool {
-	return strings.HasPrefix(path, "net/ipv6/conf/")
+// beside names what is not compared: IPv6, which these clusters do not have, and which lab then turns off; and the loopback
+// device, which is there before its namespace has any setting of a program.
+func beside(path string) bool {
+	return strings.HasPrefix(path, "net/ipv6/conf/") || strings.HasPrefix(path, "net/ipv4/conf/lo/")
 }
 
 func values(s *state) []string {
 	var lines []string
 	for path, value := range s.Sysctl {
-		if onlyIPv6(path) {
+		if beside(path) {
 			continue
 		}
 		lines = append(lines, rename(path)+"="+value)
@@ -299,21 +300,12 @@ func sysctls(t *testing.T, ns string, want *state) []string {
 		if !ok {
 			continue
 		}
-		// sysctl swaps the two separators in device names: flannel/1.
-		path := strings.Map(func(r rune) rune {
-			switch r {
-			case '.':
-				return '/'
-			case '/':
-				return '.'
-			}
-			return r
-		}, name)
+		path := plan.Dotted(name) // and back
 		have[rename(path)] = append(have[rename(path)], rename(path)+"="+value)
 	}
 	var lines []string
 	for path := range want.Sysctl {
-		if onlyIPv6(path) {
+		if beside(path) {
 			continue
 		}
 		lines = append(lines, have[rename(path)]...)
