@@ -59,6 +59,9 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 	}
 	var h *netlink.Handle
 	err := a.create(n.Name, func() (err error) {
+		if err = a.disinherit(); err != nil {
+			return err
+		}
 		if h, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}

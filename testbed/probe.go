@@ -48,11 +48,6 @@ func Probe(load bool) (plan.Features, error) {
 				return fmt.Errorf("probing the kernel for %s: %w", p.feature, err)
 			}
 		}
-		for path, own := range plan.Inheritable() {
-			if value, err := os.ReadFile("/proc/sys/" + path); err == nil && strings.TrimSpace(string(value)) != own {
-				f[plan.Inherited(path)] = true
-			}
-		}
 		return nil
 	})
 	controllers, refused := cgroup.Has()

@@ -137,7 +137,6 @@ func build(l *lab.Lab, opt Options) (*Plan, hcl.Diagnostics) {
 	if !opt.Idle {
 		p.layers = append(p.layers, serving{}, running{})
 	}
-	p.layers = append(p.layers, inheritance{})
 	if diags = append(diags, p.needs()...); diags.HasErrors() {
 		return nil, diags
 	}

@@ -1,18 +1,10 @@
 package plan
 
-import (
-	"maps"
-	"slices"
-	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-)
+import "strings"
 
 const (
 	inet4 = "net/ipv4/conf/"
 	inet6 = "net/ipv6/conf/"
-
-	allRedirects = inet4 + "all/accept_redirects"
 )
 
 // atRest are settings of interfaces that decide where packets go and who answers, with what a new interface has of each:
@@ -66,53 +58,4 @@ func Common() (paths []string) {
 		paths = append(paths, inet4+"all/"+setting)
 	}
 	return paths
-}
-
-// Inheritable returns the paths below /proc/sys of what a new namespace takes from the machine, with the kernel's own values:
-// in IPv4 always, in IPv6 where net.core.devconf_inherit_init_net is 1. What every plan sets is not among them.
-func Inheritable() map[string]string {
-	all := map[string]string{}
-	for family, settings := range atRest {
-		for setting, value := range settings {
-			all[family+"all/"+setting], all[family+"default/"+setting] = value, value
-		}
-	}
-	delete(all, allRPFilter)
-	delete(all, defaultRPFilter)
-	return all
-}
-
-// Inherited is that a new namespace takes a setting from the machine, and that it is not the kernel's own.
-func Inherited(path string) Feature { return Feature("inherited " + path) }
-
-// inheritance sets what namespaces have taken from the machine as the kernel has it, where no other layer sets it. A switch
-// has no addresses and needs none of it.
-type inheritance struct{}
-
-func (inheritance) Needs(*Cluster) []Need                    { return nil }
-func (inheritance) Expect(_ Flow, e Expectation) Expectation { return e }
-
-func (inheritance) Plan(c *Cluster, s *State) hcl.Diagnostics {
-	own := Inheritable()
-	paths := slices.DeleteFunc(slices.Sorted(maps.Keys(own)), func(path string) bool { return !c.Features[Inherited(path)] })
-	if len(paths) == 0 {
-		return nil
-	}
-	for _, ns := range s.Namespaces() {
-		if owner, _ := ParseOwner(s.Get(Key{ns, KindNamespace, ""}).(Namespace).Alias); owner.Role == "switch" {
-			continue
-		}
-		filter := s.Get(Key{ns, KindSysctl, defaultRPFilter}).(Sysctl) // which is before any link
-		for _, path := range paths {
-			if path == allRedirects && s.AtRest(ns, inet4+"all/forwarding") == "1" {
-				continue // the kernel turns it off where it turns forwarding on
-			}
-			if o := (Sysctl{Namespace: ns, Path: path, Value: own[path], After: filter.After}); !s.has(o.Key()) {
-				s.Add(o)
-				filter.After = path
-			}
-		}
-		s.Replace(filter)
-	}
-	return nil
 }

@@ -11,7 +11,6 @@ type Sysctl struct {
 	Path      string // net/ipv4/conf/eth0/proxy_arp
 	Value     string
 	Link      string // the device it belongs to; empty for one of the whole namespace
-	After     string // the path of one that is set before
 }
 
 func (s Sysctl) Key() Key { return Key{s.Namespace, KindSysctl, s.Path} }
@@ -19,9 +18,6 @@ func (s Sysctl) Parents() []Key {
 	p := []Key{{s.Namespace, KindNamespace, ""}}
 	if s.Link != "" {
 		p = append(p, Key{s.Namespace, KindLink, s.Link})
-	}
-	if s.After != "" {
-		p = append(p, Key{s.Namespace, KindSysctl, s.After})
 	}
 	if s.Path == defaultIPv6Off && s.Value == "0" {
 		p = append(p, Key{s.Namespace, KindSysctl, defaultAcceptDAD}) // so that it is before any link, too

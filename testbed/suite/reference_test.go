@@ -269,16 +269,15 @@ func underlayAsThere(lines []string) []string {
 	return lines
 }
 
-// beside names what is not compared: IPv6, which these clusters do not have, and which lab then turns off; and the loopback
-// device, which is there before its namespace has any setting of a program.
-func beside(path string) bool {
-	return strings.HasPrefix(path, "net/ipv6/conf/") || strings.HasPrefix(path, "net/ipv4/conf/lo/")
+// onlyIPv6 names the one deviation: these clusters have no IPv6, and then lab turns it off.
+func onlyIPv6(path string) bool {
+	return strings.HasPrefix(path, "net/ipv6/conf/")
 }
 
 func values(s *state) []string {
 	var lines []string
 	for path, value := range s.Sysctl {
-		if beside(path) {
+		if onlyIPv6(path) {
 			continue
 		}
 		lines = append(lines, rename(path)+"="+value)
@@ -305,7 +304,7 @@ func sysctls(t *testing.T, ns string, want *state) []string {
 	}
 	var lines []string
 	for path := range want.Sysctl {
-		if beside(path) {
+		if onlyIPv6(path) {
 			continue
 		}
 		lines = append(lines, have[rename(path)]...)

@@ -1,0 +1,54 @@
+package testbed
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"slices"
+
+	"labnet/lab/plan"
+)
+
+type setting struct{ path, value string }
+
+// inheritable are the settings that a new namespace takes from the machine's own network (in IPv4 always, in IPv6 where
+// net.core.devconf_inherit_init_net is 1), with the kernel's own values. Forwarding is first, because the kernel sets
+// all/accept_redirects with it.
+var inheritable = func() []setting {
+	all := []setting{{"net/ipv4/ip_forward", "0"}}
+	for _, family := range []string{"net/ipv4/conf/", "net/ipv6/conf/"} {
+		rest := plan.AtRest(family)
+		for _, name := range slices.Sorted(maps.Keys(rest)) {
+			for _, of := range []string{"all", "default", "lo"} {
+				all = append(all, setting{family + of + "/" + name, rest[name]})
+			}
+		}
+	}
+	return all
+}()
+
+// disinherit makes a namespace that was just made be as it is where nobody has changed the machine's own network. What the first
+// one takes from that, all do.
+func (a *applier) disinherit() error {
+	if a.odd == nil {
+		a.odd = []setting{}
+		for _, s := range inheritable {
+			value, err := a.sysctls.read(s.path)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if value != s.value {
+				a.odd = append(a.odd, s)
+			}
+		}
+	}
+	for _, s := range a.odd {
+		if err := a.sysctls.write(s.path, s.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
