@@ -99,6 +99,7 @@ type reader struct {
 	sysctls   map[string][]plan.Sysctl // that are wanted, by namespace
 	firewalls map[string][]plan.Object // likewise
 	delegated map[string][]int         // by namespace: the protocols of the routes that are agents'
+	agents    map[string]bool          // namespaces whose settings are agents'
 	lowers    map[plan.End]bool        // links that links of other namespaces are to stand on
 
 	mu      sync.Mutex

@@ -57,7 +57,7 @@ func ReadSome(ctx context.Context, lab string, names []string, want *plan.State)
 
 func read(ctx context.Context, lab string, names []string, want *plan.State) (*plan.State, error) {
 	sysctls, firewalls := map[string][]plan.Sysctl{}, map[string][]plan.Object{}
-	lowers, delegated := map[plan.End]bool{}, map[string][]int{}
+	lowers, delegated, settings := map[plan.End]bool{}, map[string][]int{}, map[string]bool{}
 	want.Each(func(o plan.Object) {
 		switch o := o.(type) {
 		case plan.Sysctl:
@@ -69,6 +69,7 @@ func read(ctx context.Context, lab string, names []string, want *plan.State) (*p
 			if o.Protocol != 0 {
 				delegated[o.Namespace] = append(delegated[o.Namespace], o.Protocol)
 			}
+			settings[o.Sets] = true
 		case plan.Link:
 			if below := o.Below(); below.Namespace != o.Namespace {
 				lowers[below] = true
@@ -76,7 +77,7 @@ func read(ctx context.Context, lab string, names []string, want *plan.State) (*p
 		}
 	})
 	r := &reader{
-		lab: lab, want: want, sysctls: sysctls, firewalls: firewalls, lowers: lowers, delegated: delegated, indices: map[plan.End]int{}, state: &plan.State{},
+		lab: lab, want: want, sysctls: sysctls, firewalls: firewalls, lowers: lowers, delegated: delegated, agents: settings, indices: map[plan.End]int{}, state: &plan.State{},
 	}
 	if err := inEach(ctx, names, r.namespace); err != nil {
 		return nil, err

@@ -45,8 +45,8 @@ func readSysctls(r *reader, v *visit, f *found) error {
 		s.Value = value
 		f.add(s)
 	}
-	if f.bridges {
-		return nil // a switch has no addresses, nor asks for any
+	if f.bridges || r.agents[v.place.Name] {
+		return nil // a switch has no addresses, nor asks for any; or they are a program's
 	}
 	r.restless(v.place.Name, f)
 	if !f.machine {

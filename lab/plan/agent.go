@@ -14,6 +14,8 @@ type Agent struct {
 	On string
 	// Protocol is that of the routes which are the agent's: it makes and removes them. 0: none are; see [ProtocolDaemons].
 	Protocol int
+	// Sets is the namespace in which it may change settings; what it changes beside the plan is its own. Empty: none.
+	Sets string
 	// Delegate: what appears in its namespace beside the plan is the agent's.
 	Delegate bool
 }

@@ -67,8 +67,11 @@ func (running) Plan(c *Cluster, s *State) hcl.Diagnostics {
 					config.Ready = p.Ready.String()
 				}
 				a := Agent{Namespace: n.Namespace, Name: strings.Join(name, ":"), Config: Config(config)}
-				if namespace == n.Namespace && slices.Contains(p.Capabilities, "NET_ADMIN") { // it may be a routing daemon
-					a.Protocol, a.Delegate = ProtocolDaemons, p.Delegate
+				if slices.Contains(p.Capabilities, "NET_ADMIN") {
+					a.Sets = namespace
+					if namespace == n.Namespace { // it may be a routing daemon
+						a.Protocol, a.Delegate = ProtocolDaemons, p.Delegate
+					}
 				}
 				s.Add(a)
 			}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"labnet/lab"
-	"labnet/lab/plan"
 	"labnet/testbed"
 )
 
@@ -152,17 +151,7 @@ func TestInterfacesHaveNames(t *testing.T) {
 			if err := testbed.Down(t.Context(), after.Cluster.Name, func(string) {}); err != nil {
 				t.Fatal(err)
 			}
-			var script strings.Builder
-			for _, c := range plan.Diff(&plan.State{}, after.State) {
-				for _, line := range c.Lines() {
-					script.WriteString(line + "\n")
-				}
-			}
-			sh(t, after, strings.ReplaceAll(script.String(), "%s", "%%s"))
-			if err := testbed.Settle(t.Context(), after.State, func(int, int) {}); err != nil {
-				t.Fatal(err)
-			}
-			settled(t, after)
+			byScript(t, after)
 		})
 	}
 }

@@ -250,17 +250,7 @@ func TestShellPlanBuildsTheSame(t *testing.T) {
 	for _, v := range variants(t) {
 		t.Run(v.lab+"/"+v.mode, func(t *testing.T) {
 			p := planned(t, load(t, v.lab), "shell", v.mode)
-			var script strings.Builder
-			for _, c := range plan.Diff(&plan.State{}, p.State) {
-				for _, line := range c.Lines() {
-					script.WriteString(line + "\n")
-				}
-			}
-			sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
-			if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
-				t.Fatal(err)
-			}
-			settled(t, p)
+			byScript(t, p)
 			if v.mode == "cni" { // its plugins draw names and MAC addresses by lot
 				return
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"labnet/lab/plan"
 	"labnet/testbed"
@@ -81,28 +82,45 @@ func setting(t *testing.T, ns, path string) (value int) {
 	return value
 }
 
+// TestSettingsOfPrograms: a program that may change settings is not drift for doing so, and what it leaves alone is watched
+// elsewhere.
+func TestSettingsOfPrograms(t *testing.T) {
+	p := planned(t, parse(t, "tuned.hcl", `
+		lab "tuned" {}
+		switch "lan" {
+			subnet = "192.0.2.0/24"
+		}
+		host "other" {
+			on "lan" {}
+		}
+		host "tuner" {
+			on "lan" {}
+			process "sysctl" {
+				command      = ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify; exec sleep 1000"]
+				capabilities = ["NET_ADMIN"]
+			}
+		}
+	`), "tuned", "")
+	if err := testbed.Apply(t.Context(), pending(t, p), func(plan.Change) {}); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(20 * time.Second); setting(t, p.Cluster.Name+".tuner", "net/ipv4/conf/eth0/arp_notify") == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("the program has set nothing for 20 s")
+		}
+	}
+	settled(t, p)
+	sh(t, p, "ip netns exec %s.other sysctl -qw net/ipv4/conf/eth0/arp_notify=1")
+	if changes := pending(t, p); len(changes) != 1 || changes[0].Object.Key().Namespace != p.Cluster.Name+".other" {
+		t.Errorf("up would change %v", changes)
+	}
+}
+
 // TestSettingsOfTheMachine: a lab's namespaces are as the kernel makes them, whatever the machine's administrator has set for
 // its own network.
 func TestSettingsOfTheMachine(t *testing.T) {
 	needRoot(t)
-	own := map[string]string{}
-	for _, family := range []string{"net/ipv4/conf/", "net/ipv6/conf/"} {
-		for name, value := range plan.AtRest(family) {
-			for _, of := range []string{"all", "default", "lo"} {
-				own[family+of+"/"+name] = value
-			}
-		}
-	}
-	odd := 0
-	for path, value := range own {
-		out, err := exec.Command("unshare", "--net", "cat", "/proc/sys/"+path).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.TrimSpace(string(out)) != value {
-			odd++
-		}
-	}
+	own, odd := inheritable(t)
 	if odd < 10 {
 		t.Skip("This machine's network is set as the kernel has it, so that there is nothing to inherit. That of make test-vm is not.")
 	}
@@ -127,4 +145,26 @@ func TestSettingsOfTheMachine(t *testing.T) {
 			healthy(t, p)
 		})
 	}
+}
+
+// inheritable are the settings that a namespace takes from the machine, as the kernel has them, and how many this machine has
+// otherwise.
+func inheritable(t testing.TB) (own map[string]string, odd int) {
+	t.Helper()
+	own = map[string]string{}
+	script := "cd /proc/sys"
+	for _, family := range []string{"net/ipv4/conf/", "net/ipv6/conf/"} {
+		for name, value := range plan.AtRest(family) {
+			for _, of := range []string{"all", "default", "lo"} {
+				path := family + of + "/" + name
+				own[path] = value
+				script += fmt.Sprintf("; [ $(cat %s) = %s ] || echo", path, value)
+			}
+		}
+	}
+	out, err := exec.Command("unshare", "--net", "sh", "-c", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return own, strings.Count(string(out), "\n")
 }

@@ -175,6 +175,34 @@ func up(t testing.TB, p *plan.Plan) {
 	settled(t, p)
 }
 
+// byScript makes the kernel be the plan by what plan --shell prints. "ip netns add" takes settings from the machine; that is
+// all that up may then have to change.
+func byScript(t testing.TB, p *plan.Plan) {
+	t.Helper()
+	var script strings.Builder
+	for _, c := range plan.Diff(&plan.State{}, p.State) {
+		for _, line := range c.Lines() {
+			script.WriteString(line + "\n")
+		}
+	}
+	sh(t, p, strings.ReplaceAll(script.String(), "%s", "%%s"))
+	if err := testbed.Settle(t.Context(), p.State, func(int, int) {}); err != nil {
+		t.Fatal(err)
+	}
+	if _, odd := inheritable(t); odd > 0 {
+		changes := pending(t, p)
+		for _, c := range changes {
+			if c.Object.Key().Kind != plan.KindSysctl {
+				t.Errorf("up would %s %s", c.Op, c.Object.Key())
+			}
+		}
+		if err := testbed.Apply(t.Context(), changes, func(plan.Change) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(t, p)
+}
+
 func settled(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	for _, c := range pending(t, p) {
