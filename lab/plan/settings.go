@@ -5,6 +5,8 @@ import "strings"
 const (
 	inet4 = "net/ipv4/conf/"
 	inet6 = "net/ipv6/conf/"
+
+	echoIgnored = "net/ipv4/icmp_echo_ignore_all"
 )
 
 // atRest are settings of interfaces that decide where packets go and who answers, with what a new interface has of each:
@@ -22,7 +24,7 @@ var atRest = map[string]map[string]string{
 // AtRest returns the settings of interfaces of a family, "net/ipv4/conf/" or "net/ipv6/conf/", as a new interface has them.
 func AtRest(family string) map[string]string { return atRest[family] }
 
-// AtRest is what an interface's setting has to be in a namespace whose plan does not speak of it; empty where that does not
+// AtRest is what a setting has to be in a namespace whose plan does not speak of it; empty where that does not
 // matter.
 func (s *State) AtRest(namespace, path string) string {
 	planned := func(path string) string {
@@ -30,6 +32,8 @@ func (s *State) AtRest(namespace, path string) string {
 		return o.Value
 	}
 	switch family, _, setting := Setting(path); {
+	case path == echoIgnored:
+		return "0"
 	case family == inet4 && setting == "forwarding":
 		return planned(ipForward)
 	case family == inet6 && setting == "forwarding":
@@ -53,7 +57,8 @@ func Setting(path string) (family, link, setting string) {
 }
 
 // Common are the settings that a namespace has for all its interfaces together, and that work beside those of each.
-func Common() (paths []string) {
+func Common() []string {
+	paths := []string{echoIgnored}
 	for _, setting := range []string{"accept_local", "arp_announce", "arp_filter", "arp_ignore", "proxy_arp", "route_localnet"} {
 		paths = append(paths, inet4+"all/"+setting)
 	}
