@@ -10,6 +10,7 @@ import (
 	"labnet/lab"
 	"labnet/lab/plan"
 	"labnet/modes"
+	"labnet/testbed"
 )
 
 const twoNodes = `
@@ -59,6 +60,15 @@ func build(t *testing.T, text, instance, mode string) *plan.Plan {
 		script = append(script, c.Lines()...)
 	}
 	sh(t, strings.Join(script, "\n"))
+	// What "ip netns add" has taken from the machine's own settings.
+	actual, err := testbed.Read(t.Context(), p.Cluster.Name, p.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := slices.DeleteFunc(plan.Diff(actual, p.State), func(c plan.Change) bool { return c.Object.Key().Kind != plan.KindSysctl })
+	if err := testbed.Apply(t.Context(), taken, func(plan.Change) {}); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 		places = append(places, b.Namespace)
 	}
 	v6 := row.To.Addr().Is6()
-	var first *finding
+	var first, aside *finding
 	for _, namespace := range places {
 		changes, err := in.changes(namespace)
 		if err != nil {
@@ -46,8 +47,10 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 			if service && !ofOther(change.Object, v6) && namespace == row.want.At.Namespace {
 				return f, nil
 			}
-			if first == nil {
-				first = f
+			if in.plan.State.Get(change.Object.Key()) == nil && change.Op == plan.Update { // somebody's setting, that may well do no harm
+				aside = cmp.Or(aside, f)
+			} else {
+				first = cmp.Or(first, f)
 			}
 		}
 	}
@@ -60,7 +63,7 @@ func (in *inquiry) explainService(c Check) (*finding, error) {
 			return f, err
 		}
 	}
-	return first, nil
+	return cmp.Or(first, aside), nil
 }
 
 // changes is what "lab up" would change in a namespace.
