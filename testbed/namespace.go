@@ -59,13 +59,13 @@ func (namespaceKind) set(a *applier, c plan.Change) error {
 	}
 	var h *netlink.Handle
 	err := a.create(n.Name, func() (err error) {
-		if err = a.disinherit(); err != nil {
-			return err
-		}
 		if h, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return err
 		}
-		if err = mark(h, n); err != nil {
+		if err = a.disinherit(h); err == nil {
+			err = mark(h, n)
+		}
+		if err != nil {
 			h.Close()
 		}
 		return err
