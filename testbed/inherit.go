@@ -11,22 +11,20 @@ import (
 	"labnet/lab/plan"
 )
 
-type setting struct{ path, value string }
-
 // inheritable are the settings that a new namespace takes from the machine's own network (in IPv4 always, in IPv6 where
 // net.core.devconf_inherit_init_net is 1), with the kernel's own values. The devices are those that came with the namespace, lo
 // and tunl0 and the like. Forwarding is first, because the kernel sets all/accept_redirects with it.
-func inheritable(devices []netlink.Link) []setting {
+func inheritable(devices []netlink.Link) []plan.Sysctl {
 	of := []string{"all", "default"}
 	for _, d := range devices {
 		of = append(of, d.Attrs().Name)
 	}
-	all := []setting{{"net/ipv4/ip_forward", "0"}}
+	all := []plan.Sysctl{{Path: "net/ipv4/ip_forward", Value: "0"}}
 	for _, family := range []string{"net/ipv4/conf/", "net/ipv6/conf/"} {
 		rest := plan.AtRest(family)
 		for _, name := range slices.Sorted(maps.Keys(rest)) {
 			for _, of := range of {
-				all = append(all, setting{family + of + "/" + name, rest[name]})
+				all = append(all, plan.Sysctl{Path: family + of + "/" + name, Value: rest[name]})
 			}
 		}
 	}
@@ -37,26 +35,26 @@ func inheritable(devices []netlink.Link) []setting {
 // one takes from that, all do.
 func (a *applier) disinherit(h *netlink.Handle) error {
 	if a.odd == nil {
-		a.odd = []setting{}
+		a.odd = []plan.Sysctl{}
 		devices, err := again(h.LinkList)
 		if err != nil {
 			return err
 		}
 		for _, s := range inheritable(devices) {
-			value, err := a.sysctls.read(s.path)
+			value, err := a.sysctls.read(s.Path)
 			if errors.Is(err, os.ErrNotExist) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if value != s.value {
+			if value != s.Value {
 				a.odd = append(a.odd, s)
 			}
 		}
 	}
 	for _, s := range a.odd {
-		if err := a.sysctls.write(s.path, s.value); err != nil {
+		if err := a.sysctls.write(s.Path, s.Value); err != nil {
 			return err
 		}
 	}

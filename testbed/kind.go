@@ -64,7 +64,7 @@ type applier struct {
 
 	fresh     map[string]bool   // namespaces made by this run
 	inherited map[string]string // sysctls as every fresh namespace has them
-	odd       []setting         // what it has from the machine; nil: not known yet
+	odd       []plan.Sysctl     // what it has from the machine; nil: not known yet
 }
 
 // failed says which change failed.
