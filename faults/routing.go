@@ -39,6 +39,9 @@ var interfaceForwardingOff = &Fault{
 	Explanation: "Forwarding was off at {device} of {machine}. ip_forward writes to all interfaces when it is set; each can be set otherwise afterwards, and what counts is the one that a packet arrives at.",
 	strikes: func(s *scene) (all []Strike) {
 		ways := s.toBlocks(func(r plan.Route, from, _ *plan.Node) (Strike, bool) {
+			if r.Dst.Addr().Is6() { // IPv6 asks only whether all forward: net/ipv6/ip6_output.c
+				return Strike{}, false
+			}
 			path := "net/ipv4/conf/" + r.Dev + "/forwarding"
 			return Strike{Look: "sysctl " + path, Shows: "= 0", put: []plan.Object{plan.Sysctl{Namespace: from.Namespace, Path: path, Value: "0", Link: r.Dev}}}, true
 		})

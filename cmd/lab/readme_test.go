@@ -15,7 +15,7 @@ var varying = regexp.MustCompile(`(?m)\d+\.\d+ ?s\b|\(\d+\)$|\d+ changes`)
 // in this order, with nothing between them but where it has "…".
 func TestReadmeShowsWhatIsSaid(t *testing.T) {
 	needRoot(t)
-	const name = "three-demo" // as long as three-node
+	const name = "faults-doc" // as long as three-node
 	t.Cleanup(func() { labRun(t, "down", name) })
 	page, err := os.ReadFile("../../README.md")
 	if err != nil {
